@@ -1,0 +1,1 @@
+"""DropBlock for Keras 3."""
