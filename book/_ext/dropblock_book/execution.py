@@ -1,0 +1,58 @@
+"""Runs notebooks with this Python, and again whenever what they show has changed.
+
+Jupyter's cache looks at a notebook's code alone. A page also shows what the
+package does and what the records say, so these are part of the cache's key.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+CONTENT = (
+    "dropblock_lib/**/*.py",
+    "dropblock_lib/**/*.js",
+    "dropblock_lib/**/*.css",
+    "results/records/**/*.json",
+    "requirements.txt",
+)
+SURROUNDINGS = ("KERAS_BACKEND", "DROPBLOCK_DATA")
+
+
+def content_key(root):
+    """Returns a short key of all that a notebook's outputs depend on."""
+    digest = hashlib.sha256(repr(sys.version_info[:3]).encode())
+    for name in SURROUNDINGS:
+        digest.update(f"{name}={os.environ.get(name)}".encode())
+    for pattern in CONTENT:
+        for path in sorted(Path(root).glob(pattern)):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def prefer_own_kernel():
+    # A kernel specification of the user's, named python3 as well, would win.
+    own = str(Path(sys.prefix) / "share" / "jupyter")
+    inherited = os.environ.get("JUPYTER_PATH")
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own, inherited]))
+
+
+def key_cache_on_content(app, config):
+    prefer_own_kernel()
+    key = content_key(app.confdir)
+    caches = Path(app.outdir).parent / ".jupyter_cache"
+    if caches.is_dir():
+        for outdated in caches.iterdir():
+            if outdated.name != key and outdated.is_dir():
+                shutil.rmtree(outdated)
+    config.nb_execution_cache_path = str(caches / key)
+    config.book_content_key = key
+
+
+def setup(app):
+    # "env": when the key changes, every page is read and its notebook run again.
+    app.add_config_value("book_content_key", "", "env")
+    app.connect("config-inited", key_cache_on_content)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

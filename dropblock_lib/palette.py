@@ -1,0 +1,26 @@
+"""The colors of the book: defined here once, for figures, pages and text alike.
+
+The hues are Okabe and Ito's and Paul Tol's color-blind-safe sets. Their
+lightness differs as well, so that a page printed in gray keeps its meaning.
+The book's style sheet is written from these names when the book is built.
+"""
+
+PALETTE = {
+    "kept": "#0072B2",
+    "dropped": "#E69F00",
+    "seed": "#882255",
+    "valid": "#009E73",
+    "ink": "#1F2328",
+    "paper": "#FFFFFF",
+    "muted": "#59636E",
+}
+
+PALETTE_DARK = {
+    "kept": "#56B4E9",
+    "dropped": "#D55E00",
+    "seed": "#F0E442",
+    "valid": "#009E73",
+    "ink": "#E6E3DC",
+    "paper": "#15191E",
+    "muted": "#9AA4AF",
+}
