@@ -1,1 +1,35 @@
-"""DropBlock for Keras 3."""
+"""DropBlock for Keras 3, and the experiments of the DropBlock Book."""
+
+from dropblock_lib.drop_block_2d import DropBlock2D
+from dropblock_lib.masks import (
+    cover_counts,
+    drop_block,
+    exact_gamma,
+    expand_seeds,
+    expected_drop_rate,
+    gamma,
+    seed_shape,
+)
+from dropblock_lib.schedule import (
+    KeepProbScheduler,
+    decrement_schedule,
+    find_drop_block_layers,
+    linear_schedule,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DropBlock2D",
+    "KeepProbScheduler",
+    "cover_counts",
+    "decrement_schedule",
+    "drop_block",
+    "exact_gamma",
+    "expand_seeds",
+    "expected_drop_rate",
+    "find_drop_block_layers",
+    "gamma",
+    "linear_schedule",
+    "seed_shape",
+]

@@ -1,0 +1,311 @@
+"""DropBlock as a Keras 3 layer, for TensorFlow, JAX and PyTorch."""
+
+import math
+
+import keras
+import ml_dtypes
+import numpy as np
+from keras import ops
+
+from dropblock_lib.arguments import (
+    check_gamma_rule,
+    check_keep_prob,
+    check_sides,
+    invalid,
+)
+
+# Newton's method reaches float32's precision in five steps, down to keep_prob 0.001.
+NEWTON_STEPS = 6
+
+
+@keras.saving.register_keras_serializable(package="dropblock_lib")
+class DropBlock2D(keras.layers.Layer):
+    """Drops square blocks of every feature map, while training.
+
+    Neighboring units of a feature map carry much the same information, so a unit
+    that `Dropout` drops can be guessed from those around it. DropBlock drops
+    contiguous blocks instead. With `block_size=1` it is `Dropout`; with a block that
+    covers the map it drops whole channels, as `SpatialDropout2D` does.
+
+    Every sample and every channel has a mask of its own. What is kept is scaled by
+    the number of units over the number of kept units, counted over the whole mask,
+    so that the mean activation stays. At inference the layer returns its input.
+
+    Args:
+        block_size: Side of a block in pixels: a positive integer, or a pair
+            (height, width). Even sides are allowed. A block larger than the feature
+            map is clipped to it, per axis.
+        keep_prob: Float in (0, 1]. Nominal fraction of units to keep. It can be
+            assigned at any time, `layer.keep_prob = 0.8`, and takes effect in
+            compiled code too; it is saved and loaded with the weights.
+        gamma: The rule that turns `keep_prob` into the probability of a seed.
+            `"paper"` is equation 1, which drops somewhat less than
+            `1 - keep_prob` because blocks overlap; `"exact"` drops `1 - keep_prob`
+            in expectation.
+        per_channel: Whether every channel has a mask of its own (the paper found
+            that better). If False, one mask a sample serves all its channels.
+        data_format: `"channels_last"` or `"channels_first"`. By default
+            `keras.config.image_data_format()`.
+        seed: Integer, or None. Makes the masks repeatable.
+        **kwargs: `name`, `dtype` and the like, as for every Keras layer.
+
+    Call arguments:
+        inputs: Float tensor of rank 4. Height, width and batch size may be unknown
+            when the model is built.
+        training: Boolean. Only True drops anything.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)`
+        with `data_format="channels_first"`.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        ValueError: If an argument is not of the form above, or the input is not of
+            rank 4.
+
+    Example:
+
+    >>> layer = DropBlock2D(block_size=7, keep_prob=0.9)
+    >>> layer(keras.ops.ones((2, 14, 14, 8)), training=True).shape
+    (2, 14, 14, 8)
+
+    Reference:
+        [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        block_size,
+        keep_prob=0.9,
+        *,
+        gamma="paper",
+        per_channel=True,
+        data_format=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._block_sides = check_sides("block_size", block_size)
+        self.block_size = block_size
+        self._keep_prob_variable = None
+        self._keep_prob = check_keep_prob(keep_prob)
+        self.gamma = check_gamma_rule(gamma)
+        self.per_channel = _check_boolean("per_channel", per_channel)
+        self.data_format = _check_data_format(data_format)
+        self.seed = _check_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    @property
+    def keep_prob(self):
+        """Float in (0, 1]: the nominal fraction of units to keep, as it is now."""
+        if self._keep_prob_variable is None:
+            return self._keep_prob
+        held = np.float32(ops.convert_to_numpy(self._keep_prob_variable))
+        # The variable holds a float32; give back the float that was assigned, or
+        # the shortest one that stands for what was loaded.
+        if held == np.float32(self._keep_prob):
+            return self._keep_prob
+        return float(str(held))
+
+    @keep_prob.setter
+    def keep_prob(self, keep_prob):
+        self._keep_prob = check_keep_prob(keep_prob)
+        if self._keep_prob_variable is not None:
+            self._keep_prob_variable.assign(self._keep_prob)
+
+    def build(self, input_shape):
+        _check_rank(input_shape)
+        # A variable, because compiled code holds a Python float for good. It stays
+        # float32 under mixed precision: float16 cannot tell 0.9999 from 1.
+        self._keep_prob_variable = self.add_weight(
+            name="keep_prob",
+            shape=(),
+            initializer=keras.initializers.Constant(self._keep_prob),
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+        )
+        self.built = True
+
+    def call(self, inputs, training=False):
+        _check_rank(inputs.shape)
+        if not training:
+            return inputs
+        dropped = self._dropped(inputs)
+        return _drop_and_scale(inputs, dropped)
+
+    def compute_output_shape(self, input_shape):
+        _check_rank(input_shape)
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "block_size": self.block_size,
+            "keep_prob": self.keep_prob,
+            "gamma": self.gamma,
+            "per_channel": self.per_channel,
+            "data_format": self.data_format,
+            "seed": self.seed,
+        }
+
+    def _dropped(self, inputs):
+        """Boolean mask: True where a unit is dropped, one channel if shared."""
+        batch, *sizes = ops.shape(inputs)
+        if self.data_format == "channels_last":
+            channel_axis, rows, columns = 3, 1, 2
+        else:
+            channel_axis, rows, columns = 1, 2, 3
+        map_sides = (sizes[rows - 1], sizes[columns - 1])
+        seed_sides = tuple(
+            _maximum(side - block + 1, 1)
+            for side, block in zip(map_sides, self._block_sides, strict=True)
+        )
+
+        noise_shape = [batch, 1, 1, 1]
+        noise_shape[rows], noise_shape[columns] = seed_sides
+        if self.per_channel:
+            noise_shape[channel_axis] = sizes[channel_axis - 1]
+        noise = keras.random.uniform(
+            noise_shape, dtype="float32", seed=self.seed_generator
+        )
+        dropped = noise < self._gamma(map_sides)
+
+        for axis, block, side in zip(
+            (rows, columns), self._block_sides, map_sides, strict=True
+        ):
+            dropped = _grow_blocks(dropped, block, side, axis)
+        return dropped
+
+    def _gamma(self, map_sides):
+        """Probability of a seed, as a float32 scalar; see `masks.gamma`."""
+        sides = zip(map_sides, self._block_sides, strict=True)
+        clipped = [(side, _minimum(block, side)) for side, block in sides]
+        keep_prob = ops.convert_to_tensor(self._keep_prob_variable)
+        if self.gamma == "paper":
+            gamma = 1 - keep_prob
+            for side, block in clipped:
+                side, block = _float32(side), _float32(block)
+                gamma = gamma / block * side / (side - block + 1)
+            return gamma
+
+        (height, kh), (width, kw) = clipped
+        cover = ops.expand_dims(_cover_counts(height, kh), 1) * _cover_counts(width, kw)
+        log_keep_prob = ops.log(keep_prob)
+        lam = ops.zeros_like(keep_prob)
+        # Newton's method on log(mean(exp(-lam * cover))); see `masks.exact_gamma`.
+        for _ in range(NEWTON_STEPS):
+            survival = ops.exp(-lam * cover)
+            excess = ops.log1p(ops.mean(ops.expm1(-lam * cover))) - log_keep_prob
+            lam = lam + excess * ops.mean(survival) / ops.mean(cover * survival)
+        return -ops.expm1(-lam)
+
+
+def _grow_blocks(is_seed, block, side, axis):
+    """Extends every True of `is_seed` over `block` places, within a map of `side`.
+
+    Doubling: two windows of 1 make one of 2, two of 2 make one of 4, and two that
+    overlap make any other. A block longer than the map covers it from its one
+    seed, and what juts out is cut off.
+    """
+    if isinstance(side, int):
+        block = min(block, side)
+    padding = [(0, 0)] * 4
+    padding[axis] = (block - 1, block - 1)
+    grown = ops.pad(is_seed, padding) if block > 1 else is_seed
+    window = 1
+    while window < block:
+        shift = min(window, block - window)
+        grown = ops.logical_or(
+            grown[_along(axis, slice(shift, None))],
+            grown[_along(axis, slice(None, -shift))],
+        )
+        window += shift
+    return grown if isinstance(side, int) else grown[_along(axis, slice(None, side))]
+
+
+def _drop_and_scale(inputs, dropped):
+    """Zero where dropped, else the input times units over kept units."""
+    # Counted in int32: float32 loses units from 2 ** 24 on.
+    units = math.prod(ops.shape(dropped))
+    dropped_units = ops.sum(ops.cast(dropped, "int32"))
+    kept_units = ops.maximum(units - dropped_units, 1)
+    scale = _float32(units) / _float32(kept_units)
+    scale = ops.cast(_without_overflow(scale, inputs), inputs.dtype)
+    # `where` rather than a product, so that NaN and infinity do not leak from a
+    # dropped unit, neither forward nor into the gradient.
+    return ops.where(dropped, ops.zeros((), inputs.dtype), inputs * scale)
+
+
+def _without_overflow(scale, inputs):
+    """`scale`, or what is left of it where it would make a finite unit infinite.
+
+    One scale for all rather than a clipped output: the gradient stays the mask
+    times the scale, and two reductions cost less than clipping every unit.
+    """
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    # A little below the largest number, because the scale is rounded afterwards.
+    largest = 0.99 * float(ml_dtypes.finfo(dtype).max)
+    inputs = ops.stop_gradient(inputs)
+    magnitude = ops.maximum(
+        ops.max(inputs, initial=0), ops.negative(ops.min(inputs, initial=0))
+    )
+    magnitude = ops.maximum(ops.cast(magnitude, "float32"), 1.0)
+    magnitude = ops.where(ops.isfinite(magnitude), magnitude, 1.0)
+    return ops.minimum(scale, largest / magnitude)
+
+
+def _cover_counts(side, block):
+    """`masks.cover_counts` along one axis, for a `side` that may be a tensor."""
+    i = ops.arange(side, dtype="int32")
+    last = ops.minimum(i, side - block)
+    first = ops.maximum(i - block + 1, 0)
+    return ops.cast(last - first + 1, "float32")
+
+
+def _along(axis, piece):
+    return (slice(None),) * axis + (piece,)
+
+
+def _minimum(a, b):
+    both_static = isinstance(a, int) and isinstance(b, int)
+    return min(a, b) if both_static else ops.minimum(a, b)
+
+
+def _maximum(a, b):
+    both_static = isinstance(a, int) and isinstance(b, int)
+    return max(a, b) if both_static else ops.maximum(a, b)
+
+
+def _float32(value):
+    return float(value) if isinstance(value, int) else ops.cast(value, "float32")
+
+
+def _check_rank(shape):
+    if len(shape) != 4:
+        raise invalid("inputs", "a tensor of rank 4", tuple(shape))
+
+
+def _check_boolean(name, value):
+    if not isinstance(value, (bool, np.bool_)):
+        raise invalid(name, "True or False", value)
+    return bool(value)
+
+
+def _check_seed(seed):
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise invalid("seed", "an integer or None", seed)
+    return seed
+
+
+def _check_data_format(data_format):
+    if data_format is None:
+        return keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise invalid(
+            "data_format", "'channels_last', 'channels_first' or None", data_format
+        )
+    return data_format

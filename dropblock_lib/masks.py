@@ -1,0 +1,295 @@
+"""DropBlock in NumPy, to be read.
+
+This is Algorithm 1 of Ghiasi et al. (2018) with nothing in the way: no framework,
+no compiled code. The Keras layer is tested against it.
+
+A *seed* is the place where a block is set. Seeds are drawn in the *valid seed
+region* only, so that every block lies inside the feature map. Seed (i, j) of that
+region drops the rows i ... i + kh - 1 and the columns j ... j + kw - 1 of the map;
+it stands at place (kh // 2, kw // 2) of its block: the center of an odd block, and
+just below and right of the center of an even one, as in the authors' code.
+"""
+
+import numpy as np
+
+from dropblock_lib.arguments import (
+    check_gamma,
+    check_gamma_rule,
+    check_keep_prob,
+    check_sides,
+    invalid,
+)
+
+
+def gamma(keep_prob, block_size, feat_size):
+    """Probability of a seed at one place of the valid seed region (equation 1).
+
+    As if blocks never overlapped: each seed drops `block_size`² units, so a
+    fraction 1 - `keep_prob` of the map needs `(1 - keep_prob) / block_size²` seeds
+    a unit, and all of them must fall into the valid seed region. For a small
+    `keep_prob` the equation may give more than 1: then every place is a seed.
+
+    Args:
+        keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
+        block_size: Side of a block in pixels: an integer, or (height, width).
+            A block larger than the map is clipped to it, per axis.
+        feat_size: Side of the feature map in pixels: an integer, or (height,
+            width).
+
+    Returns:
+        Float. The paper's gamma.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> round(gamma(0.9, 3, 5), 6)
+    0.030864
+
+    Reference:
+        [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), equation 1.
+    """
+    keep_prob = check_keep_prob(keep_prob)
+    (kh, kw), (height, width) = _clipped(block_size, feat_size)
+    valid_height, valid_width = seed_shape(block_size, feat_size)
+    per_unit = (1 - keep_prob) / (kh * kw)
+    return per_unit * (height * width) / (valid_height * valid_width)
+
+
+def exact_gamma(keep_prob, block_size, feat_size):
+    """The gamma whose expected dropped fraction is exactly 1 - `keep_prob`.
+
+    Blocks overlap, so the paper's gamma drops less than it is asked to. This one
+    solves `expected_drop_rate(gamma) = 1 - keep_prob`. With
+    `lam = -log(1 - gamma)` a unit covered by c places survives with probability
+    `exp(-lam * c)`; the logarithm of the mean of these is convex and falls with
+    `lam`, so Newton's method from 0 rises to the root without ever passing it.
+
+    Args:
+        keep_prob: Float in (0, 1]. Expected fraction of units to keep.
+        block_size: Side of a block in pixels: an integer, or (height, width).
+        feat_size: Side of the feature map in pixels: an integer, or (height,
+            width).
+
+    Returns:
+        Float in [0, 1).
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> round(exact_gamma(0.9, 7, 14), 6)
+    0.006764
+    """
+    keep_prob = check_keep_prob(keep_prob)
+    cover = cover_counts(block_size, feat_size)
+    lam = 0.0
+    for _ in range(50):
+        survival = np.exp(-lam * cover)
+        excess = np.log1p(np.mean(np.expm1(-lam * cover))) - np.log(keep_prob)
+        step = excess * np.mean(survival) / np.mean(cover * survival)
+        lam += step
+        if step <= 1e-15 * lam:
+            break
+    return float(-np.expm1(-lam))
+
+
+def expected_drop_rate(gamma, block_size, feat_size):
+    """Expected fraction of units that seeds drawn with `gamma` drop.
+
+    Exact, overlaps counted: a unit is kept if none of the places whose block
+    would cover it is a seed.
+
+    Args:
+        gamma: Float >= 0. Probability of a seed; 1 and more makes every place one.
+        block_size: Side of a block in pixels: an integer, or (height, width).
+        feat_size: Side of the feature map in pixels: an integer, or (height,
+            width).
+
+    Returns:
+        Float in [0, 1].
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> round(expected_drop_rate(gamma(0.9, 7, 14), 7, 14), 4)
+    0.0929
+    """
+    gamma = min(check_gamma(gamma), 1.0)
+    cover = cover_counts(block_size, feat_size)
+    if gamma == 1:
+        return 1.0
+    return float(-np.mean(np.expm1(cover * np.log1p(-gamma))))
+
+
+def seed_shape(block_size, feat_size):
+    """Height and width of the valid seed region, in pixels.
+
+    Args:
+        block_size: Side of a block in pixels: an integer, or (height, width).
+        feat_size: Side of the feature map in pixels: an integer, or (height,
+            width).
+
+    Returns:
+        (height, width): the places where a block fits into the map.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> seed_shape(3, 5)
+    (3, 3)
+    """
+    (kh, kw), (height, width) = _clipped(block_size, feat_size)
+    return height - kh + 1, width - kw + 1
+
+
+def cover_counts(block_size, feat_size):
+    """For each unit, how many places of the valid seed region would drop it.
+
+    Args:
+        block_size: Side of a block in pixels: an integer, or (height, width).
+        feat_size: Side of the feature map in pixels: an integer, or (height,
+            width).
+
+    Returns:
+        Integer array (height, width): 1 in a corner of the map, up to the area of
+        a block in its middle.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> cover_counts(3, 5)[0]
+    array([1, 2, 3, 2, 1])
+    """
+    (kh, kw), (height, width) = _clipped(block_size, feat_size)
+    return np.outer(_cover_counts_1d(kh, height), _cover_counts_1d(kw, width))
+
+
+def expand_seeds(seeds, block_size, feat_size=None):
+    """Grows every seed to a block (line 6 of Algorithm 1).
+
+    Args:
+        seeds: Array (..., h, w) on the valid seed region: 0 where a block is set,
+            1 where none is.
+        block_size: Side of a block in pixels: an integer, or (height, width).
+        feat_size: Side of the feature map in pixels. By default the map that
+            belongs to the seeds, (h + block height - 1, w + block width - 1); name
+            it where the block is larger than the map, to have it clipped.
+
+    Returns:
+        Keep mask (..., H, W) of the dtype of `seeds`: 0 where a unit is dropped, 1
+        where it is kept.
+
+    Raises:
+        ValueError: If `seeds` has fewer than two axes, holds anything but 0 and 1,
+            or does not fit `block_size` and `feat_size`.
+
+    Example:
+
+    >>> expand_seeds(np.array([[1, 0, 1]]), (1, 2))
+    array([[1, 0, 0, 1]])
+    """
+    seeds = np.asarray(seeds)
+    if seeds.ndim < 2:
+        raise invalid("seeds", "an array of shape (..., h, w)", seeds)
+    if not np.isin(seeds, (0, 1)).all():
+        raise invalid("seeds", "an array of 0 (a block's seed) and 1 (none)", seeds)
+    kh, kw = check_sides("block_size", block_size)
+    h, w = seeds.shape[-2:]
+    if feat_size is None:
+        feat_size = (h + kh - 1, w + kw - 1)
+    (kh, kw), (height, width) = _clipped(block_size, feat_size)
+    if (h, w) != seed_shape(block_size, feat_size):
+        raise invalid(
+            "seeds",
+            f"the valid seed region of block_size={block_size!r} and "
+            f"feat_size={feat_size!r}, whose shape ends in "
+            f"{seed_shape(block_size, feat_size)}",
+            seeds.shape,
+        )
+
+    keep_mask = np.ones((*seeds.shape[:-2], height, width), seeds.dtype)
+    for *where, i, j in np.argwhere(seeds == 0):
+        keep_mask[(*where, slice(i, i + kh), slice(j, j + kw))] = 0
+    return keep_mask
+
+
+def drop_block(
+    x, block_size, keep_prob, rng, *, gamma="paper", per_channel=True, training=True
+):
+    """Algorithm 1 of the paper, on NumPy arrays.
+
+    Args:
+        x: Float array (samples, height, width, channels), the activations A.
+        block_size: Side of a block in pixels: an integer, or (height, width).
+        keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
+        rng: `numpy.random.Generator`, asked once for uniform noise of the shape of
+            the seeds: (samples, h, w, channels), or one channel if they share it.
+        gamma: `"paper"` (equation 1) or `"exact"` (see `exact_gamma`).
+        per_channel: Whether every channel has a mask of its own.
+        training: False returns `x`, as at inference.
+
+    Returns:
+        Array of the shape and dtype of `x`: 0 where dropped, else `x` times the
+        number of units over the number of kept units, counted over the whole
+        mask. All zeros if nothing was kept.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> x = np.ones((1, 5, 5, 1))
+    >>> drop_block(x, 3, 0.9, np.random.default_rng(0)).shape
+    (1, 5, 5, 1)
+
+    Reference:
+        [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), Algorithm 1.
+    """
+    x = np.asarray(x)
+    if x.ndim != 4:
+        raise invalid("x", "an array (samples, height, width, channels)", x.shape)
+    rule = {"paper": paper_gamma, "exact": exact_gamma}[check_gamma_rule(gamma)]
+    samples, height, width, channels = x.shape
+    feat_size = (height, width)
+    probability = rule(keep_prob, block_size, feat_size)
+    if not training:
+        return x
+
+    # Line 5: the seeds. They lie in the valid seed region, one field a mask.
+    h, w = seed_shape(block_size, feat_size)
+    masks = channels if per_channel else 1
+    is_seed = rng.random((samples, h, w, masks)) < probability
+
+    # Line 6: every seed becomes a block.
+    seeds = np.moveaxis(1 - is_seed.astype("int8"), -1, 1)
+    keep_mask = np.moveaxis(expand_seeds(seeds, block_size, feat_size), 1, -1)
+
+    # Lines 7 and 8. `where` rather than a product: a NaN that is dropped is gone.
+    scale = keep_mask.size / max(np.count_nonzero(keep_mask), 1)
+    return np.where(keep_mask, x * scale, 0).astype(x.dtype)
+
+
+# `drop_block` has an argument `gamma`, which names a rule.
+paper_gamma = gamma
+
+
+def _clipped(block_size, feat_size):
+    kh, kw = check_sides("block_size", block_size)
+    height, width = check_sides("feat_size", feat_size)
+    return (min(kh, height), min(kw, width)), (height, width)
+
+
+def _cover_counts_1d(block_side, map_side):
+    i = np.arange(map_side)
+    last = np.minimum(i, map_side - block_side)
+    first = np.maximum(i - block_side + 1, 0)
+    return last - first + 1
