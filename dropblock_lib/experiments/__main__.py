@@ -1,0 +1,184 @@
+"""`python -m dropblock_lib.experiments run | table | list`."""
+
+import argparse
+import difflib
+import fnmatch
+import json
+import sys
+from pathlib import Path
+
+from dropblock_lib.experiments import PROFILES, make_recipes, run_all
+from dropblock_lib.experiments.record import (
+    RecordError,
+    default_records_directory,
+    default_results_directory,
+    load_records,
+)
+from dropblock_lib.experiments.run import find_records
+from dropblock_lib.experiments.table import format_table, summarize
+
+# The exit code of a process that was interrupted from the keyboard.
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. Finished runs have their records; the unfinished one goes "
+            "on after its last whole epoch when the same command is given again.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options) -> int:
+    recipes = _chosen(options)
+    run_all(recipes, results_dir=options.results, data_dir=options.data_dir)
+    return 0
+
+
+def _list(options) -> int:
+    results = options.results or default_results_directory()
+    recipes = _chosen(options)
+    width = max(len(recipe.name) for recipe in recipes)
+    for recipe in recipes:
+        print(f"{recipe.name:{width}}  {_state(recipe, results)}")
+    return 0
+
+
+def _table(options) -> int:
+    directory = (
+        options.results / "records" if options.results else default_records_directory()
+    )
+    if not directory.is_dir():
+        raise RecordError(f"{directory} does not exist: there are no records.")
+    wanted = {
+        "network": options.network,
+        "dataset": options.dataset,
+        "variant": options.variant,
+        "profile": options.profile,
+        "seed": options.seeds,
+    }
+    records = [
+        record
+        for record in load_records(directory)
+        if all(
+            values is None or record["recipe"][field] in values
+            for field, values in wanted.items()
+        )
+    ]
+    print(format_table(summarize(records), options.format), end="")
+    return 0
+
+
+def _chosen(options) -> list:
+    profiles = options.profile or (list(PROFILES) if options.names else ["small"])
+    recipes = [
+        recipe
+        for profile in profiles
+        for recipe in make_recipes(
+            profile,
+            networks=options.network,
+            datasets=_datasets(options, profile, alone=len(profiles) == 1),
+            variants=options.variant,
+            seeds=options.seeds,
+        )
+    ]
+    if not options.names:
+        return recipes
+    chosen = {}
+    for name in options.names:
+        found = [r for r in recipes if fnmatch.fnmatchcase(r.name, name)]
+        if not found:
+            close = difflib.get_close_matches(name, [r.name for r in recipes], n=3)
+            hint = f" Did you mean {', '.join(close)}?" if close else ""
+            raise ValueError(
+                f"There is no run named {name!r}.{hint} "
+                "`python -m dropblock_lib.experiments list` shows those there are."
+            )
+        chosen |= {recipe.name: recipe for recipe in found}
+    return list(chosen.values())
+
+
+def _datasets(options, profile, alone):
+    """The data sets asked for; of several profiles, each takes those it has."""
+    if options.dataset is None or alone:
+        return options.dataset
+    return [d for d in options.dataset if d in PROFILES[profile].settings]
+
+
+def _state(recipe, results: Path) -> str:
+    done = find_records(recipe, results / "records")
+    if done:
+        accuracies = (
+            f"{r['data']['source']} {r['final']['test_accuracy']:.4f}" for r in done
+        )
+        return f"done: {', '.join(accuracies)}"
+    prefix, _, suffix = recipe.name_on("\0").partition("\0")
+    for path in results.glob(f".partial/{prefix}*{suffix}/state.json"):
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if state["recipe"] == recipe.to_dict():
+            return f"epoch {len(state['history']['loss'])} of {recipe.epochs}"
+    return "to do"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dropblock_lib.experiments",
+        description="Train the networks of the book and compare the regularizers.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="run | table | list")
+
+    filters = argparse.ArgumentParser(add_help=False)
+    filters.add_argument("--network", nargs="+", metavar="NAME")
+    filters.add_argument("--dataset", nargs="+", metavar="NAME")
+    filters.add_argument("--variant", nargs="+", metavar="NAME")
+    filters.add_argument("--profile", nargs="+", metavar="NAME", choices=PROFILES)
+    filters.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
+    filters.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="folder of records/ (default: results of the source tree)",
+    )
+
+    names = argparse.ArgumentParser(add_help=False)
+    names.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="names or patterns (quoted) from `list`; default: the profile small",
+    )
+
+    run = commands.add_parser(
+        "run", parents=[names, filters], help="train what has no record yet"
+    )
+    run.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="folder with mnist.npz, cifar10.npz (default: $DROPBLOCK_DATA)",
+    )
+    run.set_defaults(command=_run)
+
+    table = commands.add_parser(
+        "table", parents=[filters], help="mean and spread over the seeds"
+    )
+    table.add_argument("--format", choices=("text", "csv", "json"), default="text")
+    table.set_defaults(command=_table)
+
+    listing = commands.add_parser(
+        "list", parents=[names, filters], help="the runs there are, and their state"
+    )
+    listing.set_defaults(command=_list)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Where a run took place: machine, versions, commit. No names, no paths."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import keras
+
+
+def hardware() -> dict:
+    """The processor, the cores this process may use, and the accelerators."""
+    return {"cpu": _cpu_model(), "cores": _cores(), "gpus": _gpus()}
+
+
+def versions() -> dict:
+    """Versions of everything that decides the numbers."""
+    backend = keras.backend.backend()
+    distribution = "torch" if backend == "torch" else backend
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "keras": keras.__version__,
+        backend: _version(distribution),
+        "numpy": _version("numpy"),
+        "dropblock_lib": _version("dropblock-lib"),
+    }
+
+
+def git_state() -> dict | None:
+    """The commit, and whether the tree was as committed; `None` outside git.
+
+    The records themselves do not make a tree unclean: they are what a run adds.
+    """
+    package = Path(__file__).resolve().parents[1]
+    # The package may be installed inside some other project's tree.
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    commit = _git(package, "rev-parse", "HEAD")
+    changes = _git(
+        package.parent, "status", "--porcelain", "--", ".", ":(exclude)results"
+    )
+    if commit is None or changes is None:
+        return None
+    return {"commit": commit, "clean": not changes}
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    return _output("git", "-C", str(directory), *arguments)
+
+
+def _output(*command: str) -> str | None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def _gpus() -> list[str]:
+    try:
+        devices = keras.distribution.list_devices("gpu")
+    except Exception:  # each backend says "no such device" with its own error
+        return []
+    if not devices:
+        return []
+    names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return names.splitlines() if names else list(devices)

@@ -1,0 +1,188 @@
+"""How far a grid of runs is: bars in a terminal, one line in a notebook, or a log."""
+
+import sys
+import time
+
+
+def open_progress(total_runs: int, stream=None):
+    """A context manager that shows the progress of `total_runs` runs.
+
+    Bars where standard output is a terminal and `rich` is installed; one line
+    that is written over in a notebook, so that a stored page keeps the last
+    only; elsewhere one line an epoch.
+
+    Args:
+        total_runs: Number of runs that will be started or skipped.
+        stream: Where to write; standard output by default.
+
+    Returns:
+        A `LineProgress`, or an object with the same methods.
+    """
+    stream = stream or sys.stdout
+    if _in_notebook():
+        return NotebookProgress(total_runs, stream)
+    if stream.isatty():
+        try:
+            return BarProgress(total_runs, stream)
+        except ModuleNotFoundError:
+            pass
+    return LineProgress(total_runs, stream)
+
+
+class LineProgress:
+    """One line an epoch, for log files."""
+
+    def __init__(self, total_runs, stream):
+        self.total_runs = total_runs
+        self.stream = stream
+        self.run_index = 0
+        self.label = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        return None
+
+    def say(self, text):
+        """Show a sentence that stays."""
+        print(text, file=self.stream, flush=True)
+
+    def start_run(self, name, epochs, steps, first_epoch=0):
+        """A run begins, or goes on at `first_epoch`."""
+        self.run_index += 1
+        self.label = f"[{self.run_index}/{self.total_runs}] {name}"
+        self.epochs = epochs
+        self.first_epoch = first_epoch
+        self.started = time.monotonic()
+        if first_epoch:
+            self.say(f"{self.label}: resuming after epoch {first_epoch}/{epochs}")
+
+    def step(self):
+        """A training step is done."""
+
+    def end_epoch(self, epoch, logs):
+        """An epoch, counted from 0, is done."""
+        self.say(f"{self.label}: {self._describe(epoch, logs)}")
+
+    def end_run(self, summary):
+        """The run is done."""
+        self.say(f"{self.label}: {summary}")
+
+    def skip_run(self, name, why):
+        """A run is not needed."""
+        self.run_index += 1
+        self.say(f"[{self.run_index}/{self.total_runs}] {name}: skipped, {why}")
+
+    def _describe(self, epoch, logs):
+        figures = ", ".join(
+            f"{key} {logs[key]:.4f}"
+            for key in ("loss", "accuracy", "val_loss", "val_accuracy")
+            if logs.get(key) is not None
+        )
+        done = epoch + 1 - self.first_epoch
+        seconds = (time.monotonic() - self.started) / done
+        left = seconds * (self.epochs - epoch - 1)
+        return f"epoch {epoch + 1}/{self.epochs}, {figures}, {_clock(left)} left"
+
+
+class NotebookProgress(LineProgress):
+    """One line for each run, written over."""
+
+    def __enter__(self):
+        self.handle = None
+        return self
+
+    def start_run(self, name, epochs, steps, first_epoch=0):
+        self.handle = None
+        super().start_run(name, epochs, steps, first_epoch)
+
+    def end_epoch(self, epoch, logs):
+        self._show(f"{self.label}: {self._describe(epoch, logs)}")
+
+    def end_run(self, summary):
+        self._show(f"{self.label}: {summary}")
+
+    def _show(self, text):
+        from IPython.display import display
+
+        line = {"text/plain": text}
+        if self.handle is None:
+            self.handle = display(line, raw=True, display_id=True)
+        else:
+            self.handle.update(line, raw=True)
+
+
+class BarProgress(LineProgress):
+    """Three bars: runs, epochs of this run, steps of this epoch."""
+
+    def __init__(self, total_runs, stream):
+        super().__init__(total_runs, stream)
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.bars = Progress(
+            TextColumn("{task.description:6}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(file=stream),
+        )
+
+    def __enter__(self):
+        self.bars.start()
+        self.runs = self.bars.add_task("runs", total=self.total_runs, note="")
+        self.epoch_bar = self.bars.add_task("epochs", total=None, note="")
+        self.steps = self.bars.add_task("steps", total=None, note="")
+        return self
+
+    def __exit__(self, *exception):
+        self.bars.stop()
+
+    def say(self, text):
+        self.bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def start_run(self, name, epochs, steps, first_epoch=0):
+        super().start_run(name, epochs, steps, first_epoch)
+        self.bars.update(self.runs, note=name)
+        self.bars.reset(self.epoch_bar, total=epochs, completed=first_epoch, note="")
+        self.bars.reset(self.steps, total=steps)
+
+    def step(self):
+        self.bars.advance(self.steps)
+
+    def end_epoch(self, epoch, logs):
+        note = f"val_accuracy {logs['val_accuracy']:.4f}"
+        self.bars.update(self.epoch_bar, completed=epoch + 1, note=note)
+        if epoch + 1 < self.epochs:
+            self.bars.reset(self.steps)
+
+    def end_run(self, summary):
+        super().end_run(summary)
+        self.bars.update(self.runs, completed=self.run_index)
+
+    def skip_run(self, name, why):
+        super().skip_run(name, why)
+        self.bars.update(self.runs, completed=self.run_index)
+
+
+def _in_notebook() -> bool:
+    # Asking for IPython's shell without importing it: a script has none.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

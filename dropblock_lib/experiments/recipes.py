@@ -1,0 +1,165 @@
+"""The recipes of the book: three profiles, each a grid."""
+
+import dataclasses
+
+from dropblock_lib.experiments.recipe import Recipe
+
+# What the slides compare in each network.
+VARIANTS_OF = {
+    "custom_net": (
+        "none",
+        "dropout-0.25",
+        "spatial-0.7",
+        "dropblock-3-0.9",
+        "dropblock-7-0.9",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """A scale of experiment: what it is for, and its settings by data set."""
+
+    purpose: str
+    networks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: dict[str, dict]
+
+
+PROFILES = {
+    "quick": Profile(
+        purpose="see it work: about a minute for the five variants on two cores",
+        networks=("custom_net",),
+        seeds=(0,),
+        settings={
+            dataset: {
+                "train_size": train_size,
+                "validation_size": 200,
+                "test_size": test_size,
+                "epochs": 3,
+            }
+            for dataset, train_size, test_size in (
+                ("cifar10", 1_000, 500),
+                ("mnist", 1_000, 500),
+                ("shapes", 1_000, 500),
+                ("digits", 1_000, 300),
+            )
+        },
+    ),
+    "small": Profile(
+        purpose="compare with a spread over seeds: hours on two cores",
+        networks=("custom_net",),
+        seeds=(0, 1, 2),
+        settings={
+            "cifar10": {"train_size": 9_000, "validation_size": 1_000, "epochs": 15},
+            "mnist": {"train_size": 4_500, "validation_size": 500, "epochs": 10},
+        },
+    ),
+    "full": Profile(
+        purpose="the slides' setting, all images and 100 epochs: a GPU",
+        networks=("custom_net",),
+        seeds=(0, 1, 2),
+        settings={
+            "cifar10": {
+                "train_size": None,
+                "validation_size": 5_000,
+                "epochs": 100,
+                "batch_size": 128,
+            },
+            "mnist": {
+                "train_size": None,
+                "validation_size": 5_000,
+                "epochs": 100,
+                "batch_size": 128,
+            },
+        },
+    ),
+}
+
+
+def make_recipe(
+    profile: str,
+    dataset: str,
+    variant: str = "none",
+    seed: int = 0,
+    network: str = "custom_net",
+) -> Recipe:
+    """One recipe of a profile.
+
+    Args:
+        profile: A key of `PROFILES`.
+        dataset: A data set of that profile.
+        variant: A key of `dropblock_lib.VARIANTS`.
+        seed: Integer seed of the run.
+        network: A key of `dropblock_lib.models.NETWORKS`.
+
+    Returns:
+        A `Recipe`.
+
+    Raises:
+        ValueError: If the profile is not known, or has no such data set.
+    """
+    chosen = _profile(profile)
+    if dataset not in chosen.settings:
+        raise ValueError(
+            "Invalid value received for argument `dataset`. Expected one of "
+            f"{', '.join(chosen.settings)} in the profile {profile}. "
+            f"Received: dataset={dataset!r}"
+        )
+    return Recipe(
+        network=network,
+        variant=variant,
+        dataset=dataset,
+        seed=seed,
+        profile=profile,
+        **chosen.settings[dataset],
+    )
+
+
+def make_recipes(
+    profile: str,
+    networks=None,
+    datasets=None,
+    variants=None,
+    seeds=None,
+) -> list[Recipe]:
+    """The grid of a profile, or the part of it that is asked for.
+
+    Each seed is complete before the next begins, so that an interrupted grid has
+    compared all variants over fewer seeds, and not fewer variants.
+
+    Args:
+        profile: A key of `PROFILES`.
+        networks: Names of networks; the profile's own if `None`.
+        datasets: Names of data sets; the profile's own if `None`.
+        variants: Names of variants; those the slides compare if `None`.
+        seeds: Integers; the profile's own if `None`.
+
+    Returns:
+        A list of `Recipe`.
+
+    Raises:
+        ValueError: If a value is not known.
+
+    Example:
+
+    >>> len(make_recipes("small", datasets=["cifar10"]))
+    15
+    """
+    chosen = _profile(profile)
+    return [
+        make_recipe(profile, dataset, variant, seed, network)
+        for network in networks or chosen.networks
+        for dataset in datasets or chosen.settings
+        for seed in (chosen.seeds if seeds is None else seeds)
+        for variant in variants or VARIANTS_OF.get(network, ("none",))
+    ]
+
+
+def _profile(profile: str) -> Profile:
+    if profile not in PROFILES:
+        raise ValueError(
+            "Invalid value received for argument `profile`. Expected one of "
+            f"{', '.join(PROFILES)}. Received: profile={profile!r}"
+        )
+    return PROFILES[profile]

@@ -1,0 +1,169 @@
+"""Records: what a run was made of and what came out, one JSON file each."""
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+
+from dropblock_lib.experiments.recipe import Recipe
+
+SCHEMA = 1
+
+HISTORY_KEYS = (
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "keep_prob",
+    "learning_rate",
+    "seconds",
+)
+_ACCURACIES = ("test_accuracy", "val_accuracy", "train_accuracy")
+_LOSSES = ("test_loss", "val_loss", "train_loss")
+_SECTIONS = {
+    "schema": int,
+    "name": str,
+    "recipe": dict,
+    "recipe_hash": str,
+    "data": dict,
+    "history": dict,
+    "final": dict,
+    "best": dict,
+    "parameters": dict,
+    "seconds": float,
+    "hardware": dict,
+    "backend": str,
+    "versions": dict,
+    "git": (dict, type(None)),
+    "resumes": list,
+    "date": str,
+}
+
+
+class RecordError(ValueError):
+    """A file that should be a record and is not."""
+
+
+def default_results_directory() -> Path:
+    """Where runs write: the source tree's `results`, or else `./results`."""
+    root = Path(__file__).resolve().parents[2]
+    is_source_tree = (root / "pyproject.toml").is_file()
+    return (root if is_source_tree else Path.cwd()) / "results"
+
+
+def default_records_directory() -> Path:
+    """Where records are read: those shipped in the package, or the source tree's."""
+    shipped = Path(__file__).resolve().parents[1] / "results" / "records"
+    return shipped if shipped.is_dir() else default_results_directory() / "records"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file that is there either whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same folder: a rename is atomic only within one file system.
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+    )
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner reads
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_record(record: dict, directory: Path | str) -> Path:
+    """Check a record and write it to `directory/NAME.json`, atomically.
+
+    Raises:
+        RecordError: If the record is not valid, or a file of that name exists.
+    """
+    path = Path(directory) / f"{record.get('name')}.json"
+    _check(record, path)
+    if path.exists():
+        raise RecordError(f"{path} exists, and records are never overwritten.")
+    write_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    return path
+
+
+def read_record(path: Path | str) -> dict:
+    """Read one record and check it.
+
+    Raises:
+        RecordError: If the file is not a valid record; the message names it.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(
+            f"{path} is not a record: it is not JSON ({error})."
+        ) from None
+    _check(record, path)
+    return record
+
+
+def load_records(directory: Path | str | None = None) -> list[dict]:
+    """All records of a directory, sorted by name.
+
+    Args:
+        directory: Folder with one JSON file a run. By default the records that
+            come with the package, or those of the source tree.
+
+    Returns:
+        A list of records (dictionaries); empty if the folder has none or does
+        not exist.
+
+    Raises:
+        RecordError: If a file is not a valid record; the message names it.
+    """
+    directory = Path(directory or default_records_directory())
+    return [read_record(path) for path in sorted(directory.glob("*.json"))]
+
+
+def _check(record, path: Path) -> None:
+    def refuse(why):
+        raise RecordError(f"{path} is not a record: {why}.")
+
+    if not isinstance(record, dict):
+        refuse("it is not a JSON object")
+    if record.get("schema") != SCHEMA:
+        refuse(f"expected schema {SCHEMA}, found {record.get('schema')!r}")
+    for section, kind in _SECTIONS.items():
+        if section not in record:
+            refuse(f"`{section}` is missing")
+        if not isinstance(record[section], kind):
+            refuse(f"`{section}` is {record[section]!r}")
+    if record["name"] != path.stem:
+        refuse(f"it holds the run {record['name']!r}")
+    try:
+        recipe = Recipe.from_dict(record["recipe"])
+    except ValueError as error:
+        refuse(f"its recipe is not valid ({error})")
+    if recipe.hash != record["recipe_hash"]:
+        refuse("its recipe does not have the hash that it states")
+    for key in ("requested", "source", "origin", "sha256", "train", "test"):
+        if key not in record["data"]:
+            refuse(f"`data` has no `{key}`")
+    for key in HISTORY_KEYS:
+        values = record["history"].get(key)
+        if not isinstance(values, list) or len(values) != recipe.epochs:
+            refuse(f"`history` has not {recipe.epochs} values of `{key}`")
+    for key in _ACCURACIES:
+        if not _is_share(record["final"].get(key)):
+            refuse(f"`final` has no valid `{key}`")
+    for key in _LOSSES:
+        # None stands for a loss that was not finite, which JSON cannot hold.
+        if key not in record["final"]:
+            refuse(f"`final` has no `{key}`")
+    if not _is_share(record["best"].get("val_accuracy")):
+        refuse("`best` has no valid `val_accuracy`")
+
+
+def _is_share(value) -> bool:
+    return isinstance(value, float) and math.isfinite(value) and 0 <= value <= 1

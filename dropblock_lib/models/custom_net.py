@@ -1,0 +1,138 @@
+"""CustomNet, the slides' small convolutional network without skip connections."""
+
+import keras
+import numpy as np
+
+from dropblock_lib.variants import get_variant
+
+_FILTERS = (32, 64, 128)
+# Keras' 0.99 needs some 500 steps to forget the moments it began with: a short run
+# would train well and yet classify at chance.
+_MOMENTUM = 0.9
+
+
+def custom_net(
+    variant: str = "none",
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    seed: int | None = None,
+) -> keras.Model:
+    """CustomNet: three stages of two convolutions, pooling and a regularizer.
+
+    A stage is (3x3 convolution, ReLU, batch normalization) twice, then 2x2 max
+    pooling, then the regularizer ("drop1" to "drop3"). The stages have 32, 64
+    and 128 filters; a dense layer on the flattened map classifies.
+
+    At the default shape the network has 309,290 parameters, of which 308,394
+    are trained (the other 896 are the batch normalizations' running moments).
+    A `DropBlock2D` adds one non-trainable number each, its `keep_prob`, which
+    training may change and a saved model keeps: 309,293. The slides print
+    309,962, because their layer carries 2 * H * W weights.
+
+    The network takes pixels as they are stored, 0 to 255, and scales them to
+    [-1, 1] itself, without parameters. It returns logits: compile it with
+    `from_logits=True`, and use `keras.ops.softmax` to read probabilities.
+
+    Args:
+        variant: Name of the regularizer behind each pooling, a key of
+            `dropblock_lib.VARIANTS`. `"none"` puts nothing there.
+        input_shape: `(height, width, channels)` of the images, height and width
+            at least 8. Pooling halves them three times, rounding down.
+        classes: Number of classes.
+        seed: Integer that fixes the initial weights and the regularizers'
+            noise, or `None`. With the same seed all variants begin with the
+            same weights.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If an argument is not as described.
+
+    Example:
+
+    >>> model = custom_net("dropblock-3-0.9")
+    >>> model.get_layer("drop1").block_size
+    3
+
+    Reference:
+
+    - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
+      La Sapienza, University of Rome: "CustomNet Experiment".
+    """
+    factory = get_variant(variant)
+    _check_input_shape(input_shape)
+    if not _is_int(classes) or classes < 2:
+        raise ValueError(
+            "Invalid value received for argument `classes`. Expected an integer "
+            f"of at least 2. Received: classes={classes!r}"
+        )
+    kernel_seeds, drop_seeds = _layer_seeds(seed)
+
+    # === Functional Model ===
+    inputs = keras.Input(shape=input_shape, name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(inputs)
+    for stage, filters in enumerate(_FILTERS, start=1):
+        for block in (1, 2):
+            place = f"{stage}_{block}"
+            x = keras.layers.Conv2D(
+                filters,
+                3,
+                padding="same",
+                kernel_initializer=_initializer(next(kernel_seeds)),
+                name=f"conv{place}",
+            )(x)
+            x = keras.layers.Activation("relu", name=f"relu{place}")(x)
+            x = keras.layers.BatchNormalization(
+                momentum=_MOMENTUM, name=f"norm{place}"
+            )(x)
+        x = keras.layers.MaxPooling2D(name=f"pool{stage}")(x)
+        drop = factory(name=f"drop{stage}", seed=next(drop_seeds))
+        if drop is not None:
+            x = drop(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    outputs = keras.layers.Dense(
+        classes, kernel_initializer=_initializer(next(kernel_seeds)), name="logits"
+    )(x)
+    return keras.Model(inputs, outputs, name="custom_net")
+
+
+def _check_input_shape(input_shape) -> None:
+    expected = (
+        isinstance(input_shape, (tuple, list))
+        and len(input_shape) == 3
+        and all(_is_int(size) for size in input_shape)
+        and min(input_shape[:2]) >= 8
+        and input_shape[2] >= 1
+    )
+    if not expected:
+        raise ValueError(
+            "Invalid value received for argument `input_shape`. Expected "
+            "(height, width, channels), integers, height and width at least 8. "
+            f"Received: input_shape={input_shape!r}"
+        )
+
+
+def _is_int(value) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _layer_seeds(seed: int | None):
+    """Seeds of the seven kernels and of the three regularizers.
+
+    Two streams, so that a variant with regularizers begins with the same weights
+    as the one without.
+    """
+    if seed is None:
+        return iter([None] * 7), iter([None] * 3)
+    if not _is_int(seed) or seed < 0:
+        raise ValueError(
+            "Invalid value received for argument `seed`. Expected a non-negative "
+            f"integer or None. Received: seed={seed!r}"
+        )
+    state = np.random.SeedSequence(int(seed)).generate_state(10) >> 1
+    return iter(state[:7].tolist()), iter(state[7:].tolist())
+
+
+def _initializer(seed: int | None) -> keras.Initializer:
+    return keras.initializers.GlorotUniform(seed=seed)
