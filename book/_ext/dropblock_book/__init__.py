@@ -3,7 +3,15 @@
 Each module here is one small extension with its own `setup`.
 """
 
-MODULES = ("repository", "assets", "execution", "description", "docstrings", "versions")
+MODULES = (
+    "repository",
+    "assets",
+    "execution",
+    "description",
+    "docstrings",
+    "roles",
+    "versions",
+)
 
 
 def setup(app):

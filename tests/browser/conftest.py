@@ -1,0 +1,119 @@
+"""A Chromium that sees the built book and nothing else of the network."""
+
+import os
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+playwright_api = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def find_chromium(playwright):
+    """Returns the path of a Chromium: $CHROMIUM, playwright's own, or the system's."""
+    candidates = [
+        os.environ.get("CHROMIUM"),
+        playwright.chromium.executable_path,
+        *map(shutil.which, CHROMIUM_NAMES),
+    ]
+    return next((c for c in candidates if c and os.path.exists(c)), None)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    with playwright_api.sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright):
+    path = find_chromium(playwright)
+    if path is None:
+        pytest.skip(
+            "no Chromium found. Get one with `apt-get install chromium` or "
+            "`playwright install chromium`, or name it: CHROMIUM=/path/to/chromium"
+        )
+    browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def address(browser, book):
+    """Where the book is served while the tests run."""
+    handler = partial(QuietHandler, directory=str(book))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class Visit:
+    """One opened page, and what went wrong while it loaded."""
+
+    def __init__(self, browser, address, width=1280, height=900):
+        self.context = browser.new_context(viewport={"width": width, "height": height})
+        self.address = address
+        self.errors = []
+        self.foreign = []
+        self.context.route("**/*", self.keep_to_the_book)
+        self.page = self.context.new_page()
+        self.page.on("console", self.note_message)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("response", self.note_response)
+
+    def keep_to_the_book(self, route):
+        url = route.request.url
+        if url.startswith((self.address, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.foreign.append(url)
+            route.abort()
+
+    def note_message(self, message):
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def note_response(self, response):
+        if response.status >= 400:
+            self.errors.append(f"{response.status} {response.url}")
+
+    def open(self, path):
+        self.page.goto(f"{self.address}/{path}", wait_until="networkidle")
+        # Formulas are set after the page has loaded, and change its layout.
+        self.page.evaluate("() => window.MathJax?.startup?.promise")
+        return self.page
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens a page of the book: `visit(path, width=...)`."""
+    visits = []
+
+    def open_page(path, **size):
+        opened = Visit(browser, address, **size)
+        visits.append(opened)
+        opened.open(path)
+        return opened
+
+    yield open_page
+    for opened in visits:
+        opened.context.close()

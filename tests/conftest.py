@@ -1,0 +1,21 @@
+"""What tests of several modules share."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def book():
+    """The folder of the built book, brought up to date with its sources."""
+    builder = Path(sys.executable).with_name("jupyter-book")
+    built = subprocess.run(
+        [builder, "build", ROOT, "--quiet"], capture_output=True, text=True
+    )
+    if built.returncode:
+        pytest.fail(f"The book does not build:\n{built.stdout}{built.stderr}", False)
+    return ROOT / "_build" / "html"
