@@ -1,0 +1,78 @@
+"""What `load_dataset` returns: arrays, and where they came from."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Dataset:
+    """Images and labels in two splits, and an honest account of their origin.
+
+    The arrays are read-only: a data set may be shared by everyone in the process
+    who asks for it. Work on a copy, for instance on
+    `dataset.x_train.astype("float32") / 255`.
+
+    Args:
+        requested: The name `load_dataset` was asked for.
+        name: The name of the data set that was used: `requested`, or its stand-in.
+        source: What exactly the arrays are: `name`, or a name that says how they
+            differ from it, such as `"cifar10-jpeg"`. Figures and records show it.
+        origin: Where the arrays were found: `"data_dir"`, `"DROPBLOCK_DATA"`,
+            `"keras"` (its cache or download), `"stand-in"` (something else was
+            requested and could not be had) or `"built-in"` (requested by name).
+        x_train: `uint8` images `(N, H, W, C)` of the training split.
+        y_train: `int64` labels `(N,)` of the training split.
+        x_test: `uint8` images of the test split.
+        y_test: `int64` labels of the test split.
+        classes: The name of each class, in the order of the labels.
+        note: How the images were made or changed, in a few words, or nothing.
+    """
+
+    requested: str
+    name: str
+    source: str
+    origin: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+    note: str = ""
+
+    def __post_init__(self):
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            array.flags.writeable = False
+
+    @property
+    def input_shape(self):
+        """The shape `(H, W, C)` of one image."""
+        return self.x_train.shape[1:]
+
+    @property
+    def is_stand_in(self):
+        """Whether something else was requested and could not be had."""
+        return self.name != self.requested
+
+    @property
+    def description(self):
+        """One sentence for a log, a caption or a page."""
+        where = {
+            "data_dir": "from the given data_dir",
+            "DROPBLOCK_DATA": "from $DROPBLOCK_DATA",
+            "keras": "from Keras' cache",
+            "stand-in": f"standing in for {self.requested}",
+            "built-in": "built in",
+        }[self.origin]
+        account = f"{where}; {self.note}" if self.note else where
+        size = "x".join(map(str, self.input_shape))
+        return (
+            f"{self.source} ({account}): {len(self.x_train)} training and "
+            f"{len(self.x_test)} test images, {size}, {len(self.classes)} classes"
+        )
+
+    def __str__(self):
+        return self.description
+
+    def __repr__(self):
+        return f"<Dataset {self.description}>"

@@ -1,0 +1,110 @@
+"""Where to look for a data set, in which order, and what to say about it."""
+
+import logging
+import os
+import pathlib
+
+from dropblock_lib.data import keras_files
+from dropblock_lib.data.digits import load_digits
+from dropblock_lib.data.mnist_and_cifar10 import FORMATS, make_dataset
+from dropblock_lib.data.npz import read_npz
+from dropblock_lib.data.shapes import load_shapes
+
+logger = logging.getLogger("dropblock_lib")
+
+BUILT_IN = {"digits": load_digits, "shapes": load_shapes}
+STAND_INS = {"mnist": load_digits, "cifar10": load_shapes}
+VARIABLE = "DROPBLOCK_DATA"
+
+
+def load_dataset(name, data_dir=None):
+    """Loads a data set, or the built-in stand-in for it, and says which.
+
+    `"mnist"` and `"cifar10"` are looked for in this order:
+
+    1. in the directory `data_dir` or, without that argument, in the one the
+       environment variable `DROPBLOCK_DATA` names: files `mnist.npz` and
+       `cifar10.npz` with the arrays `x_train`, `y_train`, `x_test` and `y_test`, as
+       in `keras.datasets`;
+    2. in Keras' own cache of downloaded files;
+    3. at the address Keras downloads from, unless it does not answer within three
+       seconds (which is remembered until the process ends);
+    4. among the stand-ins: `"digits"` for MNIST, `"shapes"` for CIFAR-10.
+
+    A missing file leads to the next place. A file that is there but broken never
+    does: it raises. `"digits"` and `"shapes"` are built in and looked for nowhere.
+    Files are checked, and nothing is ever unpickled. What was used is in the result
+    (`name`, `source`, `origin`, `description`) and in the log `dropblock_lib`, as a
+    warning where it is not what was asked for.
+
+    Args:
+        name: `"mnist"`, `"cifar10"`, `"digits"` or `"shapes"`.
+        data_dir: Optional directory to look in first, instead of `DROPBLOCK_DATA`.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ValueError: For an unknown name, for a directory that does not exist, and
+            for a file that is truncated, of another shape or type, or no `.npz`
+            file at all; the message names the file.
+        ImportError: If `"digits"` is wanted and scikit-learn is not installed.
+
+    Example:
+
+    >>> dataset = load_dataset("shapes")
+    >>> dataset.x_train.shape, dataset.source
+    ((10000, 32, 32, 3), 'shapes')
+    """
+    if name in BUILT_IN:
+        dataset = BUILT_IN[name]()
+        logger.info("Using %s", dataset)
+        return dataset
+    if name not in FORMATS:
+        known = ", ".join(f'"{known}"' for known in [*FORMATS, *BUILT_IN])
+        raise ValueError(
+            "Invalid value received for argument `name`. Expected one of "
+            f"{known}. Received: name={name!r}"
+        )
+
+    missing = []
+    for find in (_in_directory, _at_keras):
+        dataset, reason = find(name, data_dir)
+        if dataset is not None:
+            logger.info("Using %s", dataset)
+            return dataset
+        missing.append(reason)
+
+    why = "; ".join(reason for reason in missing if reason)
+    logger.warning("%s was not found: %s", name, why)
+    dataset = STAND_INS[name](requested=name)
+    logger.warning("Using %s", dataset)
+    return dataset
+
+
+def _in_directory(name, data_dir):
+    if data_dir is not None:
+        origin, directory = "data_dir", pathlib.Path(data_dir)
+        what = "argument `data_dir`"
+    elif os.environ.get(VARIABLE):
+        origin, directory = VARIABLE, pathlib.Path(os.environ[VARIABLE])
+        what = f"environment variable `{VARIABLE}`"
+    else:
+        return None, f"neither data_dir nor ${VARIABLE} is set"
+    # A mistyped directory must not turn into a night of training on the stand-in.
+    if not directory.is_dir():
+        raise ValueError(
+            f"Invalid value received for {what}. Expected an existing directory. "
+            f"Received: {origin}={os.fspath(directory)!r}"
+        )
+    path = directory / f"{name}.npz"
+    if not os.path.lexists(path):
+        return None, f"there is no {path}"
+    return make_dataset(name, read_npz(path), path, origin), None
+
+
+def _at_keras(name, data_dir):
+    path, reason = keras_files.locate(name)
+    if path is None:
+        return None, reason
+    return make_dataset(name, keras_files.read(name, path), path, "keras"), None

@@ -1,0 +1,260 @@
+"""Colored shapes on busy ground, drawn with NumPy: the stand-in for CIFAR-10.
+
+A shape is a function of a point: negative inside, positive outside, and close to
+the edge about the distance to it, so that one clip gives a smooth edge. Images are
+arithmetic on uniform random numbers only, in single precision and without sums,
+matrix products or transcendental functions per pixel, whose last bit depends on
+the processor: every machine draws the same images.
+"""
+
+import functools
+
+import numpy as np
+
+from dropblock_lib.data.dataset import Dataset
+
+IMAGE_SIZE = 32
+# Images drawn at once: few enough to stay in the processor's cache.
+CHUNK = 100
+
+
+def _polygon_sides(u, v, corners):
+    """The distance of points to each side of a regular polygon inside a unit circle."""
+    angles = (2 * np.arange(corners) + 1) * np.pi / corners
+    apothem = np.float32(np.cos(np.pi / corners))
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return np.stack([u * c + v * s - apothem for c, s in directions.astype("float32")])
+
+
+def _box(u, v, half_width, half_height):
+    return np.maximum(np.abs(u) - half_width, np.abs(v) - half_height)
+
+
+def _radius(u, v):
+    return np.sqrt(u * u + v * v)
+
+
+def _circle(u, v):
+    return _radius(u, v) - np.float32(0.9)
+
+
+def _ring(u, v):
+    return np.abs(_radius(u, v) - np.float32(0.72)) - np.float32(0.24)
+
+
+def _crescent(u, v):
+    bite = _radius(u - np.float32(0.5), v) - np.float32(0.75)
+    return np.maximum(_radius(u, v) - np.float32(1), -bite)
+
+
+def _half_disk(u, v):
+    return np.maximum(_radius(u, v) - np.float32(1), v - np.float32(0.05))
+
+
+def _triangle(u, v):
+    return np.max(_polygon_sides(u, v, 3), axis=0)
+
+
+def _square(u, v):
+    return _box(u, v, np.float32(0.75), np.float32(0.75))
+
+
+def _hexagon(u, v):
+    return np.max(_polygon_sides(u, v, 6), axis=0)
+
+
+def _star(u, v):
+    # The points on the inner side of at least four of a pentagon's five sides,
+    # the sides prolonged, are a five-pointed star.
+    # They reach to 2.6 where the pentagon reaches to 1.
+    scale = np.float32(2.35)
+    sides = np.sort(_polygon_sides(scale * u, scale * v, 5), axis=0)
+    return sides[-2] / scale
+
+
+def _cross(u, v):
+    long, short = np.float32(0.95), np.float32(0.3)
+    return np.minimum(_box(u, v, long, short), _box(u, v, short, long))
+
+
+def _bars(u, v):
+    return _box(u, np.abs(v) - np.float32(0.5), np.float32(0.85), np.float32(0.24))
+
+
+SHAPES = {
+    "circle": _circle,
+    "ring": _ring,
+    "crescent": _crescent,
+    "half disk": _half_disk,
+    "triangle": _triangle,
+    "square": _square,
+    "hexagon": _hexagon,
+    "star": _star,
+    "cross": _cross,
+    "bars": _bars,
+}
+
+
+def draw_shapes(count, seed=0, image_size=IMAGE_SIZE):
+    """Draws images that each show one large shape, and its label.
+
+    The shape lies anywhere, at any angle, in any color, on a ground with a texture
+    of its own; smaller shapes lie around, a bar may cover part of it, contrast may
+    be low, and there is noise. Classes are balanced: each ten consecutive images
+    hold every class once. The first images do not depend on `count`.
+
+    Args:
+        count: The number of images.
+        seed: An integer or a sequence of integers. Other seeds give other images.
+        image_size: Height and width of an image in pixels.
+
+    Returns:
+        `(images, labels)`: `uint8` `(count, image_size, image_size, 3)` and `int64`
+        `(count,)`, an index into `SHAPES`.
+
+    Example:
+
+    >>> images, labels = draw_shapes(20, seed=7)
+    >>> images.shape, labels.shape
+    ((20, 32, 32, 3), (20,))
+    """
+    if count < 1:
+        raise ValueError(
+            "Invalid value received for argument `count`. Expected a positive "
+            f"integer. Received: count={count}"
+        )
+    entropy = [seed] if isinstance(seed, int) else list(seed)
+    chunks = [
+        _draw_chunk(_generator([*entropy, chunk]), image_size)
+        for chunk in range(-(-count // CHUNK))
+    ]
+    images, labels = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    return images[:count], labels[:count]
+
+
+def _generator(entropy):
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+
+
+def _between(rng, low, high, shape):
+    low, high = np.float32(low), np.float32(high)
+    return low + (high - low) * rng.random(shape, dtype="float32")
+
+
+def _draw_chunk(rng, size):
+    labels = np.argsort(rng.random((CHUNK // 10, 10)), axis=1).reshape(-1)
+    color = _between(rng, 0.05, 0.5, (CHUNK, 3, 1, 1))
+    image = _ground(rng, size, color)
+    for _ in range(2):
+        other = rng.random(CHUNK)
+        _add_shape(image, rng, other, color, radius=(0.06, 0.13), reach=0.45)
+    main = (labels + np.float32(0.5)) / 10
+    _add_shape(image, rng, main, color, radius=(0.25, 0.4), reach=0.15)
+    _add_bar(image, rng)
+    noise = _between(rng, 0, 0.1, (CHUNK, 1, 1, 1))
+    image += noise * _between(rng, -1, 1, image.shape)
+    image = np.clip(image, np.float32(0), np.float32(1)) * np.float32(255)
+    pixels = np.floor(image + np.float32(0.5)).astype("uint8")
+    return pixels.transpose(0, 2, 3, 1), labels
+
+
+def _grid(size):
+    """Pixel centers from -.5 to .5, as rows `(1, size, 1)` and columns."""
+    centers = (np.arange(size, dtype="float32") + np.float32(0.5)) / np.float32(size)
+    centers -= np.float32(0.5)
+    return centers[None, :, None], centers[None, None, :]
+
+
+def _smooth_noise(rng, size, cells, low, high):
+    """A few random values per side, interpolated to a smooth field."""
+    values = _between(rng, low, high, (CHUNK, 1, cells + 1, cells + 1))
+    position = (np.arange(size, dtype="float32") + np.float32(0.5)) * np.float32(cells)
+    position /= np.float32(size)
+    cell = np.floor(position).astype("int64")
+    share = position - cell.astype("float32")
+    above, below = values[:, :, cell], values[:, :, cell + 1]
+    rows = above + share[:, None] * (below - above)
+    left, right = rows[..., cell], rows[..., cell + 1]
+    return left + share * (right - left)
+
+
+def _stripes(rng, size):
+    """Straight stripes of any direction and width: a triangle wave in -1 to 1."""
+    rows, columns = _grid(size)
+    across, along, phase = (_between(rng, -6, 6, (CHUNK, 1, 1)) for _ in range(3))
+    wave = rows * across + columns * along + phase
+    wave = np.abs(wave - np.floor(wave) - np.float32(0.5)) * np.float32(4)
+    return (wave - np.float32(1))[:, None]
+
+
+def _ground(rng, size, color):
+    clouds = _smooth_noise(rng, size, 4, -0.2, 0.2)
+    tint = _between(rng, -1, 1, (CHUNK, 3, 1, 1))
+    stripes = _between(rng, -0.1, 0.1, (CHUNK, 3, 1, 1)) * _stripes(rng, size)
+    return color + clouds * tint + stripes
+
+
+def _add_shape(image, rng, choice, ground, radius, reach):
+    """Paints one shape on every image; `choice` in [0, 1) says which."""
+    size = image.shape[-1]
+    rows, columns = _grid(size)
+    y, x = (_between(rng, -reach, reach, (CHUNK, 1, 1)) for _ in range(2))
+    extent = _between(rng, *radius, (CHUNK, 1, 1))
+    stretch = _between(rng, 0.85, 1.15, (CHUNK, 1, 1))
+    turn = 2 * np.pi * rng.random((CHUNK, 1, 1))
+    cosine, sine = np.cos(turn).astype("float32"), np.sin(turn).astype("float32")
+    dx, dy = (columns - x) / extent, (rows - y) / extent
+    u, v = (dx * cosine + dy * sine) * stretch, (dy * cosine - dx * sine) / stretch
+
+    distance = np.empty_like(u)
+    kind = np.floor(choice * len(SHAPES)).astype("int64")
+    for index, shape in enumerate(SHAPES.values()):
+        ours = kind == index
+        distance[ours] = shape(u[ours], v[ours])
+    # One pixel is 1 / (size * extent) of the shape's own unit.
+    cover = np.float32(0.5) - distance * (extent * np.float32(size))
+    cover = np.clip(cover, np.float32(0), np.float32(1))[:, None]
+
+    # Always lighter than the ground, or a few thousand images are too few to learn
+    # the shapes from.
+    color = ground + _between(rng, 0.15, 0.5, (CHUNK, 3, 1, 1))
+    texture = _between(rng, -0.1, 0.1, (CHUNK, 3, 1, 1)) * _stripes(rng, size)
+    image += cover * (color + texture - image)
+
+
+def _add_bar(image, rng):
+    """Covers a part of half the images with a straight bar."""
+    size = image.shape[-1]
+    rows, columns = _grid(size)
+    turn = 2 * np.pi * rng.random((CHUNK, 1, 1))
+    cosine, sine = np.cos(turn).astype("float32"), np.sin(turn).astype("float32")
+    offset = _between(rng, -0.25, 0.25, (CHUNK, 1, 1))
+    # Half of the widths are negative: no bar.
+    half_width = _between(rng, -0.08, 0.08, (CHUNK, 1, 1))
+    distance = np.abs(rows * cosine + columns * sine - offset) - half_width
+    cover = np.float32(0.5) - distance * np.float32(size)
+    cover = np.clip(cover, np.float32(0), np.float32(1)) * (half_width > 0)
+    color = _between(rng, 0, 1, (CHUNK, 3, 1, 1))
+    image += cover[:, None] * (color - image)
+
+
+@functools.lru_cache(maxsize=1)
+def _splits():
+    return *draw_shapes(10_000, seed=[2018, 0]), *draw_shapes(2_000, seed=[2018, 1])
+
+
+def load_shapes(requested="shapes"):
+    """The built-in `Dataset` of shapes: 10,000 training and 2,000 test images."""
+    x_train, y_train, x_test, y_test = _splits()
+    return Dataset(
+        requested=requested,
+        name="shapes",
+        source="shapes",
+        origin="built-in" if requested == "shapes" else "stand-in",
+        x_train=x_train,
+        y_train=y_train,
+        x_test=x_test,
+        y_test=y_test,
+        classes=tuple(SHAPES),
+        note="drawn by dropblock_lib",
+    )
