@@ -51,8 +51,8 @@ PROFILES = {
         networks=("custom_net",),
         seeds=(0, 1, 2),
         settings={
-            "cifar10": {"train_size": 9_000, "validation_size": 1_000, "epochs": 15},
-            "mnist": {"train_size": 4_500, "validation_size": 500, "epochs": 10},
+            "cifar10": {"train_size": 4_000, "validation_size": 1_000, "epochs": 12},
+            "mnist": {"train_size": 2_000, "validation_size": 500, "epochs": 8},
         },
     ),
     "full": Profile(
