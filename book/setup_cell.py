@@ -25,9 +25,13 @@ except ImportError:
     import dropblock_lib as dbl"""
 
 
-def setup_source():
+def repository():
     pyproject = tomllib.loads((BOOK.parent / "pyproject.toml").read_text())
-    return TEMPLATE.format(repository=pyproject["project"]["urls"]["Repository"])
+    return pyproject["project"]["urls"]["Repository"]
+
+
+def setup_source():
+    return TEMPLATE.format(repository=repository())
 
 
 def notebooks():

@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -103,17 +104,15 @@ class Visit:
         return self.page
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def visit(browser, address):
-    """Opens a page of the book: `visit(path, width=...)`."""
-    visits = []
+    """Opens a page of the book: `with visit(path, width=...) as opened`."""
 
+    @contextmanager
     def open_page(path, **size):
         opened = Visit(browser, address, **size)
-        visits.append(opened)
         opened.open(path)
-        return opened
-
-    yield open_page
-    for opened in visits:
+        yield opened
         opened.context.close()
+
+    return open_page

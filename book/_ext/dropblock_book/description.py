@@ -1,8 +1,10 @@
-"""Gives every page a description for search engines: its first sentence or two."""
+"""Gives every page a description for search engines: how its text begins."""
 
 import textwrap
 
 from docutils import nodes
+
+from dropblock_book.repository import read_project
 
 
 def first_paragraph(doctree):
@@ -14,7 +16,7 @@ def first_paragraph(doctree):
 
 def describe(app, pagename, templatename, context, doctree):
     text = first_paragraph(doctree) if doctree else ""
-    text = text or f"{context.get('title', '')}. {app.config.html_title}"
+    text = text or read_project(app.confdir)["description"]
     context["page_description"] = textwrap.shorten(text, 160, placeholder=" …")
 
 

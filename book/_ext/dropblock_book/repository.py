@@ -4,15 +4,14 @@ import tomllib
 from pathlib import Path
 
 
-def repository_url(root):
-    """Returns the project's home as `pyproject.toml` below `root` names it."""
-    project = tomllib.loads((Path(root) / "pyproject.toml").read_text())["project"]
-    return project["urls"]["Repository"]
+def read_project(root):
+    """Returns the project's own table of the `pyproject.toml` below `root`."""
+    return tomllib.loads((Path(root) / "pyproject.toml").read_text())["project"]
 
 
 def tell_theme(app, config):
     config.html_theme_options |= {
-        "repository_url": repository_url(app.confdir),
+        "repository_url": read_project(app.confdir)["urls"]["Repository"],
         "repository_branch": "main",
         "path_to_docs": "",
         "use_repository_button": True,

@@ -1,0 +1,138 @@
+"""The book's sources and its built pages, without a browser."""
+
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(ROOT.glob("book/*.ipynb"))
+CODE_LINE = 72
+LOADS = {"img": "src", "script": "src", "link": "href", "iframe": "src"}
+
+sys.path.insert(0, str(ROOT / "book"))
+import setup_cell  # noqa: E402
+
+every_notebook = pytest.mark.parametrize(
+    "notebook",
+    [nbformat.read(path, as_version=4) for path in NOTEBOOKS],
+    ids=[path.name for path in NOTEBOOKS],
+)
+
+
+def test_the_table_of_contents_lists_every_page_and_no_other():
+    listed = set(parse_toc_yaml(ROOT / "_toc.yml"))
+    pages = [*NOTEBOOKS, *ROOT.glob("book/*.md")]
+    assert listed == {f"book/{page.stem}" for page in pages}
+
+
+@every_notebook
+def test_a_notebook_starts_with_the_setup_cell(notebook):
+    assert setup_cell.is_set_up(notebook)
+
+
+@every_notebook
+def test_a_notebook_carries_no_outputs(notebook):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell for cell in code if cell.outputs or cell.execution_count] == []
+
+
+@every_notebook
+def test_lines_of_code_are_short(notebook):
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    lines = [line for source in code for line in source.splitlines()]
+    assert [line for line in lines if len(line) > CODE_LINE] == []
+
+
+@every_notebook
+def test_figures_have_a_caption_and_a_description(notebook):
+    """A cell that draws says what is to be seen, for those who see and who do not."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "plots." in cell.source:
+            options = cell.metadata.get("mystnb", {})
+            assert options.get("figure", {}).get("caption"), cell.source
+            assert options.get("image", {}).get("alt"), cell.source
+
+
+class Page(HTMLParser):
+    """The links, anchors, images and loaded files of one built page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.anchors, self.loads, self.unnamed_images = [], set(), [], []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.anchors.add(attributes.get("id"))
+        if tag == "a" and attributes.get("href"):
+            self.links.append(attributes["href"])
+        if tag in LOADS and attributes.get(LOADS[tag]):
+            self.loads.append(attributes[LOADS[tag]])
+        # An empty description is a statement: the image is decoration.
+        if tag == "img" and "alt" not in attributes:
+            self.unnamed_images.append(attributes.get("src"))
+
+
+@pytest.fixture(scope="module")
+def pages(book):
+    found = sorted(book.rglob("*.html"))
+    return {path: Page(path) for path in found if "_static" not in path.parts}
+
+
+def is_internal(link):
+    parts = urlsplit(link)
+    return not parts.scheme and not parts.netloc
+
+
+def test_links_and_anchors_lead_somewhere(pages):
+    broken = []
+    for path, page in pages.items():
+        for link in filter(is_internal, [*page.links, *page.loads]):
+            parts = urlsplit(link)
+            target = (path.parent / unquote(parts.path)).resolve()
+            target = path if not parts.path else target
+            anchor = unquote(parts.fragment)
+            known = pages[target].anchors if target in pages else {anchor}
+            if not target.is_file() or (anchor and anchor not in known):
+                broken.append(f"{path.name}: {link}")
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_another_host(pages):
+    loads = [load for page in pages.values() for load in page.loads]
+    assert [load for load in loads if not is_internal(load)] == []
+
+
+def test_images_are_described(pages):
+    assert [image for page in pages.values() for image in page.unnamed_images] == []
+    sources = "".join(path.read_text() for path in pages)
+    # What MyST-NB writes when nobody described an output.
+    assert not re.search(r'alt="\.\./_images/', sources)
+
+
+def test_a_notebooks_page_opens_that_notebook_in_colab(book, pages):
+    repository = setup_cell.repository()
+    owner = urlsplit(repository).path
+    for path in NOTEBOOKS:
+        expected = (
+            f"https://colab.research.google.com/github{owner}/blob/main/"
+            f"book/{path.name}"
+        )
+        assert expected in pages[book / "book" / f"{path.stem}.html"].links
+
+
+def test_every_public_name_is_on_the_api_page(book, pages):
+    import dropblock_lib
+
+    classes_and_functions = {
+        f"dropblock_lib.{name}"
+        for name in dropblock_lib.__all__
+        if callable(getattr(dropblock_lib, name))
+    }
+    assert classes_and_functions - pages[book / "book" / "api.html"].anchors == set()
