@@ -93,7 +93,7 @@ lint: $(READY) ## check style, and that notebooks carry no outputs
 .PHONY: requirements
 requirements: $(READY) ## compile requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --universal --fork-strategy fewest \
-	  --python-version 3.11 --extra dev --no-annotate --upgrade \
+	  --python-version 3.11 --extra dev --no-annotate \
 	  --custom-compile-command "make requirements" \
 	  --no-emit-index-url --no-emit-find-links \
 	  pyproject.toml -o requirements.txt
