@@ -1,6 +1,7 @@
 """DropBlock as a Keras 3 layer, for TensorFlow, JAX and PyTorch."""
 
 import math
+import numbers
 
 import keras
 import ml_dtypes
@@ -14,8 +15,10 @@ from dropblock_lib.arguments import (
     invalid,
 )
 
-# Newton's method reaches float32's precision in five steps, down to keep_prob 0.001.
-NEWTON_STEPS = 6
+# Newton's method reaches float32's precision in seven steps, whatever keep_prob is.
+NEWTON_STEPS = 7
+# Below it float32 gives up digits, and compiled code reads zero.
+SMALLEST = 1e-30
 
 
 @keras.saving.register_keras_serializable(package="dropblock_lib")
@@ -46,7 +49,7 @@ class DropBlock2D(keras.layers.Layer):
             that better). If False, one mask a sample serves all its channels.
         data_format: `"channels_last"` or `"channels_first"`. By default
             `keras.config.image_data_format()`.
-        seed: Integer, or None. Makes the masks repeatable.
+        seed: Integer in [0, 2**32), or None. Makes the masks repeatable.
         **kwargs: `name`, `dtype` and the like, as for every Keras layer.
 
     Call arguments:
@@ -95,7 +98,7 @@ class DropBlock2D(keras.layers.Layer):
         self.per_channel = _check_boolean("per_channel", per_channel)
         self.data_format = _check_data_format(data_format)
         self.seed = _check_seed(seed)
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     @property
@@ -188,18 +191,19 @@ class DropBlock2D(keras.layers.Layer):
         if self.gamma == "paper":
             gamma = 1 - keep_prob
             for side, block in clipped:
-                side, block = _float32(side), _float32(block)
+                side, block = _float(side), _float(block)
                 gamma = gamma / block * side / (side - block + 1)
             return gamma
 
         (height, kh), (width, kw) = clipped
         cover = ops.expand_dims(_cover_counts(height, kh), 1) * _cover_counts(width, kw)
-        log_keep_prob = ops.log(keep_prob)
+        log_keep_prob = ops.log(ops.maximum(keep_prob, SMALLEST))
         lam = ops.zeros_like(keep_prob)
         # Newton's method on log(mean(exp(-lam * cover))); see `masks.exact_gamma`.
         for _ in range(NEWTON_STEPS):
-            survival = ops.exp(-lam * cover)
-            excess = ops.log1p(ops.mean(ops.expm1(-lam * cover))) - log_keep_prob
+            survival = ops.exp(-lam * (cover - 1))
+            log_mean = ops.log1p(ops.mean(ops.expm1(-lam * (cover - 1)))) - lam
+            excess = log_mean - log_keep_prob
             lam = lam + excess * ops.mean(survival) / ops.mean(cover * survival)
         return -ops.expm1(-lam)
 
@@ -233,29 +237,32 @@ def _drop_and_scale(inputs, dropped):
     units = math.prod(ops.shape(dropped))
     dropped_units = ops.sum(ops.cast(dropped, "int32"))
     kept_units = ops.maximum(units - dropped_units, 1)
-    scale = _float32(units) / _float32(kept_units)
-    scale = ops.cast(_without_overflow(scale, inputs), inputs.dtype)
+    # float16 and bfloat16 cannot count; float64 keeps its digits.
+    dtype = keras.backend.result_type(inputs.dtype, "float32")
+    scale = _float(units, dtype) / _float(kept_units, dtype)
     # `where` rather than a product, so that NaN and infinity do not leak from a
     # dropped unit, neither forward nor into the gradient.
-    return ops.where(dropped, ops.zeros((), inputs.dtype), inputs * scale)
+    kept = ops.where(dropped, ops.zeros((), inputs.dtype), inputs)
+    return kept * ops.cast(_without_overflow(scale, kept), inputs.dtype)
 
 
-def _without_overflow(scale, inputs):
+def _without_overflow(scale, kept):
     """`scale`, or what is left of it where it would make a finite unit infinite.
 
     One scale for all rather than a clipped output: the gradient stays the mask
     times the scale, and two reductions cost less than clipping every unit.
     """
-    dtype = keras.backend.standardize_dtype(inputs.dtype)
     # A little below the largest number, because the scale is rounded afterwards.
+    dtype = keras.backend.standardize_dtype(kept.dtype)
     largest = 0.99 * float(ml_dtypes.finfo(dtype).max)
-    inputs = ops.stop_gradient(inputs)
+    kept = ops.stop_gradient(kept)
     magnitude = ops.maximum(
-        ops.max(inputs, initial=0), ops.negative(ops.min(inputs, initial=0))
+        ops.max(kept, initial=0), ops.negative(ops.min(kept, initial=0))
     )
-    magnitude = ops.maximum(ops.cast(magnitude, "float32"), 1.0)
+    magnitude = ops.maximum(ops.cast(magnitude, scale.dtype), 1.0)
     magnitude = ops.where(ops.isfinite(magnitude), magnitude, 1.0)
-    return ops.minimum(scale, largest / magnitude)
+    # Never below 1, so that nothing shrinks, least of all where nothing is dropped.
+    return ops.minimum(scale, ops.maximum(largest / magnitude, 1.0))
 
 
 def _cover_counts(side, block):
@@ -280,8 +287,8 @@ def _maximum(a, b):
     return max(a, b) if both_static else ops.maximum(a, b)
 
 
-def _float32(value):
-    return float(value) if isinstance(value, int) else ops.cast(value, "float32")
+def _float(value, dtype="float32"):
+    return float(value) if isinstance(value, int) else ops.cast(value, dtype)
 
 
 def _check_rank(shape):
@@ -296,9 +303,13 @@ def _check_boolean(name, value):
 
 
 def _check_seed(seed):
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise invalid("seed", "an integer or None", seed)
-    return seed
+    if seed is None:
+        return None
+    is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+    # What every backend's generator takes; JAX's fails later, and less clearly.
+    if not (is_integer and 0 <= seed < 2**32):
+        raise invalid("seed", "an integer in [0, 2**32) or None", seed)
+    return int(seed)
 
 
 def _check_data_format(data_format):

@@ -26,8 +26,7 @@ def gamma(keep_prob, block_size, feat_size):
 
     As if blocks never overlapped: each seed drops `block_size`² units, so a
     fraction 1 - `keep_prob` of the map needs `(1 - keep_prob) / block_size²` seeds
-    a unit, and all of them must fall into the valid seed region. For a small
-    `keep_prob` the equation may give more than 1: then every place is a seed.
+    a unit, and all of them must fall into the valid seed region.
 
     Args:
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
@@ -64,7 +63,9 @@ def exact_gamma(keep_prob, block_size, feat_size):
     solves `expected_drop_rate(gamma) = 1 - keep_prob`. With
     `lam = -log(1 - gamma)` a unit covered by c places survives with probability
     `exp(-lam * c)`; the logarithm of the mean of these is convex and falls with
-    `lam`, so Newton's method from 0 rises to the root without ever passing it.
+    `lam`, so Newton's method from 0 rises to the root without ever passing it. A
+    factor `exp(-lam)`, which all units have in common, is taken out: what is left
+    is 1 in the corners, so that no mean vanishes, however small `keep_prob` is.
 
     Args:
         keep_prob: Float in (0, 1]. Expected fraction of units to keep.
@@ -73,7 +74,7 @@ def exact_gamma(keep_prob, block_size, feat_size):
             width).
 
     Returns:
-        Float in [0, 1).
+        Float in [0, 1].
 
     Raises:
         ValueError: If an argument is not of the form above.
@@ -87,8 +88,9 @@ def exact_gamma(keep_prob, block_size, feat_size):
     cover = cover_counts(block_size, feat_size)
     lam = 0.0
     for _ in range(50):
-        survival = np.exp(-lam * cover)
-        excess = np.log1p(np.mean(np.expm1(-lam * cover))) - np.log(keep_prob)
+        survival = np.exp(-lam * (cover - 1))
+        log_mean = np.log1p(np.mean(np.expm1(-lam * (cover - 1)))) - lam
+        excess = log_mean - np.log(keep_prob)
         step = excess * np.mean(survival) / np.mean(cover * survival)
         lam += step
         if step <= 1e-15 * lam:

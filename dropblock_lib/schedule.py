@@ -156,7 +156,9 @@ class KeepProbScheduler(keras.callbacks.Callback):
                 f"{index}. Expected a float in (0, 1]. "
                 f"Received: schedule({index})={value!r}"
             ) from None
-        for layer in self._layers:
+        # By way of `self.model`, where Keras hands the weights back to the layers:
+        # JAX keeps them elsewhere within an epoch, and would lose what is set here.
+        for layer in find_drop_block_layers(self.model):
             layer.keep_prob = self._keep_prob
 
     def _steps_before(self, epoch):
