@@ -136,3 +136,10 @@ def test_every_public_name_is_on_the_api_page(book, pages):
         if callable(getattr(dropblock_lib, name))
     }
     assert classes_and_functions - pages[book / "book" / "api.html"].anchors == set()
+
+
+def test_a_layer_is_shown_with_its_own_arguments(book):
+    text = re.sub(r"<[^>]+>", "", (book / "book" / "api.html").read_text())
+    signature = re.search(r"DropBlock2D\(([^)]*)\)", text)[1]
+    assert "block_size" in signature
+    assert "*args" not in signature

@@ -10,6 +10,7 @@ MODULES = (
     "description",
     "docstrings",
     "roles",
+    "signatures",
     "versions",
 )
 
