@@ -75,7 +75,7 @@ test: book ## run every test: three backends, notebooks, browser
 	  echo "skipped: $$(echo "$$reason" | tail -n 1)"; \
 	fi
 	@echo "== Notebooks, each run from its first cell to its last"
-	$(BIN)/pytest --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 $(NOTEBOOKS)
+	$(BIN)/pytest --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
 	@echo "== The book in a browser"
 	$(BIN)/pytest tests/browser
 
