@@ -91,7 +91,8 @@ class DropBlock2D(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self._block_sides = check_sides("block_size", block_size)
-        self.block_size = block_size
+        is_pair = isinstance(block_size, (tuple, list))
+        self.block_size = self._block_sides if is_pair else self._block_sides[0]
         self._keep_prob_variable = None
         self._keep_prob = check_keep_prob(keep_prob)
         self.gamma = check_gamma_rule(gamma)

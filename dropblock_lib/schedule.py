@@ -163,11 +163,11 @@ class KeepProbScheduler(keras.callbacks.Callback):
 
     def _steps_before(self, epoch):
         steps_per_epoch = self.params.get("steps")
+        if steps_per_epoch is not None:
+            return epoch * steps_per_epoch
         first_epoch_seen, self._first_epoch_seen = self._first_epoch_seen, True
         if first_epoch_seen:
             return self._next_step
-        if steps_per_epoch is not None:
-            return epoch * steps_per_epoch
         # A generator of unknown length: only the optimizer knows what was before.
         return 0 if epoch == 0 else int(self.model.optimizer.iterations)
 

@@ -1,0 +1,86 @@
+"""The few things that each backend of Keras does in its own way."""
+
+import contextlib
+from unittest import mock
+
+import keras
+import numpy as np
+from keras import ops
+
+BACKEND = keras.backend.backend()
+
+# JAX has float64 only if it is switched on for the whole process.
+DTYPES = ["float16", "bfloat16", "float32"] + ["float64"] * (BACKEND != "jax")
+
+
+def tensor(x, dtype=None):
+    """An array as a tensor, bfloat16 included, which NumPy does not know."""
+    x = np.asarray(x)
+    wide = "float64" if dtype == "float64" else "float32"
+    with np.errstate(over="ignore"):
+        x = x.astype(wide)
+    return ops.cast(ops.convert_to_tensor(x), dtype or wide)
+
+
+def array(x):
+    """A tensor as a float array that holds each of its values exactly."""
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return ops.convert_to_numpy(ops.cast(x, "float32") if dtype != "float64" else x)
+
+
+def gradient(f, x):
+    """The gradient at `x` of `f`, which makes one number of a tensor."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = f(x)
+        return tape.gradient(y, x)
+    if BACKEND == "jax":
+        import jax
+
+        return jax.grad(f)(x)
+    x = x.detach().clone().requires_grad_()
+    f(x).backward()
+    return x.grad
+
+
+def compiled(layer):
+    """A function that calls `layer` in training, compiled where that is possible."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(lambda x: layer(x, training=True))
+    if BACKEND == "jax":
+        import jax
+
+        call = jax.jit(
+            lambda variables, x: layer.stateless_call([], variables, x, training=True)
+        )
+
+        def compiled_layer(x):
+            if not layer.built:
+                layer.build(x.shape)
+            variables = layer.non_trainable_variables
+            y, updates = call([v.value for v in variables], x)
+            for variable, value in zip(variables, updates, strict=True):
+                variable.assign(value)
+            return y
+
+        return compiled_layer
+    return lambda x: layer(x, training=True)
+
+
+@contextlib.contextmanager
+def uniform_noise(noise):
+    """Has `keras.random.uniform` give this noise, and checks what it is asked."""
+
+    def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+        assert (minval, maxval) == (0.0, 1.0)
+        static = [side for side in shape if isinstance(side, int)]
+        assert len(static) < len(shape) or tuple(shape) == noise.shape
+        return ops.convert_to_tensor(noise, dtype)
+
+    with mock.patch.object(keras.random, "uniform", uniform):
+        yield

@@ -1,0 +1,681 @@
+"""The Keras layer, against the NumPy reference, chance, and Keras' own layers."""
+
+import json
+import math
+
+import keras
+import ml_dtypes
+import numpy as np
+import oracle
+import pytest
+from backend import BACKEND, DTYPES, array, compiled, gradient, tensor, uniform_noise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+from keras.src.testing import TestCase
+
+import dropblock_lib as dbl
+from dropblock_lib import DropBlock2D
+
+pytestmark = pytest.mark.backends
+
+FEAT_SIZES = [56, 14, 8, 7, 4, (8, 14), (14, 8)]
+BLOCK_SIZES = [1, 3, 4, 7]
+GAMMAS = {"paper": dbl.gamma, "exact": dbl.exact_gamma}
+
+# JAX compiles every operation anew for every shape.
+repeatable = settings(
+    deadline=None, derandomize=True, max_examples=8 if BACKEND == "jax" else 30
+)
+
+
+class Noise:
+    """Stands in for NumPy's generator, and gives the noise it was given."""
+
+    def __init__(self, noise):
+        self.noise = noise
+
+    def random(self, shape):
+        assert shape == self.noise.shape
+        return self.noise
+
+
+def random(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def noise_for(x, block_size, per_channel=True, seed=0):
+    samples, height, width, channels = x.shape
+    seed_shape = dbl.seed_shape(block_size, (height, width))
+    shape = (samples, *seed_shape, channels if per_channel else 1)
+    return np.random.default_rng(seed).random(shape, dtype="float32")
+
+
+def drops(layer, shape, call=None):
+    """Where the layer drops, in training."""
+    return array((call or layer)(ops.ones(shape), training=True)) == 0
+
+
+def dropped_model(*layers, input_shape=(8, 8, 4), **compile_arguments):
+    """A model whose metric `dropped` is the share of units that its layers drop."""
+    model = keras.Sequential([keras.Input(input_shape), *layers])
+
+    def dropped(y_true, y_pred):
+        return ops.mean(ops.cast(ops.equal(y_pred, 0), "float32"))
+
+    # A weight at rest, because Keras warns of models that have none.
+    model.add(keras.layers.Dense(input_shape[-1], kernel_initializer="identity"))
+    optimizer = keras.optimizers.SGD(0.0)
+    model.compile(optimizer, "mse", metrics=[dropped], **compile_arguments)
+    return model
+
+
+def plain_model(layer):
+    return keras.Sequential([keras.Input((8, 8, 4)), layer, keras.layers.Flatten()])
+
+
+# The same seeds give the mask of the reference
+
+
+@repeatable
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1, 2, 3, 4, 9, (2, 3), (4, 1), (9, 2)]),
+    st.sampled_from([(5, 5), (4, 7), (7, 4), (1, 6)]),
+    st.sampled_from([(1, 1), (2, 3)]),
+    st.sampled_from([1.0, 0.9, 0.6, 0.1]),
+    st.sampled_from(["paper", "exact"]),
+    st.booleans(),
+    st.sampled_from(["channels_last", "channels_first"]),
+)
+def test_given_the_same_noise_it_is_the_reference(
+    seed, block_size, feat_size, others, keep_prob, rule, per_channel, data_format
+):
+    samples, channels = others
+    x = random((samples, *feat_size, channels), seed)
+    noise = noise_for(x, block_size, per_channel, seed)
+    expected = dbl.drop_block(
+        x, block_size, keep_prob, Noise(noise), gamma=rule, per_channel=per_channel
+    )
+    if data_format == "channels_first":
+        x, noise, expected = (np.moveaxis(a, -1, 1) for a in (x, noise, expected))
+
+    layer = DropBlock2D(
+        block_size,
+        keep_prob,
+        gamma=rule,
+        per_channel=per_channel,
+        data_format=data_format,
+    )
+    with uniform_noise(noise):
+        y = array(layer(x, training=True))
+    np.testing.assert_array_equal(y == 0, expected == 0)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+# What is dropped, in numbers
+
+
+RATES = [("paper", block, feat) for feat in FEAT_SIZES for block in BLOCK_SIZES]
+RATES += [("exact", 3, 4), ("exact", 4, (8, 14)), ("exact", 7, 14), ("exact", 7, 56)]
+
+
+@pytest.mark.parametrize(("rule", "block_size", "feat_size"), RATES)
+def test_the_dropped_fraction_is_the_expected_one(rule, block_size, feat_size):
+    keep_prob = 0.8
+    samples, channels = (24, 4) if feat_size == 56 else (128, 16)
+    layer = DropBlock2D(block_size, keep_prob, gamma=rule, seed=1)
+    x = ops.ones((samples, *oracle.sides(feat_size), channels))
+    y = array(compiled(layer)(x))
+    dropped = y == 0
+
+    gamma = GAMMAS[rule](keep_prob, block_size, feat_size)
+    expected = dbl.expected_drop_rate(gamma, block_size, feat_size)
+    tolerance = 5 * oracle.standard_error(
+        gamma, block_size, feat_size, samples * channels
+    )
+    assert abs(dropped.mean() - expected) < tolerance
+    # Scaled, so that the mean of the whole stays.
+    assert y.mean(dtype="float64") == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("keep_prob", [0.999, 0.1, 0.001, 1e-6, 1e-12, 1e-44, 1e-300])
+def test_the_exact_rule_holds_at_any_keep_prob(keep_prob):
+    masks, feat_size = (2000, 5), (9, 6)
+    layer = DropBlock2D(3, keep_prob, gamma="exact", seed=4)
+    dropped = drops(layer, (masks[0], *feat_size, masks[1]))
+    gamma = dbl.exact_gamma(keep_prob, 3, feat_size)
+    error = oracle.standard_error(gamma, 3, feat_size, math.prod(masks))
+    # A single unit more or less is the least that can be seen.
+    assert abs(dropped.mean() - (1 - keep_prob)) < 5 * error + 1 / dropped.size
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_no_place_is_favored_and_no_masks_go_together(data_format):
+    """Each place drops as often as the seeds that reach it say; fields vary freely."""
+    block_size, keep_prob, feat_size, masks = (3, 2), 0.7, (7, 6), (80, 60)
+    layer = DropBlock2D(block_size, keep_prob, data_format=data_format, seed=2)
+    if data_format == "channels_last":
+        dropped = drops(layer, (masks[0], *feat_size, masks[1]))
+        dropped = np.moveaxis(dropped, -1, 1)
+    else:
+        dropped = drops(layer, (*masks, *feat_size))
+    count = math.prod(masks)
+    fields = dropped.reshape(count, *feat_size)
+
+    gamma = dbl.gamma(keep_prob, block_size, feat_size)
+    expected = 1 - (1 - gamma) ** dbl.cover_counts(block_size, feat_size)
+    errors = np.sqrt(expected * (1 - expected) / count)
+    assert (np.abs(fields.mean(axis=0) - expected) < 5 * errors).all()
+
+    # Masks of a sample, or of a channel, that went together would make its mean
+    # vary more than 60, or 80, independent ones do. A mean of that many is close
+    # to normal, where the variance of n values has a relative error of √(2 / n).
+    variance = oracle.drop_rate_variance(gamma, block_size, feat_size)
+    for axes in ((1, 2, 3), (0, 2, 3)):
+        rates = dropped.mean(axis=axes)
+        off = np.mean((rates - expected.mean()) ** 2) * (count / rates.size)
+        assert abs(off - variance) < 5 * variance * np.sqrt(2 / rates.size)
+
+
+def test_masks_differ_between_samples_channels_and_calls():
+    layer = DropBlock2D(3, 0.7, seed=3)
+    first, second = (drops(layer, (4, 12, 12, 4)) for _ in range(2))
+    masks = np.concatenate([np.moveaxis(d, -1, 1) for d in (first, second)])
+    assert len({mask.tobytes() for mask in masks.reshape(-1, 144)}) == 2 * 4 * 4
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_channels_share_one_mask_if_told_to(data_format):
+    layer = DropBlock2D(3, 0.7, per_channel=False, data_format=data_format, seed=3)
+    axis = -1 if data_format == "channels_last" else 1
+    dropped = np.moveaxis(drops(layer, (4, 8, 8, 8)), axis, -1)
+    assert (dropped == dropped[..., :1]).all()
+    assert len({mask.tobytes() for mask in dropped[..., 0]}) == 4
+    rate = dbl.expected_drop_rate(dbl.gamma(0.7, 3, 8), 3, 8)
+    error = oracle.standard_error(dbl.gamma(0.7, 3, 8), 3, 8, 4)
+    assert abs(dropped.mean() - rate) < 5 * error
+
+
+# At its two limits it is Dropout and SpatialDropout2D
+
+
+@pytest.mark.parametrize("rule", ["paper", "exact"])
+def test_a_block_of_one_unit_behaves_as_dropout(rule):
+    shape, rate = (64, 10, 10, 8), 0.3
+    ours = array(
+        DropBlock2D(1, 1 - rate, gamma=rule, seed=1)(ops.ones(shape), training=True)
+    )
+    theirs = array(keras.layers.Dropout(rate, seed=1)(ops.ones(shape), training=True))
+    error = math.sqrt(rate * (1 - rate) / math.prod(shape))
+    for y in (ours, theirs):
+        dropped = y == 0
+        assert abs(dropped.mean() - rate) < 5 * error
+        # Neighbors know nothing of each other: they drop together by chance alone.
+        for axis in (0, 1, 2, 3):
+            together = dropped & np.roll(dropped, 1, axis)
+            # A unit meets two neighbors, hence the covariance of adjacent pairs.
+            p = rate**2
+            variance = p * (1 - p) + 2 * (rate**3 - p**2)
+            assert abs(together.mean() - p) < 5 * math.sqrt(variance / dropped.size)
+    # Dropout scales by what it expects to keep, DropBlock by what it kept.
+    kept = 1 - (ours == 0).mean()
+    np.testing.assert_allclose(ours[ours != 0], 1 / kept, rtol=1e-5)
+    np.testing.assert_allclose(theirs[theirs != 0], 1 / (1 - rate), rtol=1e-5)
+    assert abs(1 / kept - 1 / (1 - rate)) < 5 * error / (1 - rate) ** 2 * 1.1
+
+
+@pytest.mark.parametrize("block_size", [6, 7, (9, 6)])
+def test_a_block_that_covers_the_map_behaves_as_spatial_dropout(block_size):
+    shape, rate = (200, 5, 6, 20), 0.3
+    ours = DropBlock2D(block_size, 1 - rate, seed=1)
+    theirs = keras.layers.SpatialDropout2D(rate, seed=1)
+    for layer in (ours, theirs):
+        dropped = drops(layer, shape)
+        assert (dropped == dropped[:, :1, :1]).all()
+        channels = dropped[:, 0, 0]
+        error = math.sqrt(rate * (1 - rate) / channels.size)
+        assert abs(channels.mean() - rate) < 5 * error
+
+
+# When it drops, and when not
+
+
+def test_it_returns_its_input_unless_it_trains():
+    x = tensor(random((2, 6, 6, 3)))
+    layer = DropBlock2D(3, 0.3, seed=1)
+    for arguments in ({}, {"training": False}, {"training": None}):
+        np.testing.assert_array_equal(array(layer(x, **arguments)), array(x))
+    assert (array(layer(x, training=True)) == 0).any()
+
+
+@pytest.mark.parametrize("rule", ["paper", "exact"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_keep_prob_1_is_the_identity_even_for_the_largest_numbers(rule, dtype):
+    x = random((2, 6, 6, 3)).astype("float64")
+    x[0, 0, 0] = [float(ml_dtypes.finfo(dtype).max), -math.inf, 0]
+    x = tensor(x, dtype)
+    y = DropBlock2D(3, 1.0, gamma=rule, dtype=dtype)(x, training=True)
+    np.testing.assert_array_equal(array(y), array(x))
+
+
+def test_fit_drops_and_predict_does_not():
+    model = dropped_model(DropBlock2D(3, 0.6, gamma="exact", seed=5))
+    x = np.ones((64, 8, 8, 4), "float32")
+    history = model.fit(x, x, batch_size=32, verbose=0, validation_data=(x, x)).history
+    gamma = dbl.exact_gamma(0.6, 3, 8)
+    assert abs(history["dropped"][0] - 0.4) < 5 * oracle.standard_error(
+        gamma, 3, 8, 64 * 4
+    )
+    assert history["val_dropped"] == [0]
+    np.testing.assert_array_equal(model.predict(x, verbose=0), x)
+
+
+# Dtypes, and numbers at their edge
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_comes_out_as_it_went_in(dtype):
+    x = random((2, 7, 5, 3))
+    noise = noise_for(x, 3)
+    layer = DropBlock2D(3, 0.6, dtype=dtype)
+    with uniform_noise(noise):
+        y = layer(tensor(x, dtype), training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    rounded = array(tensor(x, dtype)).astype("float64")
+    expected = dbl.drop_block(rounded, 3, 0.6, Noise(noise))
+    # The scale is rounded once, and its product once more.
+    np.testing.assert_allclose(
+        array(y), expected, rtol=2 * float(ml_dtypes.finfo(dtype).eps)
+    )
+    np.testing.assert_array_equal(array(y) == 0, expected == 0)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_leaves_keep_prob_precise(policy):
+    layer = DropBlock2D(3, 0.9999, dtype=policy, seed=1)
+    y = layer(ops.ones((64, 20, 20, 16)), training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
+    [keep_prob] = layer.weights
+    assert keras.backend.standardize_dtype(keep_prob.dtype) == "float32"
+    gamma = dbl.gamma(0.9999, 3, 20)
+    rate = dbl.expected_drop_rate(gamma, 3, 20)
+    error = oracle.standard_error(gamma, 3, 20, 64 * 16)
+    assert abs((array(y) == 0).mean() - rate) < min(5 * error, rate)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("keep_prob", [0.9, 0.5, 1e-6])
+def test_the_output_is_finite_for_the_largest_numbers(dtype, keep_prob):
+    largest = float(ml_dtypes.finfo(dtype).max)
+    for block_size, shape in ((3, (2, 9, 9, 2)), (7, (1, 7, 7, 1))):
+        layer = DropBlock2D(block_size, keep_prob, dtype=dtype, seed=1)
+        for value in (largest, -largest, largest / 1.5, 1.0):
+            x = np.full(shape, value)
+            y = array(layer(tensor(x, dtype), training=True))
+            assert np.isfinite(y).all()
+            assert np.isin(np.sign(y), (0, np.sign(value))).all()
+
+
+@pytest.mark.parametrize("block_size", [1, 5, 7, (7, 1)])
+def test_nothing_kept_is_zero_rather_than_nan(block_size):
+    layer = DropBlock2D(block_size, 1e-12, gamma="exact", seed=1)
+    y = array(layer(tensor(random((1, 5, 5, 1))), training=True))
+    np.testing.assert_array_equal(y, np.zeros_like(y))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "largest"])
+def test_what_is_dropped_leaves_no_trace(dtype, value):
+    if value == "largest":
+        value = float(ml_dtypes.finfo(dtype).max)
+    x = random((2, 6, 6, 2)).astype("float64")
+    x[0, 0, 0, 0] = float(ml_dtypes.finfo(dtype).max) / 2
+    noise = noise_for(x, 3, seed=1)
+    # The one large unit stays, where the dropped ones could spoil its scale.
+    noise[0, 0, 0, 0] = 1
+    dropped = dbl.drop_block(np.ones_like(x), 3, 0.5, Noise(noise)) == 0
+    assert not dropped[0, 0, 0, 0]
+    assert 0.2 < dropped.mean() < 0.8
+    layer = DropBlock2D(3, 0.5, dtype=dtype)
+
+    def run(x):
+        x = tensor(x, dtype)
+        with uniform_noise(noise):
+            y = layer(x, training=True)
+            slope = gradient(lambda x: ops.sum(layer(x, training=True) / 64), x)
+        return array(y), array(slope)
+
+    for spoiled, clean in zip(run(np.where(dropped, value, x)), run(x), strict=True):
+        np.testing.assert_array_equal(spoiled, clean)
+        assert np.isfinite(spoiled).all()
+        assert (spoiled[dropped] == 0).all()
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_the_gradient_is_the_mask_times_the_scale(per_channel):
+    x, weights = random((3, 6, 7, 2)), random((3, 6, 7, 2), seed=1)
+    noise = noise_for(x, 2, per_channel)
+    layer = DropBlock2D(2, 0.6, per_channel=per_channel)
+    with uniform_noise(noise):
+        slope = gradient(
+            lambda x: ops.sum(layer(x, training=True) * weights), tensor(x)
+        )
+    mask_times_scale = dbl.drop_block(
+        np.ones_like(x), 2, 0.6, Noise(noise), per_channel=per_channel
+    )
+    np.testing.assert_allclose(array(slope), mask_times_scale * weights, rtol=1e-6)
+
+
+# Sizes that are not known, and sizes that change
+
+
+def test_a_model_takes_maps_of_any_size_also_smaller_than_the_block():
+    inputs = keras.Input((None, None, 3))
+    outputs = DropBlock2D((5, 3), 0.5, seed=1)(inputs)
+    assert outputs.shape == (None, None, None, 3)
+    pooled = keras.layers.GlobalAveragePooling2D()(outputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
+    model.compile("sgd", "mse")
+    for shape in ((4, 9, 8, 3), (2, 3, 2, 3), (1, 1, 12, 3)):
+        loss = model.train_on_batch(np.ones(shape, "float32"), np.ones((shape[0], 1)))
+        assert np.isfinite(loss)
+
+
+@pytest.mark.skipif(
+    BACKEND != "tensorflow",
+    reason=f"{BACKEND} compiles for known sizes only; these are unknown in TensorFlow",
+)
+@pytest.mark.parametrize("rule", ["paper", "exact"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_unknown_sizes_in_compiled_code_give_the_reference(rule, data_format):
+    import tensorflow as tf
+
+    layer = DropBlock2D((4, 3), 0.7, gamma=rule, data_format=data_format)
+    last = data_format == "channels_last"
+    layer.build((None, None, None, 2) if last else (None, 2, None, None))
+    for shape in ((3, 7, 6, 2), (2, 3, 5, 2), (1, 2, 2, 2), (1, 9, 1, 2)):
+        x = random(shape)
+        noise = noise_for(x, (4, 3))
+        expected = dbl.drop_block(x, (4, 3), 0.7, Noise(noise), gamma=rule)
+        if not last:
+            x, noise, expected = (np.moveaxis(a, -1, 1) for a in (x, noise, expected))
+        signature = tf.TensorSpec(
+            (None, None, None, 2) if last else (None, 2, None, None), "float32"
+        )
+        call = tf.function(lambda x: layer(x, training=True), [signature])
+        with uniform_noise(noise):
+            np.testing.assert_allclose(array(call(x)), expected, rtol=1e-6)
+
+
+@pytest.mark.skipif(
+    BACKEND != "tensorflow",
+    reason=f"{BACKEND} compiles for known sizes only; these are unknown in TensorFlow",
+)
+@pytest.mark.parametrize("rule", ["paper", "exact"])
+def test_unknown_sizes_in_a_compiled_fit(rule):
+    import tensorflow as tf
+
+    sizes = [(16, 9, 8), (8, 3, 20), (4, 2, 2)] * 2
+
+    def batches():
+        for size in sizes:
+            yield (np.ones((*size, 4), "float32"),) * 2
+
+    spec = tf.TensorSpec((None, None, None, 4), "float32")
+    data = tf.data.Dataset.from_generator(batches, output_signature=(spec, spec))
+    layer = DropBlock2D(5, 0.6, gamma=rule, seed=1)
+    model = dropped_model(layer, input_shape=(None, None, 4))
+    seen = []
+    remember = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(logs["dropped"])
+    )
+    model.fit(data, verbose=0, callbacks=[remember])
+    # The metric is the running mean; its differences are the single batches.
+    totals = np.array(seen) * np.arange(1, len(seen) + 1)
+    batches_dropped = np.diff(totals, prepend=0)
+    for (samples, *sides), dropped in zip(sizes, batches_dropped, strict=True):
+        feat_size = tuple(sides)
+        gamma = GAMMAS[rule](0.6, 5, feat_size)
+        expected = dbl.expected_drop_rate(gamma, 5, feat_size)
+        error = oracle.standard_error(gamma, 5, feat_size, samples * 4)
+        assert abs(dropped - expected) < 5 * error
+
+
+@pytest.mark.skipif(
+    BACKEND != "tensorflow", reason=f"{BACKEND} has no XLA to switch on in a function"
+)
+@pytest.mark.parametrize("rule", ["paper", "exact"])
+def test_xla_gives_the_reference(rule):
+    import tensorflow as tf
+
+    x = random((2, 7, 6, 2))
+    noise = noise_for(x, 3)
+    layer = DropBlock2D(3, 0.7, gamma=rule)
+    layer.build(x.shape)
+    call = tf.function(lambda x: layer(x, training=True), jit_compile=True)
+    with uniform_noise(noise):
+        y = array(call(x))
+    expected = dbl.drop_block(x, 3, 0.7, Noise(noise), gamma=rule)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+# keep_prob, which can be assigned
+
+
+def test_keep_prob_reads_back_what_was_assigned():
+    for layer in (DropBlock2D(3, 0.9), DropBlock2D(3, 0.9)):
+        for value in (0.8, 1 / 3, 1.0, 1e-300, np.float64(0.1)):
+            layer.keep_prob = value
+            assert layer.keep_prob == value
+            assert type(layer.keep_prob) is float
+        layer.keep_prob = 0.8
+        layer.keep_prob -= 0.07
+        assert layer.keep_prob == 0.8 - 0.07
+        layer.build((None, 4, 4, 1))
+        assert layer.keep_prob == 0.8 - 0.07
+        layer.keep_prob -= 0.07
+        assert layer.keep_prob == 0.8 - 0.07 - 0.07
+
+
+def test_an_assigned_keep_prob_takes_effect_in_a_compiled_step():
+    layer = DropBlock2D(2, 1.0, gamma="exact", seed=1)
+    model = dropped_model(layer)
+    x = np.ones((64, 8, 8, 4), "float32")
+    for keep_prob in (1.0, 0.7, 0.3):
+        layer.keep_prob = keep_prob
+        dropped = model.train_on_batch(x, x, return_dict=True)["dropped"]
+        model.reset_metrics()
+        gamma = dbl.exact_gamma(keep_prob, 2, 8)
+        error = oracle.standard_error(gamma, 2, 8, 64 * 4)
+        assert abs(float(dropped) - (1 - keep_prob)) <= 5 * error
+
+
+@pytest.mark.parametrize("bad", [0, 1.5, -1, math.nan, "0.9", True, None])
+@pytest.mark.parametrize("built", [True, False])
+def test_a_bad_assignment_leaves_the_old_value(bad, built):
+    layer = DropBlock2D(3, 0.8)
+    if built:
+        layer.build((None, 4, 4, 1))
+    with pytest.raises(ValueError) as error:
+        layer.keep_prob = bad
+    assert str(error.value) == (
+        "Invalid value received for argument `keep_prob`. "
+        f"Expected a float in (0, 1]. Received: keep_prob={bad!r}"
+    )
+    assert layer.keep_prob == 0.8
+    if built:
+        assert float(array(layer.weights[0].value)) == pytest.approx(0.8)
+
+
+def test_an_assigned_keep_prob_is_kept_by_save_and_load(tmp_path):
+    model = plain_model(DropBlock2D((3, 2), 0.9, gamma="exact", per_channel=False))
+    model.layers[0].keep_prob = 0.37
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras").layers[0]
+    assert loaded.get_config() == model.layers[0].get_config()
+    assert loaded.keep_prob == 0.37
+    assert float(array(loaded.weights[0].value)) == np.float32(0.37)
+
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = plain_model(DropBlock2D((3, 2), 0.9))
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert other.layers[0].keep_prob == 0.37
+    assert other.layers[0].get_config()["keep_prob"] == 0.37
+
+
+# Configuration
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"block_size": 7},
+        {"block_size": (3, 5), "keep_prob": 0.8, "gamma": "exact", "seed": 0},
+        {"block_size": [2, 4], "per_channel": False, "data_format": "channels_first"},
+        {"block_size": np.int64(3), "seed": np.int64(7), "dtype": "mixed_bfloat16"},
+    ],
+)
+def test_a_layer_comes_back_from_its_configuration(arguments):
+    layer = DropBlock2D(**arguments, name="drop")
+    config = layer.get_config()
+    assert DropBlock2D.from_config(config).get_config() == config
+    # As in a file, and without custom objects.
+    stored = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    assert stored["registered_name"] == "dropblock_lib>DropBlock2D"
+    assert keras.saving.deserialize_keras_object(stored).get_config() == config
+    for name in ("keep_prob", "gamma", "per_channel", "data_format", "seed"):
+        assert config[name] == getattr(layer, name)
+
+
+def test_the_default_arguments():
+    layer = DropBlock2D(3)
+    config = layer.get_config()
+    del config["name"], config["dtype"]
+    assert config == {
+        "trainable": True,
+        "block_size": 3,
+        "keep_prob": 0.9,
+        "gamma": "paper",
+        "per_channel": True,
+        "data_format": keras.config.image_data_format(),
+        "seed": None,
+    }
+
+
+def test_a_cloned_model_has_the_keep_prob_of_now():
+    model = plain_model(DropBlock2D((3, 2), 0.9, seed=1))
+    model.layers[0].keep_prob = 0.6
+    clone = keras.models.clone_model(model)
+    assert clone.layers[0] is not model.layers[0]
+    assert clone.layers[0].get_config() == model.layers[0].get_config()
+    clone.layers[0].keep_prob = 0.3
+    assert model.layers[0].keep_prob == 0.6
+
+
+# Chance that repeats
+
+
+def test_the_same_seed_drops_the_same_and_another_does_not():
+    shape = (2, 8, 8, 4)
+
+    def two_calls(seed):
+        layer = DropBlock2D(3, 0.6, seed=seed)
+        return np.stack([drops(layer, shape), drops(layer, shape)])
+
+    np.testing.assert_array_equal(two_calls(7), two_calls(7))
+    assert (two_calls(7) != two_calls(8)).any()
+    assert (two_calls(None) != two_calls(None)).any()
+
+
+def test_set_random_seed_makes_a_fit_repeat():
+    x, y = random((32, 6, 6, 2)), random((32, 1), seed=1)
+
+    def fit(seed):
+        keras.utils.set_random_seed(seed)
+        model = keras.Sequential(
+            [DropBlock2D(2, 0.5), keras.layers.Flatten(), keras.layers.Dense(1)]
+        )
+        model.compile("sgd", "mse")
+        return model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"]
+
+    first = fit(1)
+    assert fit(1) == pytest.approx(first, rel=1e-5)
+    assert fit(2) != pytest.approx(first, rel=1e-2)
+
+
+# Bad arguments
+
+
+def message(name, expected, value):
+    return (
+        f"Invalid value received for argument `{name}`. Expected {expected}. "
+        f"Received: {name}={value!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "values"),
+    [
+        ("keep_prob", "a float in (0, 1]", [0, 1.5, math.nan, "0.9", True]),
+        ("block_size", "a positive integer or a pair of them", [0, -1, 2.5, (3, 0)]),
+        ("gamma", "'paper' or 'exact'", ["best", None, 0.1]),
+        ("per_channel", "True or False", ["yes", None, 1]),
+        ("seed", "an integer in [0, 2**32) or None", ["1", 1.5, True, -1, 2**32]),
+        (
+            "data_format",
+            "'channels_last', 'channels_first' or None",
+            ["NHWC", 3, True],
+        ),
+    ],
+)
+def test_a_bad_argument_is_refused_in_the_agreed_words(name, expected, values):
+    for value in values:
+        with pytest.raises(ValueError) as error:
+            DropBlock2D(**{"block_size": 3, name: value})
+        assert str(error.value) == message(name, expected, value)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 5), (2, 5, 5, 1, 1), (2, 5)])
+def test_an_input_that_is_no_feature_map_is_refused(shape):
+    wording = "argument `inputs`. Expected a tensor of rank 4"
+    with pytest.raises(ValueError, match=wording):
+        DropBlock2D(3).build(shape)
+    with pytest.raises(ValueError, match=wording):
+        DropBlock2D(3)(np.ones(shape, "float32"))
+    with pytest.raises(ValueError, match=wording):
+        DropBlock2D(3)(keras.Input(shape[1:]))
+    with pytest.raises(ValueError, match=wording):
+        DropBlock2D(3).compute_output_shape(shape)
+    built = DropBlock2D(3)
+    built.build((None, 5, 5, 1))
+    with pytest.raises(ValueError, match=wording):
+        built(np.ones(shape, "float32"), training=True)
+
+
+# Keras' own test of a layer
+
+
+class KerasLayerTest(TestCase):
+    def check(self, input_shape, **init_kwargs):
+        self.run_layer_test(
+            DropBlock2D,
+            init_kwargs={"block_size": 3, "keep_prob": 0.8, **init_kwargs},
+            input_shape=input_shape,
+            call_kwargs={"training": True},
+            expected_output_shape=input_shape,
+            expected_num_trainable_weights=0,
+            expected_num_non_trainable_weights=1,
+            expected_num_non_trainable_variables=2,
+            expected_num_seed_generators=1,
+            expected_num_losses=0,
+            supports_masking=True,
+            assert_built_after_instantiation=False,
+        )
+
+    def test_channels_last(self):
+        self.check((2, 5, 6, 3), data_format="channels_last")
+
+    def test_channels_first(self):
+        self.check((2, 3, 5, 6), data_format="channels_first", gamma="exact")
