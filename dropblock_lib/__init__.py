@@ -1,5 +1,7 @@
 """DropBlock for Keras 3, and the experiments of the DropBlock Book."""
 
+from dropblock_lib import models
+from dropblock_lib.data import load_dataset
 from dropblock_lib.drop_block_2d import DropBlock2D
 from dropblock_lib.masks import (
     cover_counts,
@@ -16,10 +18,12 @@ from dropblock_lib.schedule import (
     find_drop_block_layers,
     linear_schedule,
 )
+from dropblock_lib.variants import VARIANTS
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "VARIANTS",
     "DropBlock2D",
     "KeepProbScheduler",
     "cover_counts",
@@ -31,5 +35,7 @@ __all__ = [
     "find_drop_block_layers",
     "gamma",
     "linear_schedule",
+    "load_dataset",
+    "models",
     "seed_shape",
 ]

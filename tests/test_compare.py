@@ -1,0 +1,84 @@
+"""Comparing variants over seeds."""
+
+import math
+
+import pytest
+
+from dropblock_lib.experiments.compare import by_variant, differences
+
+
+def record(variant, seed, accuracy, epochs=2):
+    return {
+        "name": f"{variant}-{seed}",
+        "recipe": {"variant": variant, "seed": seed, "epochs": epochs},
+        "data": {"sha256": "0"},
+        "final": {"test_accuracy": accuracy},
+    }
+
+
+PLAIN = [record("none", seed, a) for seed, a in enumerate((0.50, 0.52, 0.51))]
+
+
+def test_values_are_ordered_by_seed_and_variants_as_in_the_library():
+    records = [record("dropblock-3-0.9", 1, 0.2), record("dropblock-3-0.9", 0, 0.1)]
+    assert list(by_variant(records + PLAIN).items()) == [
+        ("none", [0.50, 0.52, 0.51]),
+        ("dropblock-3-0.9", [0.1, 0.2]),
+    ]
+
+
+def test_records_of_two_settings_are_refused():
+    with pytest.raises(ValueError, match=r"`records`.*one setting"):
+        by_variant([*PLAIN, record("dropout-0.25", 0, 0.5, epochs=3)])
+
+
+def test_welch_interval_agrees_with_its_formula():
+    accuracies = (0.60, 0.64, 0.62)
+    records = [record("dropout-0.25", s, a) for s, a in enumerate(accuracies)]
+    (row,) = differences(records + PLAIN)
+    # Sample variances 0.0004 and 0.0001; Welch and Satterthwaite's degrees of
+    # freedom (a + b)^2 / (a^2 / 2 + b^2 / 2) with a, b the variances over 3.
+    a, b = 0.0004 / 3, 0.0001 / 3
+    freedom = (a + b) ** 2 / (a**2 / 2 + b**2 / 2)
+    assert math.isclose(freedom, 50 / 17)
+    quantile = 3.2199  # of Student's t at 0.975, by numerical integration below
+    assert math.isclose(student_t_cdf(quantile, freedom), 0.975, abs_tol=2e-4)
+    assert math.isclose(row["difference"], 0.11)
+    half = quantile * math.sqrt(a + b)
+    assert math.isclose(row["high"] - row["low"], 2 * half, rel_tol=5e-3)
+    assert row["verdict"] == "higher"
+
+
+def student_t_cdf(t, freedom, steps=20_000):
+    """By the midpoint rule, from the density."""
+    constant = math.gamma((freedom + 1) / 2) / (
+        math.sqrt(freedom * math.pi) * math.gamma(freedom / 2)
+    )
+    width = t / steps
+    area = sum(
+        (1 + ((i + 0.5) * width) ** 2 / freedom) ** (-(freedom + 1) / 2)
+        for i in range(steps)
+    )
+    return 0.5 + constant * area * width
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        ((0.51, 0.50, 0.52), "not told apart"),
+        ((0.30, 0.31, 0.32), "lower"),
+    ],
+)
+def test_verdict(accuracies, verdict):
+    records = [record("spatial-0.7", s, a) for s, a in enumerate(accuracies)]
+    assert differences(records + PLAIN)[0]["verdict"] == verdict
+
+
+def test_one_seed_has_no_spread_and_is_refused():
+    with pytest.raises(ValueError, match="two seeds"):
+        differences([*PLAIN, record("dropout-0.25", 0, 0.6)])
+
+
+def test_unknown_baseline_is_named():
+    with pytest.raises(ValueError, match=r"`baseline`.*Received: baseline='plain'"):
+        differences(PLAIN, baseline="plain")
