@@ -239,7 +239,8 @@ def _drop_and_scale(inputs, dropped):
     dropped_units = ops.sum(ops.cast(dropped, "int32"))
     kept_units = ops.maximum(units - dropped_units, 1)
     # float16 and bfloat16 cannot count; float64 keeps its digits.
-    dtype = keras.backend.result_type(inputs.dtype, "float32")
+    is_double = keras.backend.standardize_dtype(inputs.dtype) == "float64"
+    dtype = "float64" if is_double else "float32"
     scale = _float(units, dtype) / _float(kept_units, dtype)
     # `where` rather than a product, so that NaN and infinity do not leak from a
     # dropped unit, neither forward nor into the gradient.
@@ -253,17 +254,19 @@ def _without_overflow(scale, kept):
     One scale for all rather than a clipped output: the gradient stays the mask
     times the scale, and two reductions cost less than clipping every unit.
     """
-    # A little below the largest number, because the scale is rounded afterwards.
     dtype = keras.backend.standardize_dtype(kept.dtype)
-    largest = 0.99 * float(ml_dtypes.finfo(dtype).max)
+    largest = float(ml_dtypes.finfo(dtype).max)
     kept = ops.stop_gradient(kept)
-    magnitude = ops.maximum(
-        ops.max(kept, initial=0), ops.negative(ops.min(kept, initial=0))
-    )
-    magnitude = ops.maximum(ops.cast(magnitude, scale.dtype), 1.0)
-    magnitude = ops.where(ops.isfinite(magnitude), magnitude, 1.0)
-    # Never below 1, so that nothing shrinks, least of all where nothing is dropped.
-    return ops.minimum(scale, ops.maximum(largest / magnitude, 1.0))
+    # As a share of the largest number, which float32 can hold for every dtype.
+    highest = ops.cast(ops.max(kept, initial=0) / largest, "float32")
+    lowest = ops.cast(ops.min(kept, initial=0) / -largest, "float32")
+    # At least that of 1, because the scale itself must be finite in this dtype.
+    share = ops.maximum(ops.maximum(highest, lowest), 1 / largest)
+    # A little below 1, because the scale is rounded afterwards; false for NaN.
+    overflows = ops.cast(scale, "float32") * share > 0.99
+    # Never below 1: what was finite stays so, and nothing shrinks.
+    limit = ops.cast(ops.maximum(0.99 / share, 1.0), scale.dtype)
+    return ops.where(overflows, limit, scale)
 
 
 def _cover_counts(side, block):
