@@ -1,0 +1,167 @@
+"""Recipes: names, hashes, checks, and the grids of the book."""
+
+import dataclasses
+import itertools
+
+import pytest
+
+from dropblock_lib.experiments import PROFILES, Recipe, make_recipe, make_recipes
+from dropblock_lib.experiments.recipes import VARIANTS_OF
+
+RECIPE = Recipe("custom_net", "dropblock-3-0.9", "cifar10")
+
+# A valid value other than RECIPE's for every field.
+OTHER = {
+    "network": "tiny",
+    "variant": "none",
+    "dataset": "mnist",
+    "train_size": None,
+    "validation_size": 999,
+    "test_size": 100,
+    "epochs": 1,
+    "batch_size": 65,
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "learning_rate_schedule": "constant",
+    "keep_prob_schedule": "constant",
+    "seed": 7,
+    "profile": "mine_2",
+}
+
+
+def test_name_and_hash_never_change():
+    # Records in the world carry them.
+    assert RECIPE.name == "custom_net-cifar10-dropblock-3-0.9-small-seed0"
+    assert RECIPE.name_on("cifar10-jpeg") == (
+        "custom_net-cifar10-jpeg-dropblock-3-0.9-small-seed0"
+    )
+    assert RECIPE.hash == "8e41c9380e2a"
+
+
+def test_every_field_changes_the_hash(monkeypatch):
+    from tiny import use_tiny_net
+
+    use_tiny_net(monkeypatch)
+    assert set(OTHER) == {field.name for field in dataclasses.fields(Recipe)}
+    changed = [dataclasses.replace(RECIPE, **{k: v}) for k, v in OTHER.items()]
+    assert len({recipe.hash for recipe in [RECIPE, *changed]}) == len(OTHER) + 1
+
+
+def test_survives_json_and_is_frozen():
+    assert Recipe.from_dict(RECIPE.to_dict()) == RECIPE
+    assert dataclasses.replace(RECIPE, learning_rate=1).hash == (
+        dataclasses.replace(RECIPE, learning_rate=1.0).hash
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RECIPE.seed = 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [None, {}, {**RECIPE.to_dict(), "depth": 3}, {"network": "custom_net"}],
+)
+def test_refuses_other_dictionaries(values):
+    with pytest.raises(ValueError, match="argument `values`"):
+        Recipe.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("network", "resnet"),
+        ("network", None),
+        ("variant", "dropblock"),
+        ("dataset", "imagenet"),
+        ("dataset", ["mnist"]),
+        ("train_size", 0),
+        ("train_size", 10.0),
+        ("validation_size", 0),
+        ("validation_size", None),
+        ("test_size", -1),
+        ("epochs", 0),
+        ("epochs", True),
+        ("batch_size", "64"),
+        ("optimizer", "Adam"),
+        ("learning_rate", 0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("learning_rate", "fast"),
+        ("learning_rate", True),
+        ("learning_rate_schedule", "step"),
+        ("keep_prob_schedule", None),
+        ("seed", -1),
+        ("seed", None),
+        ("profile", ""),
+        ("profile", "a/b"),
+        ("profile", "../up"),
+        ("profile", "with-dash"),
+        ("profile", None),
+    ],
+)
+def test_names_the_bad_field(field, value):
+    with pytest.raises(ValueError) as caught:
+        dataclasses.replace(RECIPE, **{field: value})
+    assert f"argument `{field}`. Expected" in str(caught.value)
+    assert f"Received: {field}={value!r}" in str(caught.value)
+
+
+def test_names_are_unique_over_all_grids():
+    recipes = [recipe for profile in PROFILES for recipe in make_recipes(profile)]
+    assert len({recipe.name for recipe in recipes}) == len(recipes)
+
+
+def test_small_is_the_slides_comparison_over_three_seeds():
+    recipes = make_recipes("small")
+    found = {(r.network, r.dataset, r.variant, r.seed) for r in recipes}
+    assert found == set(
+        itertools.product(
+            ["custom_net"],
+            ["cifar10", "mnist"],
+            VARIANTS_OF["custom_net"],
+            [0, 1, 2],
+        )
+    )
+    assert len(recipes) == 30
+    # Within a data set the recipes differ in nothing but variant and seed.
+    for dataset in ("cifar10", "mnist"):
+        same = {
+            dataclasses.replace(r, variant="none", seed=0)
+            for r in recipes
+            if r.dataset == dataset
+        }
+        assert len(same) == 1
+
+
+def test_an_interrupted_grid_has_whole_comparisons():
+    recipes = make_recipes("small", datasets=["cifar10"])
+    for beginning in range(5, 16, 5):
+        done = recipes[:beginning]
+        assert {r.variant for r in done} == set(VARIANTS_OF["custom_net"])
+        assert len({r.seed for r in done}) == beginning // 5
+
+
+def test_filters():
+    [recipe] = make_recipes(
+        "full",
+        networks=["custom_net"],
+        datasets=["mnist"],
+        variants=["dropblock-7-0.7"],
+        seeds=[5],
+    )
+    assert recipe == make_recipe("full", "mnist", "dropblock-7-0.7", 5)
+    assert recipe.train_size is None and recipe.epochs == 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"profile": "tiny"}, "profile"),
+        ({"profile": "small", "datasets": ["shapes"]}, "dataset"),
+        ({"profile": "small", "variants": ["x"]}, "variant"),
+        ({"profile": "small", "networks": ["x"]}, "network"),
+        ({"profile": "small", "seeds": [-1]}, "seed"),
+    ],
+)
+def test_refuses_what_no_profile_has(arguments, name):
+    with pytest.raises(ValueError, match=f"argument `{name}`"):
+        make_recipes(**arguments)
