@@ -3,10 +3,13 @@
 import os
 import platform
 import subprocess
-from importlib import metadata
+import sys
 from pathlib import Path
 
 import keras
+import numpy as np
+
+import dropblock_lib
 
 
 def hardware() -> dict:
@@ -17,14 +20,14 @@ def hardware() -> dict:
 def versions() -> dict:
     """Versions of everything that decides the numbers."""
     backend = keras.backend.backend()
-    distribution = "torch" if backend == "torch" else backend
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "keras": keras.__version__,
-        backend: _version(distribution),
-        "numpy": _version("numpy"),
-        "dropblock_lib": _version("dropblock-lib"),
+        # Keras has imported it; this file names none.
+        backend: str(sys.modules[backend].__version__),
+        "numpy": np.__version__,
+        "dropblock_lib": dropblock_lib.__version__,
     }
 
 
@@ -58,13 +61,6 @@ def _output(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _cpu_model() -> str:

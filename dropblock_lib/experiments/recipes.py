@@ -37,6 +37,7 @@ PROFILES = {
                 "validation_size": 200,
                 "test_size": test_size,
                 "epochs": 3,
+                "batch_size": 32,
             }
             for dataset, train_size, test_size in (
                 ("cifar10", 1_000, 500),

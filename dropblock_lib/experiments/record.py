@@ -159,8 +159,8 @@ def _check(record, path: Path) -> None:
             refuse(f"`final` has no valid `{key}`")
     for key in _LOSSES:
         # None stands for a loss that was not finite, which JSON cannot hold.
-        if key not in record["final"]:
-            refuse(f"`final` has no `{key}`")
+        if not isinstance(record["final"].get(key, ""), (float, type(None))):
+            refuse(f"`final` has no valid `{key}`")
     if not _is_share(record["best"].get("val_accuracy")):
         refuse("`best` has no valid `val_accuracy`")
 

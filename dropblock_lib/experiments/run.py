@@ -23,7 +23,11 @@ from dropblock_lib.experiments import environment, record
 from dropblock_lib.experiments.progress import open_progress
 from dropblock_lib.experiments.split import fingerprint, split
 from dropblock_lib.models import NETWORKS
-from dropblock_lib.schedule import KeepProbScheduler, linear_schedule
+from dropblock_lib.schedule import (
+    KeepProbScheduler,
+    find_drop_block_layers,
+    linear_schedule,
+)
 from dropblock_lib.variants import get_variant
 
 EVALUATION_BATCH = 256
@@ -357,8 +361,7 @@ def _keep_prob_schedule(recipe):
 
 
 def _keep_prob(model):
-    layers = (layer for layer in model.layers if isinstance(layer, DropBlock2D))
-    return next((layer.keep_prob for layer in layers), None)
+    return next((layer.keep_prob for layer in find_drop_block_layers(model)), None)
 
 
 def _evaluate(model, x, y):
@@ -399,10 +402,14 @@ def _read_state(partial, recipe, progress):
 
 
 def _write_state(partial, state, model):
-    """Save model and history; at every instant the state names a whole model."""
+    """Save model and history; at any instant the state names a whole model."""
     previous = state.get("model")
     state["model"] = f"epoch-{len(state['history']['loss'])}.keras"
-    model.save(partial / state["model"])
+    path = partial / state["model"]
+    model.save(path)
+    # Without this a power cut may leave the state on disk, and no model.
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
     record.write_atomically(partial / "state.json", json.dumps(state))
     if previous and previous != state["model"]:
         (partial / previous).unlink(missing_ok=True)
