@@ -56,16 +56,17 @@ def load_dataset(name, data_dir=None):
     >>> dataset.x_train.shape, dataset.source
     ((10000, 32, 32, 3), 'shapes')
     """
-    if name in BUILT_IN:
-        dataset = BUILT_IN[name]()
-        logger.info("Using %s", dataset)
-        return dataset
-    if name not in FORMATS:
-        known = ", ".join(f'"{known}"' for known in [*FORMATS, *BUILT_IN])
+    names = (*FORMATS, *BUILT_IN)
+    if name not in names:
+        known = ", ".join(f'"{known}"' for known in names)
         raise ValueError(
             "Invalid value received for argument `name`. Expected one of "
             f"{known}. Received: name={name!r}"
         )
+    if name in BUILT_IN:
+        dataset = BUILT_IN[name]()
+        logger.info("Using %s", dataset)
+        return dataset
 
     missing = []
     for find in (_in_directory, _at_keras):

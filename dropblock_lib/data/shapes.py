@@ -1,5 +1,8 @@
 """Colored shapes on busy ground, drawn with NumPy: the stand-in for CIFAR-10.
 
+They are made easy enough for a small network to learn them from some thousand
+images, and hard enough that it errs on new ones.
+
 A shape is a function of a point: negative inside, positive outside, and close to
 the edge about the distance to it, so that one clip gives a smooth edge. Images are
 arithmetic on uniform random numbers only, in single precision and without sums,
@@ -98,10 +101,11 @@ SHAPES = {
 def draw_shapes(count, seed=0, image_size=IMAGE_SIZE):
     """Draws images that each show one large shape, and its label.
 
-    The shape lies anywhere, at any angle, in any color, on a ground with a texture
-    of its own; smaller shapes lie around, a bar may cover part of it, contrast may
-    be low, and there is noise. Classes are balanced: each ten consecutive images
-    hold every class once. The first images do not depend on `count`.
+    Place, size, proportions, tilt (up to 26 degrees) and color vary. The ground is
+    darker and has a texture of its own; small shapes of any class lie on it, in
+    half the images a bar covers part of the shape, and there is noise. Classes are
+    balanced: each ten consecutive images hold every class once. The first images do
+    not depend on `count`.
 
     Args:
         count: The number of images.
@@ -143,15 +147,15 @@ def _between(rng, low, high, shape):
 
 def _draw_chunk(rng, size):
     labels = np.argsort(rng.random((CHUNK // 10, 10)), axis=1).reshape(-1)
-    color = _between(rng, 0.05, 0.5, (CHUNK, 3, 1, 1))
+    color = _between(rng, 0.1, 0.4, (CHUNK, 3, 1, 1))
     image = _ground(rng, size, color)
     for _ in range(2):
         other = rng.random(CHUNK)
-        _add_shape(image, rng, other, color, radius=(0.06, 0.13), reach=0.45)
+        _add_shape(image, rng, other, color, radius=(0.06, 0.12), reach=0.45)
     main = (labels + np.float32(0.5)) / 10
-    _add_shape(image, rng, main, color, radius=(0.25, 0.4), reach=0.15)
+    _add_shape(image, rng, main, color, radius=(0.28, 0.42), reach=0.12)
     _add_bar(image, rng)
-    noise = _between(rng, 0, 0.1, (CHUNK, 1, 1, 1))
+    noise = _between(rng, 0, 0.08, (CHUNK, 1, 1, 1))
     image += noise * _between(rng, -1, 1, image.shape)
     image = np.clip(image, np.float32(0), np.float32(1)) * np.float32(255)
     pixels = np.floor(image + np.float32(0.5)).astype("uint8")
@@ -188,9 +192,9 @@ def _stripes(rng, size):
 
 
 def _ground(rng, size, color):
-    clouds = _smooth_noise(rng, size, 4, -0.2, 0.2)
+    clouds = _smooth_noise(rng, size, 4, -0.15, 0.15)
     tint = _between(rng, -1, 1, (CHUNK, 3, 1, 1))
-    stripes = _between(rng, -0.1, 0.1, (CHUNK, 3, 1, 1)) * _stripes(rng, size)
+    stripes = _between(rng, -0.08, 0.08, (CHUNK, 3, 1, 1)) * _stripes(rng, size)
     return color + clouds * tint + stripes
 
 
@@ -201,7 +205,7 @@ def _add_shape(image, rng, choice, ground, radius, reach):
     y, x = (_between(rng, -reach, reach, (CHUNK, 1, 1)) for _ in range(2))
     extent = _between(rng, *radius, (CHUNK, 1, 1))
     stretch = _between(rng, 0.85, 1.15, (CHUNK, 1, 1))
-    turn = 2 * np.pi * rng.random((CHUNK, 1, 1))
+    turn = 0.9 * (rng.random((CHUNK, 1, 1)) - 0.5)
     cosine, sine = np.cos(turn).astype("float32"), np.sin(turn).astype("float32")
     dx, dy = (columns - x) / extent, (rows - y) / extent
     u, v = (dx * cosine + dy * sine) * stretch, (dy * cosine - dx * sine) / stretch
@@ -215,10 +219,10 @@ def _add_shape(image, rng, choice, ground, radius, reach):
     cover = np.float32(0.5) - distance * (extent * np.float32(size))
     cover = np.clip(cover, np.float32(0), np.float32(1))[:, None]
 
-    # Always lighter than the ground, or a few thousand images are too few to learn
-    # the shapes from.
-    color = ground + _between(rng, 0.15, 0.5, (CHUNK, 3, 1, 1))
-    texture = _between(rng, -0.1, 0.1, (CHUNK, 3, 1, 1)) * _stripes(rng, size)
+    # Lighter than the ground: with contrast of either sign, a few thousand images
+    # are too few to learn from.
+    color = ground + _between(rng, 0.2, 0.5, (CHUNK, 3, 1, 1))
+    texture = _between(rng, -0.08, 0.08, (CHUNK, 3, 1, 1)) * _stripes(rng, size)
     image += cover * (color + texture - image)
 
 
