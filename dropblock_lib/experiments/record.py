@@ -58,6 +58,23 @@ def default_records_directory() -> Path:
     return shipped if shipped.is_dir() else default_results_directory() / "records"
 
 
+def is_stand_in(requested: str, source: str) -> bool:
+    """Whether other data was used than was asked for: "shapes" for "cifar10".
+
+    "cifar10-jpeg" is CIFAR-10 after JPEG, and no stand-in.
+    """
+    return source != requested and not source.startswith(f"{requested}-")
+
+
+def data_label(requested: str, source: str) -> str:
+    """How a record's name calls the data: what was used, not what was asked for.
+
+    "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" where a stand-in was used:
+    records of real data and of stand-ins never share a name.
+    """
+    return f"{source}-for-{requested}" if is_stand_in(requested, source) else source
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file that is there either whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,6 +167,9 @@ def _check(record, path: Path) -> None:
     for key in ("requested", "source", "origin", "sha256", "train", "test"):
         if key not in record["data"]:
             refuse(f"`data` has no `{key}`")
+    label = data_label(record["data"]["requested"], record["data"]["source"])
+    if record["name"] != recipe.name_on(label):
+        refuse(f"its recipe and data make the run {recipe.name_on(label)!r}")
     for key in HISTORY_KEYS:
         values = record["history"].get(key)
         if not isinstance(values, list) or len(values) != recipe.epochs:

@@ -63,7 +63,7 @@ def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
         if done is not None:
             progress.skip_run(done["name"], why)
             return done
-        name = recipe.name_on(data_label(data))
+        name = recipe.name_on(record.data_label(data.requested, data.source))
         partial = results_dir / ".partial" / name
         check_writable(results_dir / "records", partial)
         stack.enter_context(_only_one(partial))
@@ -149,19 +149,12 @@ def find_records(recipe, directory):
         if path.stem.startswith(prefix) and path.stem.endswith(suffix)
     )
     found = [done for done in candidates if done["recipe_hash"] == recipe.hash]
-    return sorted(found, key=lambda done: _is_stand_in(done["data"]))
-
-
-def data_label(data) -> str:
-    """How a record's name calls the data: what was used, not what was asked for.
-
-    "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" where a stand-in was used:
-    records of real data and of stand-ins never share a name.
-    """
-    about = {"requested": data.requested, "source": data.source}
-    if _is_stand_in(about):
-        return f"{data.source}-for-{data.requested}"
-    return data.source
+    return sorted(
+        found,
+        key=lambda done: record.is_stand_in(
+            done["data"]["requested"], done["data"]["source"]
+        ),
+    )
 
 
 def check_writable(*directories):
@@ -189,14 +182,9 @@ def _load(name, data_dir):
     return load_dataset(name, data_dir=data_dir)
 
 
-def _is_stand_in(about) -> bool:
-    requested, source = about["requested"], about["source"]
-    return source != requested and not source.startswith(f"{requested}-")
-
-
 def _existing(recipe, data, directory):
     """The record that makes a run needless, and why; or (None, None)."""
-    name = recipe.name_on(data_label(data))
+    name = recipe.name_on(record.data_label(data.requested, data.source))
     path = directory / f"{name}.json"
     if path.exists():
         done = record.read_record(path)
@@ -207,7 +195,7 @@ def _existing(recipe, data, directory):
                 "`profile` of its own, or remove the record."
             )
         return done, "its record exists"
-    if _is_stand_in({"requested": data.requested, "source": data.source}):
+    if record.is_stand_in(data.requested, data.source):
         for done in find_records(recipe, directory):
             return done, f"and here there is only the stand-in {data.source}"
     return None, None
