@@ -10,6 +10,7 @@ from matplotlib.ticker import PercentFormatter
 from dropblock_lib.masks import (
     cover_counts,
     exact_gamma,
+    expand_seeds,
     expected_drop_rate,
     gamma,
     seed_shape,
@@ -273,6 +274,31 @@ def four_masks(image, keep_masks):
             ax.set_title(title)
             ax.axis("off")
     return fig
+
+
+def three_ways(image, keep_prob=0.75, block_size=9, seed=1):
+    """One picture whole, and as Dropout, DropBlock and SpatialDropout leave it.
+
+    Args:
+        image: Array (height, width, 3), in [0, 1]. Its pixels stand for units.
+        keep_prob: Float in (0, 1]. Expected fraction of pixels kept.
+        block_size: Side of a block in pixels.
+        seed: Integer seed of the noise.
+    """
+    rng = np.random.default_rng(seed)
+    side = image.shape[:2]
+    single = (rng.random(side) < keep_prob).astype("int8")
+    probability = exact_gamma(keep_prob, block_size, side)
+    seeds = (rng.random(seed_shape(block_size, side)) >= probability).astype("int8")
+    return four_masks(
+        image,
+        {
+            "the whole picture": np.ones(side, "int8"),
+            "Dropout: single pixels": single,
+            "DropBlock: blocks": expand_seeds(seeds, block_size),
+            "SpatialDropout: all or nothing": np.zeros(side, "int8"),
+        },
+    )
 
 
 def image_and_feature_map(image, feature_map):
