@@ -7,7 +7,15 @@ import keras
 import numpy as np
 from keras import ops
 
+import dropblock_lib as dbl
+
 BACKEND = keras.backend.backend()
+
+if BACKEND == "jax":
+    import jax
+
+    # Tests compile often and run little.
+    jax.config.update("jax_disable_most_optimizations", True)
 
 # JAX has float64 only if it is switched on for the whole process.
 DTYPES = ["float16", "bfloat16", "float32"] + ["float64"] * (BACKEND != "jax")
@@ -70,6 +78,16 @@ def compiled(layer):
 
         return compiled_layer
     return lambda x: layer(x, training=True)
+
+
+def trained(layer, x):
+    """The output in training, called in the way that costs a backend least.
+
+    JAX compiles also what is called outside of a function, piece by piece.
+    """
+    if BACKEND == "jax" and isinstance(layer, dbl.DropBlock2D):
+        return compiled(layer)(x)
+    return layer(x, training=True)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,16 @@ import ml_dtypes
 import numpy as np
 import oracle
 import pytest
-from backend import BACKEND, DTYPES, array, compiled, gradient, tensor, uniform_noise
+from backend import (
+    BACKEND,
+    DTYPES,
+    array,
+    compiled,
+    gradient,
+    tensor,
+    trained,
+    uniform_noise,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -23,7 +32,7 @@ FEAT_SIZES = [56, 14, 8, 7, 4, (8, 14), (14, 8)]
 BLOCK_SIZES = [1, 3, 4, 7]
 GAMMAS = {"paper": dbl.gamma, "exact": dbl.exact_gamma}
 
-# JAX compiles every operation anew for every shape.
+# JAX compiles anew for every shape.
 repeatable = settings(
     deadline=None, derandomize=True, max_examples=8 if BACKEND == "jax" else 30
 )
@@ -51,9 +60,9 @@ def noise_for(x, block_size, per_channel=True, seed=0):
     return np.random.default_rng(seed).random(shape, dtype="float32")
 
 
-def drops(layer, shape, call=None):
+def drops(layer, shape):
     """Where the layer drops, in training."""
-    return array((call or layer)(ops.ones(shape), training=True)) == 0
+    return array(trained(layer, ops.ones(shape))) == 0
 
 
 def dropped_model(*layers, input_shape=(8, 8, 4), **compile_arguments):
@@ -108,7 +117,7 @@ def test_given_the_same_noise_it_is_the_reference(
         data_format=data_format,
     )
     with uniform_noise(noise):
-        y = array(layer(x, training=True))
+        y = array(trained(layer, tensor(x)))
     np.testing.assert_array_equal(y == 0, expected == 0)
     np.testing.assert_allclose(y, expected, rtol=1e-6)
 
@@ -189,12 +198,12 @@ def test_masks_differ_between_samples_channels_and_calls():
 def test_channels_share_one_mask_if_told_to(data_format):
     layer = DropBlock2D(3, 0.7, per_channel=False, data_format=data_format, seed=3)
     axis = -1 if data_format == "channels_last" else 1
-    dropped = np.moveaxis(drops(layer, (4, 8, 8, 8)), axis, -1)
+    dropped = np.moveaxis(drops(layer, (4, 16, 16, 16)), axis, -1)
     assert (dropped == dropped[..., :1]).all()
     assert len({mask.tobytes() for mask in dropped[..., 0]}) == 4
-    rate = dbl.expected_drop_rate(dbl.gamma(0.7, 3, 8), 3, 8)
-    error = oracle.standard_error(dbl.gamma(0.7, 3, 8), 3, 8, 4)
-    assert abs(dropped.mean() - rate) < 5 * error
+    gamma = dbl.gamma(0.7, 3, 16)
+    rate = dbl.expected_drop_rate(gamma, 3, 16)
+    assert abs(dropped.mean() - rate) < 5 * oracle.standard_error(gamma, 3, 16, 4)
 
 
 # At its two limits it is Dropout and SpatialDropout2D
