@@ -2,7 +2,8 @@
 
 A run that is killed goes on after its last whole epoch and ends with the numbers
 of a run that was not: the order of the images depends on nothing but seed and
-epoch, and the saved model holds its optimizer and its layers' random states.
+epoch, the saved model holds its optimizer, and the random states of its layers,
+which Keras does not save, are saved beside it.
 """
 
 import contextlib
@@ -235,6 +236,10 @@ def _train(recipe, name, data, partial, progress):
         state["resumes"].append({"epoch": epochs_done, "commit": commit})
         keras.utils.set_random_seed(recipe.seed)
         model = keras.saving.load_model(partial / state["model"])
+        for variable, value in zip(
+            _random_states(model), state["random_states"], strict=True
+        ):
+            variable.assign(np.asarray(value, dtype=variable.dtype))
 
     history = state["history"]
     seconds_before = state["seconds"]
@@ -389,9 +394,19 @@ def _read_state(partial, recipe, progress):
     return None
 
 
+def _random_states(model):
+    """The variables that noise is drawn from: those that are no weights."""
+    weights = {id(variable) for variable in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
 def _write_state(partial, state, model):
     """Save model and history; at any instant the state names a whole model."""
     previous = state.get("model")
+    state["random_states"] = [
+        keras.ops.convert_to_numpy(variable).tolist()
+        for variable in _random_states(model)
+    ]
     state["model"] = f"epoch-{len(state['history']['loss'])}.keras"
     path = partial / state["model"]
     model.save(path)
