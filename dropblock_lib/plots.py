@@ -21,15 +21,16 @@ STYLE = {
     "figure.dpi": 144,
     "figure.facecolor": PALETTE["paper"],
     "figure.constrained_layout.use": True,
-    "font.size": 10,
+    "font.size": 12,
     "text.color": PALETTE["ink"],
     "axes.edgecolor": PALETTE["muted"],
     "axes.labelcolor": PALETTE["ink"],
-    "axes.titlesize": 10.5,
+    "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#E4E7EB",
     "xtick.color": PALETTE["muted"],
     "ytick.color": PALETTE["muted"],
@@ -340,9 +341,11 @@ def guess_scores(scores):
     with figure(width=6.2, height=3.6) as (fig, ax):
         places = np.arange(len(labels))
         for number, guesser in enumerate(guessers):
+            # An R² just below 0 is a guess as good as the mean, not a bar.
+            values = [max(scores[label][guesser], 0.0) for label in labels]
             bars = ax.barh(
                 places + 0.38 * number - 0.19,
-                [scores[label][guesser] for label in labels],
+                values,
                 height=0.36,
                 color=LINE_COLORS[number],
                 label=guesser,
@@ -353,7 +356,7 @@ def guess_scores(scores):
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.set(xlabel="R² of the guess (1 = perfect, 0 = no better than the mean)")
-        ax.set_xlim(min(0, ax.get_xlim()[0]), 1.05)
+        ax.set_xlim(0, 1.05)
         fig.legend(loc="outside upper left", ncols=2)
     return fig
 
