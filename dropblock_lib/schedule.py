@@ -168,7 +168,8 @@ class KeepProbScheduler(keras.callbacks.Callback):
         first_epoch_seen, self._first_epoch_seen = self._first_epoch_seen, True
         if first_epoch_seen:
             return self._next_step
-        # A generator of unknown length: only the optimizer knows what was before.
+        # A generator of unknown length: only the optimizer knows what was before
+        # (on TensorFlow it may count one more, the step that found no more data).
         return 0 if epoch == 0 else int(self.model.optimizer.iterations)
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import oracle
 import pytest
+from backend import BACKEND
 from keras import ops
 
 import dropblock_lib as dbl
@@ -340,11 +341,16 @@ def test_the_index_goes_on_with_the_steps_of_a_stream_of_unknown_length():
         # Keras warns that the generator is at its end, which is the point here.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         assert trained_with(5, epochs=1) == [0, 1, 2, 3, 4]
-        assert trained_with(3, initial_epoch=1, epochs=2) == [5, 6, 7]
+        # Where TensorFlow finds the end of the data, its optimizer may already have
+        # counted the step that came to nothing.
+        counted = int(model.optimizer.iterations)
+        assert counted in ([5, 6] if BACKEND == "tensorflow" else [5])
+        resumed = trained_with(3, initial_epoch=1, epochs=2)
+    assert resumed == [counted, counted + 1, counted + 2]
 
 
 @pytest.mark.skipif(
-    keras.backend.backend() == "torch",
+    BACKEND == "torch",
     reason="Keras refuses steps_per_execution above 1 on torch",
 )
 def test_with_several_steps_an_execution_it_changes_once_an_execution():
