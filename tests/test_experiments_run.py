@@ -18,8 +18,6 @@ from dropblock_lib.experiments.split import fingerprint, split
 
 run_module = sys.modules["dropblock_lib.experiments.run"]
 
-pytestmark = pytest.mark.backends
-
 
 @pytest.fixture(autouse=True)
 def _tiny_net(monkeypatch):
@@ -79,6 +77,7 @@ def test_the_record_is_on_disk_and_nothing_else(whole):
     assert list((results / ".partial").iterdir()) == []
 
 
+@pytest.mark.backends
 def test_the_record_says_how_it_was_made(whole):
     record, _ = whole
     recipe = tiny_recipe()
@@ -104,6 +103,7 @@ def test_the_record_says_how_it_was_made(whole):
         assert private not in text
 
 
+@pytest.mark.backends
 def test_the_history_is_what_was_asked_for(whole):
     history = whole[0]["history"]
     assert history["keep_prob"] == pytest.approx([1.0, 0.85, 0.7], abs=1e-6)
@@ -184,6 +184,7 @@ def test_another_seed_is_another_run_and_noise_differs(whole, tmp_path):
 # === Stopped runs ===
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("step", [2, 9])
 def test_a_stopped_run_ends_as_if_it_had_not_been(whole, tmp_path, monkeypatch, step):
     # Epochs have four steps: stopped in the first, in the third.

@@ -7,9 +7,9 @@ import time
 def open_progress(total_runs: int, stream=None):
     """A context manager that shows the progress of `total_runs` runs.
 
-    Bars where standard output is a terminal and `rich` is installed; one line
-    that is written over in a notebook, so that a stored page keeps the last
-    only; elsewhere one line an epoch.
+    Bars where standard output is a terminal; one line that is written over in a
+    notebook, so that a stored page keeps the last only; elsewhere one line an
+    epoch.
 
     Args:
         total_runs: Number of runs that will be started or skipped.
@@ -22,10 +22,7 @@ def open_progress(total_runs: int, stream=None):
     if _in_notebook():
         return NotebookProgress(total_runs, stream)
     if stream.isatty():
-        try:
-            return BarProgress(total_runs, stream)
-        except ModuleNotFoundError:
-            pass
+        return BarProgress(total_runs, stream)
     return LineProgress(total_runs, stream)
 
 
