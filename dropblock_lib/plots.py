@@ -16,6 +16,7 @@ from dropblock_lib.masks import (
     seed_shape,
 )
 from dropblock_lib.palette import PALETTE
+from dropblock_lib.variants import LABELS
 
 STYLE = {
     "figure.dpi": 144,
@@ -46,14 +47,6 @@ VARIANT_COLORS = {
     "spatial-0.3": "#CCBB44",
     "dropblock-3-0.9": "#EE6677",
     "dropblock-7-0.9": "#AA3377",
-}
-VARIANT_LABELS = {
-    "none": "plain",
-    "dropout-0.25": "Dropout 0.25",
-    "spatial-0.7": "SpatialDropout 0.7",
-    "spatial-0.3": "SpatialDropout 0.3",
-    "dropblock-3-0.9": "DropBlock 3/0.9",
-    "dropblock-7-0.9": "DropBlock 7/0.9",
 }
 
 
@@ -413,7 +406,7 @@ def accuracy_by_variant(rows, published=None):
             ax.scatter(
                 [], [], marker="x", color=PALETTE["ink"], label="slides, one run"
             )
-        ax.set_yticks(range(len(rows)), [VARIANT_LABELS[row[0]] for row in rows])
+        ax.set_yticks(range(len(rows)), [LABELS[row[0]] for row in rows])
         ax.tick_params(axis="y", colors=PALETTE["ink"])
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
@@ -438,9 +431,7 @@ def learning_curves(curves, metric="accuracy"):
                 values = np.array([history[key] for history in histories])
                 epochs = np.arange(1, values.shape[1] + 1)
                 color = VARIANT_COLORS[variant]
-                ax.plot(
-                    epochs, values.mean(0), color=color, label=VARIANT_LABELS[variant]
-                )
+                ax.plot(epochs, values.mean(0), color=color, label=LABELS[variant])
                 ax.fill_between(
                     epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0
                 )

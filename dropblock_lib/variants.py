@@ -48,6 +48,18 @@ VARIANTS: dict[str, Factory] = {
     "dropblock-3-0.7": _drop_block(3, 0.7),
 }
 
+# What tables and figures call them: DropBlock 3/0.9 has block_size 3, keep_prob 0.9.
+LABELS: dict[str, str] = {
+    "none": "plain",
+    "dropout-0.25": "Dropout 0.25",
+    "spatial-0.7": "SpatialDropout 0.7",
+    "spatial-0.3": "SpatialDropout 0.3",
+    "dropblock-3-0.9": "DropBlock 3/0.9",
+    "dropblock-7-0.9": "DropBlock 7/0.9",
+    "dropblock-7-0.7": "DropBlock 7/0.7",
+    "dropblock-3-0.7": "DropBlock 3/0.7",
+}
+
 
 def get_variant(variant: str) -> Factory:
     """The factory of a named variant.

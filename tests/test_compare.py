@@ -4,7 +4,11 @@ import math
 
 import pytest
 
-from dropblock_lib.experiments.compare import by_variant, differences
+from dropblock_lib.experiments.compare import (
+    by_variant,
+    differences,
+    format_differences,
+)
 
 
 def record(variant, seed, accuracy, epochs=2):
@@ -82,3 +86,10 @@ def test_one_seed_has_no_spread_and_is_refused():
 def test_unknown_baseline_is_named():
     with pytest.raises(ValueError, match=r"`baseline`.*Received: baseline='plain'"):
         differences(PLAIN, baseline="plain")
+
+
+def test_the_table_gives_percentage_points():
+    records = [record("dropout-0.25", s, a) for s, a in enumerate((0.6, 0.64, 0.62))]
+    row = format_differences(differences(records + PLAIN)).splitlines()[-1]
+    assert row.startswith("| Dropout 0.25 | +11.0 | +")
+    assert row.endswith("| higher |")

@@ -170,7 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser(
         "table", parents=[filters], help="mean and spread over the seeds"
     )
-    table.add_argument("--format", choices=("text", "csv", "json"), default="text")
+    table.add_argument(
+        "--format", choices=("text", "markdown", "csv", "json"), default="text"
+    )
     table.set_defaults(command=_table)
 
     listing = commands.add_parser(

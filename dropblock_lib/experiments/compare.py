@@ -1,7 +1,7 @@
 """Is a variant better than plain training, or is that only the seeds?"""
 
 from dropblock_lib.arguments import invalid
-from dropblock_lib.variants import VARIANTS
+from dropblock_lib.variants import LABELS, VARIANTS
 
 
 def by_variant(records, metric="test_accuracy"):
@@ -83,6 +83,28 @@ def differences(records, baseline="none", confidence=0.95):
             }
         )
     return rows
+
+
+def format_differences(rows):
+    """Rows of `differences` as a Markdown table, in percentage points.
+
+    Args:
+        rows: From `differences`.
+
+    Returns:
+        A string that ends in a newline.
+    """
+    lines = [
+        "| against plain | difference | interval | verdict |",
+        "| :-- | :-: | :-: | :-- |",
+    ]
+    for row in rows:
+        difference, low, high = (
+            f"{100 * row[end]:+.1f}" for end in ("difference", "low", "high")
+        )
+        cells = (LABELS[row["variant"]], difference, f"{low} to {high}", row["verdict"])
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _setting(record):

@@ -8,7 +8,7 @@ import statistics
 from dropblock_lib.experiments import slides
 from dropblock_lib.experiments.recipe import Recipe
 from dropblock_lib.experiments.record import is_stand_in
-from dropblock_lib.variants import VARIANTS
+from dropblock_lib.variants import LABELS, VARIANTS
 
 METRICS = ("test_accuracy", "val_accuracy", "train_accuracy", "gap", "seconds")
 
@@ -53,9 +53,11 @@ def summarize(records: list[dict]) -> list[dict]:
 def format_table(rows: list[dict], format: str = "text") -> str:
     """Rows of `summarize` as text for people, or as CSV or JSON for programs.
 
+    "markdown" is the short table of the book's pages, in percent.
+
     Args:
         rows: From `summarize`.
-        format: "text", "csv" or "json".
+        format: "text", "markdown", "csv" or "json".
 
     Returns:
         A string that ends in a newline.
@@ -64,11 +66,13 @@ def format_table(rows: list[dict], format: str = "text") -> str:
         return json.dumps(rows, indent=2) + "\n"
     if format == "csv":
         return _csv(rows)
+    if format == "markdown":
+        return _markdown(rows)
     if format == "text":
         return _text(rows)
     raise ValueError(
         "Invalid value received for argument `format`. Expected one of text, "
-        f"csv, json. Received: format={format!r}"
+        f"markdown, csv, json. Received: format={format!r}"
     )
 
 
@@ -126,6 +130,29 @@ def _csv(rows: list[dict]) -> str:
         for row in rows:
             writer.writerow({**row, "seeds": " ".join(map(str, row["seeds"]))})
     return text.getvalue()
+
+
+def _markdown(rows: list[dict]) -> str:
+    if not rows:
+        return "No records.\n"
+    lines = [
+        "| data | variant | test accuracy | gap | seeds | slides |",
+        "| :-- | :-- | :-: | :-: | :-: | :-: |",
+    ]
+    for row in rows:
+        test, gap = (
+            mean_and_std(
+                100 * row[f"{metric}_mean"],
+                None if row["n"] == 1 else 100 * row[f"{metric}_std"],
+                1,
+            )
+            for metric in ("test_accuracy", "gap")
+        )
+        figure = row["slides_accuracy"]
+        published = "" if figure is None else f"{100 * figure:.1f}"
+        cells = (row["source"], LABELS[row["variant"]], test, gap, row["n"], published)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
 
 
 def _text(rows: list[dict]) -> str:
