@@ -2,8 +2,10 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
+from tiny import use_tiny_net
 
 from dropblock_lib.experiments import PROFILES, Recipe, make_recipe, make_recipes
 from dropblock_lib.experiments.recipes import VARIANTS_OF
@@ -39,8 +41,6 @@ def test_name_and_hash_never_change():
 
 
 def test_every_field_changes_the_hash(monkeypatch):
-    from tiny import use_tiny_net
-
     use_tiny_net(monkeypatch)
     assert set(OTHER) == {field.name for field in dataclasses.fields(Recipe)}
     changed = [dataclasses.replace(RECIPE, **{k: v}) for k, v in OTHER.items()]
@@ -165,3 +165,30 @@ def test_filters():
 def test_refuses_what_no_profile_has(arguments, name):
     with pytest.raises(ValueError, match=f"argument `{name}`"):
         make_recipes(**arguments)
+
+
+def test_the_readme_states_the_profiles_as_they_are():
+    readme = Path(__file__).parents[1] / "results" / "README.md"
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in readme.read_text().splitlines()
+        if line.startswith("|")
+    ]
+    stated = {
+        (profile, dataset): cells
+        for profile, datasets, *cells in (row for row in rows if row[0] in PROFILES)
+        for dataset in datasets.split(", ")
+    }
+    actual = {}
+    for profile, about in PROFILES.items():
+        for dataset in about.settings:
+            recipe = make_recipe(profile, dataset)
+            train = f"{recipe.train_size:,}" if recipe.train_size else "all others"
+            actual[profile, dataset] = [
+                f"{train} + {recipe.validation_size:,}",
+                f"{recipe.test_size:,}" if recipe.test_size else "all",
+                str(recipe.epochs),
+                str(recipe.batch_size),
+                ", ".join(map(str, about.seeds)),
+            ]
+    assert stated == actual

@@ -160,6 +160,9 @@ class BarProgress(LineProgress):
     def end_epoch(self, epoch, logs):
         note = f"val_accuracy {logs['val_accuracy']:.4f}"
         self.bars.update(self.epoch_bar, completed=epoch + 1, note=note)
+        # A part of a run, so that the time left of all runs is known early.
+        part = (epoch + 1) / self.epochs
+        self.bars.update(self.runs, completed=self.run_index - 1 + part)
         if epoch + 1 < self.epochs:
             self.bars.reset(self.steps)
 
