@@ -13,6 +13,7 @@ import pytest
 from dropblock_lib.experiments import (
     Recipe,
     RecordError,
+    describe_setting,
     format_table,
     load_records,
     read_record,
@@ -300,6 +301,13 @@ def test_csv_and_json_hold_the_same_rows():
         assert theirs["seeds"].split() == [str(seed) for seed in ours["seeds"]]
         assert float(theirs["gap_mean"]) == ours["gap_mean"]
         assert theirs["gap_std"] == str(ours["gap_std"] or "")
+
+
+def test_a_setting_is_described_from_its_records():
+    text = describe_setting([make_record(0), make_record(2)])
+    recipe = make_record()["recipe"]
+    assert f"{recipe['epochs']} epochs in batches of {recipe['batch_size']}" in text
+    assert text.endswith("seeds 0, 2.")
 
 
 def test_markdown_is_in_percent():

@@ -4,12 +4,18 @@ from dropblock_lib.experiments.recipe import Recipe
 from dropblock_lib.experiments.recipes import PROFILES, make_recipe, make_recipes
 from dropblock_lib.experiments.record import RecordError, load_records, read_record
 from dropblock_lib.experiments.run import run, run_all, run_or_load
-from dropblock_lib.experiments.table import format_table, mean_and_std, summarize
+from dropblock_lib.experiments.table import (
+    describe_setting,
+    format_table,
+    mean_and_std,
+    summarize,
+)
 
 __all__ = [
     "PROFILES",
     "Recipe",
     "RecordError",
+    "describe_setting",
     "format_table",
     "load_records",
     "make_recipe",

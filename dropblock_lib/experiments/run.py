@@ -255,6 +255,10 @@ def _train(recipe, name, data, partial, progress):
         callbacks.append(KeepProbScheduler(schedule))
     for epoch in range(first_epoch, recipe.epochs):
         epoch_started = time.monotonic()
+        # PyTorch draws Dropout's noise from its global generator, whose state is
+        # neither saved nor to be had through Keras: begin every epoch at a known one.
+        seeds = np.random.SeedSequence((recipe.seed, epoch))
+        keras.utils.set_random_seed(int(seeds.generate_state(1)[0]))
         learning_rate = _number(model.optimizer.learning_rate)
         order = np.random.default_rng((recipe.seed, epoch)).permutation(
             len(images.y_train)

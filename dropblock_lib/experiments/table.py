@@ -76,6 +76,28 @@ def format_table(rows: list[dict], format: str = "text") -> str:
     )
 
 
+def describe_setting(records: list[dict]) -> str:
+    """One sentence that says how records of one setting were made.
+
+    Args:
+        records: Records that differ in nothing but variant and seed.
+
+    Returns:
+        A string in Markdown.
+    """
+    data, recipe = records[0]["data"], Recipe.from_dict(records[0]["recipe"])
+    seeds = sorted({record["recipe"]["seed"] for record in records})
+    return (
+        f"**{data['source']}**: {data['train']:,} training, "
+        f"{data['validation']:,} validation and {data['test']:,} test images; "
+        f"{recipe.epochs} epochs in batches of {recipe.batch_size}; "
+        f"{recipe.optimizer.capitalize()} with a learning rate of "
+        f"{recipe.learning_rate:g} ({recipe.learning_rate_schedule}); keep_prob "
+        f"from 1 to its target ({recipe.keep_prob_schedule}); "
+        f"seeds {', '.join(map(str, seeds))}."
+    )
+
+
 def mean_and_std(mean: float, std: float | None, digits: int = 4) -> str:
     """ "0.8123 ± 0.0021", or the mean alone where one seed has no spread."""
     spread = "" if std is None else f" ± {std:.{digits}f}"
