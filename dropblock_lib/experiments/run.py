@@ -247,7 +247,8 @@ def _train(recipe, name, data, partial, progress):
     progress.start_run(name, recipe.epochs, steps, first_epoch)
     callbacks = [
         keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda batch, logs: progress.step()
+            on_epoch_begin=lambda epoch, logs: _seed_epoch(recipe.seed, epoch),
+            on_train_batch_end=lambda batch, logs: progress.step(),
         )
     ]
     schedule = _keep_prob_schedule(recipe)
@@ -255,10 +256,6 @@ def _train(recipe, name, data, partial, progress):
         callbacks.append(KeepProbScheduler(schedule))
     for epoch in range(first_epoch, recipe.epochs):
         epoch_started = time.monotonic()
-        # PyTorch draws Dropout's noise from its global generator, whose state is
-        # neither saved nor to be had through Keras: begin every epoch at a known one.
-        seeds = np.random.SeedSequence((recipe.seed, epoch))
-        keras.utils.set_random_seed(int(seeds.generate_state(1)[0]))
         learning_rate = _number(model.optimizer.learning_rate)
         order = np.random.default_rng((recipe.seed, epoch)).permutation(
             len(images.y_train)
@@ -347,6 +344,16 @@ def _compiled(recipe, data, images, steps):
         metrics=["accuracy"],
     )
     return model
+
+
+def _seed_epoch(seed, epoch):
+    """Begin an epoch with known global generators, resumed or not.
+
+    PyTorch draws the noise of Keras' Dropout from its own, whose state Keras does
+    not give away. The other backends have generators in the layers.
+    """
+    epoch_seed = np.random.SeedSequence((seed, epoch)).generate_state(1)
+    keras.utils.set_random_seed(int(epoch_seed[0]))
 
 
 def _keep_prob_schedule(recipe):
