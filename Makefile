@@ -4,9 +4,12 @@
 VENV ?= .venv
 PORT ?= 8000
 PROFILE ?= small
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# A file stays with one worker, because its fixtures are dear.
+PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile
 NOTEBOOKS = $(wildcard book/*.ipynb)
 
 # TensorFlow has wheels for these versions; a Python without venv cannot help.
@@ -65,17 +68,17 @@ serve: book ## build the book and serve it on this machine, PORT=8000
 .PHONY: test
 test: book ## run every test: three backends, notebooks, browser
 	@echo "== Tests on TensorFlow"
-	KERAS_BACKEND=tensorflow $(BIN)/pytest --ignore=tests/browser
+	KERAS_BACKEND=tensorflow $(PYTEST) --ignore=tests/browser
 	@echo "== Tests on JAX"
-	KERAS_BACKEND=jax $(BIN)/pytest --ignore=tests/browser -m backends
+	KERAS_BACKEND=jax $(PYTEST) --ignore=tests/browser -m backends
 	@echo "== Tests on PyTorch"
 	@if reason=$$($(BIN)/python -c "import torch" 2>&1); then \
-	  KERAS_BACKEND=torch $(BIN)/pytest --ignore=tests/browser -m backends; \
+	  KERAS_BACKEND=torch $(PYTEST) --ignore=tests/browser -m backends; \
 	else \
 	  echo "skipped: $$(echo "$$reason" | tail -n 1)"; \
 	fi
 	@echo "== Notebooks, each run from its first cell to its last"
-	$(BIN)/pytest --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
+	$(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
 	@echo "== The book in a browser"
 	$(BIN)/pytest tests/browser
 
