@@ -91,5 +91,5 @@ def test_unknown_baseline_is_named():
 def test_the_table_gives_percentage_points():
     records = [record("dropout-0.25", s, a) for s, a in enumerate((0.6, 0.64, 0.62))]
     row = format_differences(differences(records + PLAIN)).splitlines()[-1]
-    assert row.startswith("| Dropout 0.25 | +11.0 | +")
+    assert row.startswith("| Dropout 0.25 | +11.00 | +")
     assert row.endswith("| higher |")

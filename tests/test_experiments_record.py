@@ -314,7 +314,7 @@ def test_markdown_is_in_percent():
     records = [make_record(0, test_accuracy=0.50), make_record(1, test_accuracy=0.60)]
     heading, rule, row = format_table(summarize(records), "markdown").splitlines()
     assert heading.count("|") == rule.count("|") == row.count("|")
-    assert "| plain | 55.0 ± 7.1 |" in row and row.endswith("| 2 | 78.1 |")
+    assert "| plain | 55.00 ± 7.07 |" in row and row.endswith("| 2 | 78.13 |")
 
 
 def test_no_records_make_an_empty_table():

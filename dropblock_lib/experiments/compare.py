@@ -100,7 +100,7 @@ def format_differences(rows):
     ]
     for row in rows:
         difference, low, high = (
-            f"{100 * row[end]:+.1f}" for end in ("difference", "low", "high")
+            f"{100 * row[end]:+.2f}" for end in ("difference", "low", "high")
         )
         cells = (LABELS[row["variant"]], difference, f"{low} to {high}", row["verdict"])
         lines.append(f"| {' | '.join(cells)} |")

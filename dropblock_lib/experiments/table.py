@@ -166,12 +166,12 @@ def _markdown(rows: list[dict]) -> str:
             mean_and_std(
                 100 * row[f"{metric}_mean"],
                 None if row["n"] == 1 else 100 * row[f"{metric}_std"],
-                1,
+                2,
             )
             for metric in ("test_accuracy", "gap")
         )
         figure = row["slides_accuracy"]
-        published = "" if figure is None else f"{100 * figure:.1f}"
+        published = "" if figure is None else f"{100 * figure:.2f}"
         cells = (row["source"], LABELS[row["variant"]], test, gap, row["n"], published)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
