@@ -1,12 +1,17 @@
-"""Gives the bibliography's entries the role that assistive technology expects.
+"""Mends roles and focus, as assistive technology expects them.
 
 Docutils still writes doc-biblioentry, which ARIA has deprecated.
+
+A wide table scrolls within its box on a phone, which the keyboard must reach.
 """
+
+SCROLLS = 'class="pst-scrollable-table-container"'
 
 
 def modernize(app, pagename, templatename, context, doctree):
     if "body" in context:
-        context["body"] = context["body"].replace("doc-biblioentry", "listitem")
+        body = context["body"].replace("doc-biblioentry", "listitem")
+        context["body"] = body.replace(SCROLLS, f'{SCROLLS} tabindex="0"')
 
 
 def setup(app):
