@@ -21,7 +21,7 @@ try:
     import dropblock_lib as dbl
 except ImportError:
     home = "{repository}"
-    %pip install -q "dropblock-lib[experiments] @ git+{{home}}"
+    %pip install -q "dropblock-lib[experiments,explorer] @ git+{{home}}"
     import dropblock_lib as dbl"""
 
 
