@@ -9,7 +9,10 @@ MODULES = (
     "execution",
     "description",
     "docstrings",
-    "roles",
+    "accessibility",
+    "images",
+    "scripts",
+    "stylesheet",
     "signatures",
     "versions",
 )

@@ -1,0 +1,44 @@
+"""Tells the browser each image's size, so that text does not move when it comes.
+
+All but a page's first image are loaded when the reader gets near them.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+TAG = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"]+)"[^>]*)>')
+
+
+def size_of(path):
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, UnidentifiedImageError):
+        return None
+
+
+def describe_images(app, pagename, templatename, context, doctree):
+    if "body" not in context:
+        return
+    # The files are copied at the end of the build; these are where they come from.
+    sources = {name: source for source, name in app.builder.images.items()}
+    seen = 0
+
+    def describe(match):
+        nonlocal seen
+        seen += 1
+        added = "" if seen == 1 else 'loading="lazy" '
+        size = size_of(Path(app.srcdir) / os.fspath(sources.get(match["name"], "")))
+        if size and "width=" not in match["rest"]:
+            added += f'width="{size[0]}" height="{size[1]}" '
+        return f"<img {added}{match['rest']}>"
+
+    context["body"] = TAG.sub(describe, context["body"])
+
+
+def setup(app):
+    app.connect("html-page-context", describe_images)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

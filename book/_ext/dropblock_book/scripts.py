@@ -1,0 +1,59 @@
+"""Lets no page wait for a script, nor load one that it has no use for."""
+
+import re
+
+from sphinx.builders.html._assets import _JavaScript
+
+# A script is only of use where the page's text has what it works on.
+WORKS_ON = {
+    # Sphinx counts the formulas of a page's subpages as its own.
+    "startup.js": re.compile(r'class="math\b'),
+    "togglebutton.js": re.compile(r'class="[^"]*\b(toggle|dropdown)\b'),
+    "design-tabs.js": re.compile(r'class="[^"]*\bsd-tab-set\b'),
+    "clipboard.min.js": re.compile(r'class="highlight"'),
+    "copybutton.js": re.compile(r'class="highlight"'),
+}
+# Inline scripts, and the file they are for. None: for a version switcher, which
+# this book has not.
+INLINE = {
+    "window.MathJax": "startup.js",
+    "toggleHint": "togglebutton.js",
+    "toggleOpenOnPrint": "togglebutton.js",
+    "togglebuttonSelector": "togglebutton.js",
+    "DOCUMENTATION_OPTIONS.pagename": None,
+}
+
+
+def is_of_use(script, body):
+    name = str(script.filename or "").rpartition("/")[2]
+    if not name:
+        text = script.attributes.get("body", "")
+        for mark, served in INLINE.items():
+            if mark in text:
+                name = served
+    if name is None:
+        return False
+    return name not in WORKS_ON or bool(WORKS_ON[name].search(body))
+
+
+def deferred(script):
+    """Returns `script` as one that runs when the page has been read, in order."""
+    if not script.filename or "type" in script.attributes:
+        return script
+    attributes = {**script.attributes, "defer": "defer"}
+    return _JavaScript(script.filename, priority=script.priority, **attributes)
+
+
+def lighten(app, pagename, templatename, context, doctree):
+    body = context.get("body", "")
+    context["script_files"] = [
+        deferred(script)
+        for script in context["script_files"]
+        if is_of_use(script, body)
+    ]
+
+
+def setup(app):
+    # After every extension has added its own.
+    app.connect("html-page-context", lighten, priority=950)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
