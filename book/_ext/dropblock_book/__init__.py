@@ -8,6 +8,7 @@ MODULES = (
     "assets",
     "execution",
     "description",
+    "card",
     "docstrings",
     "accessibility",
     "images",
@@ -15,6 +16,8 @@ MODULES = (
     "stylesheet",
     "signatures",
     "versions",
+    "front_door",
+    "sitemap",
 )
 
 

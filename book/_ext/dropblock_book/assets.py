@@ -4,10 +4,12 @@ The palette's style sheet and the book's mark come from `dropblock_lib.palette`,
 MathJax from the package index, so that no page asks another host for anything.
 """
 
-import runpy
 import shutil
 from importlib.metadata import distribution
 from pathlib import Path
+
+from dropblock_book.mark import mark_svg
+from dropblock_book.palettes import palette_css, read_palettes
 
 # What one page with formulas loads, out of the 24 MB that MathJax ships. In pieces,
 # because its combined file has a menu of 430 KB, and holds the page up in one go.
@@ -19,41 +21,6 @@ MATHJAX_PARTS = (
     "output/chtml/fonts/tex.js",
     "output/chtml/fonts/woff-v2",
 )
-
-
-def read_palettes(root):
-    # Read by path: importing the package would start Keras for seven colors.
-    names = runpy.run_path(str(Path(root) / "dropblock_lib" / "palette.py"))
-    return names["PALETTE"], names["PALETTE_DARK"]
-
-
-def palette_css(light, dark):
-    def rule(selector, palette):
-        lines = [f"  --{name}: {color};" for name, color in palette.items()]
-        return "\n".join([f"{selector} {{", *lines, "}"])
-
-    return "\n".join([rule("html", light), rule('html[data-theme="dark"]', dark), ""])
-
-
-def mark_svg(palette, size=5, block=3):
-    """Draws the book's mark: a block dropped out of a small feature map."""
-    start = (size - block) // 2
-    cells = []
-    for row in range(size):
-        for column in range(size):
-            in_block = all(start <= i < start + block for i in (row, column))
-            name = "dropped" if in_block else "kept"
-            if row == column == size // 2:
-                name = "seed"
-            x, y = 10 * column + 1, 10 * row + 1
-            cells.append(
-                f'<rect x="{x}" y="{y}" width="8" height="8" fill="{palette[name]}"/>'
-            )
-    side = 10 * size
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}">'
-        f"{''.join(cells)}</svg>\n"
-    )
 
 
 def copy_mathjax(target):

@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def read_project(root):
@@ -9,9 +10,18 @@ def read_project(root):
     return tomllib.loads((Path(root) / "pyproject.toml").read_text())["project"]
 
 
+def published_at(repository):
+    """Returns where GitHub Pages shows what a repository's workflow publishes."""
+    owner, name = urlsplit(repository).path.strip("/").split("/")
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
+
+
 def tell_theme(app, config):
+    repository = read_project(app.confdir)["urls"]["Repository"]
+    config.html_baseurl = published_at(repository)
     config.html_theme_options |= {
-        "repository_url": read_project(app.confdir)["urls"]["Repository"],
+        "repository_url": repository,
         "repository_branch": "main",
         "path_to_docs": "",
         "use_repository_button": True,
