@@ -15,4 +15,5 @@ def palette_css(light, dark):
         lines = [f"  --{name}: {color};" for name, color in palette.items()]
         return "\n".join([f"{selector} {{", *lines, "}"])
 
-    return "\n".join([rule("html", light), rule('html[data-theme="dark"]', dark), ""])
+    on_screen = rule('html[data-theme="dark"]', dark)
+    return f"{rule('html', light)}\n@media screen {{\n{on_screen}\n}}\n"

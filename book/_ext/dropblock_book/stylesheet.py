@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tinycss2
 
+from dropblock_book import paper
 from dropblock_book.icons import icon_fonts
 
 # In the order in which the pages would load them.
@@ -101,7 +102,7 @@ def usable_rules(rules, names):
             ]
             body = tinycss2.serialize(rule.content).strip()
             if selectors and body:
-                yield f"{','.join(selectors)}{{{body}}}"
+                yield from paper.rules(selectors, body)
         elif rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
             nested = tinycss2.parse_rule_list(rule.content, True, True)
             if inside := "\n".join(usable_rules(nested, names)):
