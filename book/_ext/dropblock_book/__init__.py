@@ -12,6 +12,7 @@ MODULES = (
     "docstrings",
     "accessibility",
     "images",
+    "listings",
     "scripts",
     "stylesheet",
     "signatures",
