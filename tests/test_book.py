@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,11 +61,13 @@ def test_figures_have_a_caption_and_a_description(notebook):
 
 
 class Page(HTMLParser):
-    """The links, anchors, images and loaded files of one built page."""
+    """What one built page links to, loads and shows, and what it says of itself."""
 
     def __init__(self, path):
         super().__init__()
         self.links, self.anchors, self.loads, self.unnamed_images = [], set(), [], []
+        self.images, self.about, self.canonical = [], {}, None
+        self.title, self.open_tag = "", None
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attributes):
@@ -72,11 +75,27 @@ class Page(HTMLParser):
         self.anchors.add(attributes.get("id"))
         if tag == "a" and attributes.get("href"):
             self.links.append(attributes["href"])
-        if tag in LOADS and attributes.get(LOADS[tag]):
+        self.open_tag = tag
+        if tag == "link" and attributes.get("rel") == "canonical":
+            # Names the page's own address; a browser loads nothing from it.
+            self.canonical = attributes["href"]
+        elif tag in LOADS and attributes.get(LOADS[tag]):
             self.loads.append(attributes[LOADS[tag]])
+        if tag == "meta":
+            name = attributes.get("name") or attributes.get("property")
+            self.about[name] = attributes.get("content")
+        if tag == "img":
+            self.images.append(attributes)
         # An empty description is a statement: the image is decoration.
         if tag == "img" and "alt" not in attributes:
             self.unnamed_images.append(attributes.get("src"))
+
+    def handle_data(self, data):
+        if self.open_tag == "title":
+            self.title += data
+
+    def handle_endtag(self, tag):
+        self.open_tag = None
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +133,75 @@ def test_images_are_described(pages):
     sources = "".join(path.read_text() for path in pages)
     # What MyST-NB writes when nobody described an output.
     assert not re.search(r'alt="\.\./_images/', sources)
+
+
+def test_images_have_their_size_before_they_are_loaded(pages):
+    """Otherwise the text below moves while somebody reads it."""
+    figures = [
+        image
+        for page in pages.values()
+        for image in page.images
+        if "_images/" in image["src"]
+    ]
+    assert figures
+    assert [image["src"] for image in figures if "width" not in image] == []
+
+
+def test_titles_tell_pages_apart(book, pages):
+    titles = {
+        path: page.title.strip()
+        for path, page in pages.items()
+        # The way in bears the name of the page to which it leads.
+        if path != book / "index.html"
+    }
+    assert all("The DropBlock Book" in title for title in titles.values())
+    assert len(set(titles.values())) == len(titles)
+
+
+def published_at(repository):
+    owner, name = urlsplit(repository).path.strip("/").split("/")
+    return f"https://{owner}.github.io/{name}/"
+
+
+def test_every_page_has_a_preview_card(book, pages):
+    home = published_at(setup_cell.repository())
+    for path, page in pages.items():
+        about = page.about
+        own = home + path.relative_to(book).as_posix()
+        front = home + "book/index.html"
+        expected = front if path == book / "index.html" else own
+        assert page.canonical == about["og:url"] == expected
+        assert about["og:title"] in page.title
+        assert about["og:description"] == about["description"]
+        assert about["twitter:card"] == "summary_large_image"
+        assert about["og:image"].startswith(home)
+        with Image.open(book / about["og:image"].removeprefix(home)) as card:
+            assert card.size == (1200, 630)
+
+
+def test_descriptions_of_chapters_tell_them_apart(book, pages):
+    written = [
+        pages[book / f"{name}.html"].about["description"]
+        for name in parse_toc_yaml(ROOT / "_toc.yml")
+    ]
+    assert len(set(written)) == len(written)
+    # What it begins with must make sense alone.
+    assert [text for text in written if not text.endswith((".", "?", "!", "…"))] == []
+
+
+def test_the_site_map_lists_every_page(book):
+    home = published_at(setup_cell.repository())
+    listed = re.findall("<loc>(.*)</loc>", (book / "sitemap.xml").read_text())
+    chapters = parse_toc_yaml(ROOT / "_toc.yml")
+    assert set(listed) == {f"{home}{name}.html" for name in chapters}
+
+
+def test_the_style_sheet_holds_only_what_pages_can_use(book):
+    css = (book / "_static" / "theme-in-use.css").read_text()
+    # Of the theme's 550 KB, among them hundreds of icons and of grid columns.
+    assert len(css) < 200_000
+    assert ".fa-rocket" in css
+    assert ".fa-dragon" not in css
 
 
 def test_a_notebooks_page_opens_that_notebook_in_colab(book, pages):

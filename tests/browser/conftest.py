@@ -70,8 +70,9 @@ def address(browser, book):
 class Visit:
     """One opened page, and what went wrong while it loaded."""
 
-    def __init__(self, browser, address, width=1280, height=900):
-        self.context = browser.new_context(viewport={"width": width, "height": height})
+    def __init__(self, browser, address, width=1280, height=900, **options):
+        size = {"width": width, "height": height}
+        self.context = browser.new_context(viewport=size, **options)
         self.address = address
         self.errors = []
         self.foreign = []
@@ -109,8 +110,8 @@ def visit(browser, address):
     """Opens a page of the book: `with visit(path, width=...) as opened`."""
 
     @contextmanager
-    def open_page(path, **size):
-        opened = Visit(browser, address, **size)
+    def open_page(path, **options):
+        opened = Visit(browser, address, **options)
         opened.open(path)
         yield opened
         opened.context.close()

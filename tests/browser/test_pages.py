@@ -1,5 +1,6 @@
 """Every page of the book, opened offline as a reader would."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,82 @@ def test_the_theme_button_switches_to_dark_and_back(visit):
             opened.page.locator(".theme-switch-button").first.click()
             seen.add(opened.page.evaluate("document.documentElement.dataset.theme"))
         assert seen == {"light", "dark"}
+
+
+# Draws each icon beside a character that no font has.
+ICONS_NOT_DRAWN = """() => {
+    const draw = (text, font) => {
+        const canvas = document.createElement("canvas");
+        canvas.width = canvas.height = 40;
+        const pen = canvas.getContext("2d");
+        pen.font = font;
+        pen.fillText(text, 5, 30);
+        return canvas.toDataURL();
+    };
+    return [...document.querySelectorAll("[class*='fa-']")].filter(icon => {
+        const style = getComputedStyle(icon, "::before");
+        const font = `${style.fontWeight} 24px ${style.fontFamily}`;
+        const text = style.content.replaceAll('"', "");
+        return draw(text, font) === draw("\\ue9ff", font);
+    }).map(icon => icon.className);
+}"""
+
+
+def test_every_icon_is_drawn(opened):
+    assert opened.page.locator("[class*='fa-']").count() > 3
+    assert opened.page.evaluate(ICONS_NOT_DRAWN) == []
+
+
+def test_what_opens_at_a_click_still_does(visit):
+    """Rules for what only scripts show are among those that pages keep."""
+    with visit("book/02-gamma.html", **DESKTOP) as opened:
+        page = opened.page
+        colab = page.get_by_role("link", name="Colab")
+        assert not colab.is_visible()
+        page.get_by_label("Launch interactive content").click()
+        colab.wait_for(state="visible")
+        page.get_by_label("Fullscreen mode").hover()
+        page.locator(".tooltip.show").wait_for(state="visible")
+        page.locator(".bd-sidebar-primary .search-button__button").click()
+        page.locator("#search-input").wait_for(state="visible")
+
+
+def test_sidebars_slide_in_on_a_phone(visit):
+    with visit("book/02-gamma.html", **PHONE) as opened:
+        page = opened.page
+        link = page.locator(".bd-sidebar-primary").get_by_text("CustomNet")
+        assert link.bounding_box()["x"] < 0
+        page.locator(".primary-toggle").click()
+        page.wait_for_timeout(500)
+        assert link.bounding_box()["x"] >= 0
+
+
+def test_a_page_can_be_read_without_scripts(visit):
+    with visit("book/02-gamma.html", **PHONE, java_script_enabled=False) as opened:
+        page = opened.page
+        assert page.get_by_role("heading", level=1).is_visible()
+        assert r"\gamma" in page.locator(".math").first.inner_text()
+        # No button that does nothing.
+        assert page.locator("button:visible").count() == 0
+        solution = page.locator("details").last
+        code = solution.locator("pre").first
+        assert not code.is_visible()
+        solution.locator("summary").click()
+        assert code.is_visible()
+
+
+def test_paper_is_white_and_holds_everything(visit):
+    with visit("book/02-gamma.html", **DESKTOP) as opened:
+        page = opened.page
+        switch_theme(page, "dark")
+        page.emulate_media(media="print")
+        for hidden in (".bd-sidebar-primary", ".bd-header-article", "button"):
+            assert page.locator(f"{hidden}:visible").count() == 0
+        assert page.get_by_role("heading", level=1).is_visible()
+        style = "element => getComputedStyle(element)"
+        background = page.locator("body").evaluate(f"{style}.backgroundColor")
+        assert background in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+        text = page.locator(".bd-article p").first.evaluate(f"{style}.color")
+        assert max(map(int, re.findall(r"\d+", text)[:3])) < 80
+        for code in page.locator("details pre").all():
+            assert code.evaluate("element => element.checkVisibility()")
