@@ -1,6 +1,7 @@
 """Gives every page a description for search engines and preview cards.
 
-It is the page's own `description`, from its front matter, or else the whole sentences with which its text begins.
+It is the page's own `description`, from its front matter, or else the sentences with
+which its text begins.
 """
 
 import re
@@ -20,7 +21,9 @@ def paragraphs(doctree):
     """Yields the page's text: neither lists and captions nor their announcements."""
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().split())
-        if isinstance(paragraph.parent, nodes.section) and text.endswith((".", "?", "!")):
+        if isinstance(paragraph.parent, nodes.section) and text.endswith(
+            (".", "?", "!")
+        ):
             yield text
 
 

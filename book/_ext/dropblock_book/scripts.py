@@ -46,11 +46,11 @@ def deferred(script):
 
 def lighten(app, pagename, templatename, context, doctree):
     body = context.get("body", "")
-    context["script_files"] = [
-        deferred(script)
-        for script in context["script_files"]
-        if is_of_use(script, body)
-    ]
+    useful = [script for script in context["script_files"] if is_of_use(script, body)]
+    # The search page's own template adds scripts that want these to have run.
+    if pagename != "search":
+        useful = [deferred(script) for script in useful]
+    context["script_files"] = useful
 
 
 def setup(app):
