@@ -39,3 +39,12 @@ __all__ = [
     "models",
     "seed_shape",
 ]
+
+
+def __getattr__(name):
+    # Not imported with the rest: it needs anywidget, which not everybody wants.
+    if name == "MaskExplorer":
+        from dropblock_lib.explorer import MaskExplorer
+
+        return MaskExplorer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,3 +24,13 @@ PALETTE_DARK = {
     "paper": "#15191E",
     "muted": "#9AA4AF",
 }
+
+
+def css(light="html", dark='html[data-theme="dark"]'):
+    """The palette as CSS variables, below a selector for each of the two schemes."""
+
+    def rule(selector, palette):
+        lines = [f"  --{name}: {color};" for name, color in palette.items()]
+        return "\n".join([f"{selector} {{", *lines, "}", ""])
+
+    return rule(light, PALETTE) + rule(dark, PALETTE_DARK)

@@ -13,6 +13,7 @@ MODULES = (
     "accessibility",
     "images",
     "listings",
+    "explorer",
     "scripts",
     "stylesheet",
     "signatures",

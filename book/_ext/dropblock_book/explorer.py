@@ -1,0 +1,32 @@
+"""Brings the mask explorer to life on the pages that show one, and on no others."""
+
+import shutil
+from pathlib import Path
+
+MARK = "data-mask-explorer="
+START = """\
+import { mount } from "./explorer.js";
+document.querySelectorAll("[data-mask-explorer]").forEach(mount);
+"""
+
+
+def write_files(app, config):
+    folder = Path(app.outdir).parent / "explorer"
+    folder.mkdir(parents=True, exist_ok=True)
+    package = Path(app.confdir) / "dropblock_lib" / "explorer"
+    for name in ("explorer.js", "explorer.css"):
+        shutil.copy2(package / name, folder / name)
+    (folder / "explorer_start.js").write_text(START)
+    config.html_static_path = [*config.html_static_path, str(folder)]
+
+
+def add_files(app, pagename, templatename, context, doctree):
+    if MARK in context.get("body", ""):
+        app.add_css_file("explorer.css")
+        app.add_js_file("explorer_start.js", type="module")
+
+
+def setup(app):
+    app.connect("config-inited", write_files)
+    app.connect("html-page-context", add_files)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

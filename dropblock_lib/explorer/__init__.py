@@ -1,0 +1,5 @@
+"""The mask explorer: DropBlock to be moved by hand, in a notebook or on a page."""
+
+from dropblock_lib.explorer.explorer import MaskExplorer
+
+__all__ = ["MaskExplorer"]

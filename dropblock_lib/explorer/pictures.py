@@ -1,0 +1,110 @@
+"""Pictures that can lie under the mask, and the feature map a picture leads to.
+
+A picture is a dictionary: `rows`, strings with one base-36 digit a pixel; `unit`,
+the value of the digit 1; and `edges`, whether the channels behind the first show its
+edges, as a first convolution would, or copies of it. explorer.js reads the same
+dictionaries and computes the same maps.
+"""
+
+import numpy as np
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+# How far apart two looks at a picture are that find its edges, as a share of it.
+REACH = 0.06
+DIRECTIONS = 7
+
+
+def star(side=32, samples=4, outer=0.48, inner=0.2):
+    """A five-pointed star, drawn with `samples` x `samples` looks a pixel."""
+    at = (np.arange(side * samples) + 0.5) / (side * samples) - 0.5
+    x, y = np.meshgrid(at, at)
+    tip = np.pi / 5
+    angle = np.abs((np.arctan2(x, -y) + tip) % (2 * tip) - tip)
+    # The edge from a tip to its neighboring notch, in polar coordinates.
+    edge = outer * inner * np.sin(tip)
+    edge /= inner * np.sin(tip) * np.cos(angle) + (
+        outer - inner * np.cos(tip)
+    ) * np.sin(angle)
+    inside = (np.hypot(x, y) <= edge).reshape(side, samples, side, samples)
+    return inside.mean((1, 3))
+
+
+def encode(image, levels):
+    """The rows of a picture, from an array in [0, 1] and a number of levels."""
+    steps = np.rint(np.asarray(image) * levels).astype(int)
+    return ["".join(DIGITS[step] for step in row) for row in steps]
+
+
+PICTURES = {
+    "star": {"rows": encode(star(), 15), "unit": 1 / 15, "edges": True},
+    # Number 13 of the digits that scikit-learn carries.
+    "digit": {
+        "rows": [
+            "029fe930",
+            "04d89g80",
+            "0006ef30",
+            "000be200",
+            "0002fb00",
+            "00002f40",
+            "0156dg60",
+            "02ccdb00",
+        ],
+        "unit": 1 / 16,
+        "edges": True,
+    },
+    # The feature map of the slides' example.
+    "numbers": {
+        "rows": ["65891", "89993", "81215", "35249", "15751"],
+        "unit": 1,
+        "edges": False,
+    },
+    "ones": {"rows": ["1"], "unit": 1, "edges": False},
+}
+
+
+def decode(picture):
+    """The array (rows, columns) that a picture stands for."""
+    digits = [[DIGITS.index(digit) for digit in row] for row in picture["rows"]]
+    return np.array(digits) * picture["unit"]
+
+
+def look(image, v, u):
+    """Values of an image at v, u in [0, 1], between its pixels where need be."""
+    rows, columns = image.shape
+    y = np.clip(v * rows - 0.5, 0, rows - 1)
+    x = np.clip(u * columns - 0.5, 0, columns - 1)
+    top, left = np.floor(y).astype(int), np.floor(x).astype(int)
+    bottom, right = np.minimum(top + 1, rows - 1), np.minimum(left + 1, columns - 1)
+    down, across = y - top, x - left
+    upper = image[top, left] * (1 - across) + image[top, right] * across
+    lower = image[bottom, left] * (1 - across) + image[bottom, right] * across
+    return upper * (1 - down) + lower * down
+
+
+def feature_map(picture, height, width, channels):
+    """The feature map of a picture.
+
+    Args:
+        picture: One of `PICTURES`.
+        height: Height of the map in pixels.
+        width: Width of the map in pixels.
+        channels: Number of channels.
+
+    Returns:
+        Float array (channels, height, width). The first channel is the picture; the
+        others are its edges as seen from different sides, or copies of it.
+    """
+    image = decode(picture)
+    v = ((np.arange(height) + 0.5) / height)[:, None]
+    u = ((np.arange(width) + 0.5) / width)[None, :]
+    maps = [look(image, v, u)]
+    for channel in range(1, channels):
+        if not picture["edges"]:
+            maps.append(maps[0])
+            continue
+        angle = 2 * np.pi * (channel - 1) / DIRECTIONS
+        dv, du = REACH * np.sin(angle), REACH * np.cos(angle)
+        maps.append(
+            np.maximum(look(image, v + dv, u + du) - look(image, v - dv, u - du), 0)
+        )
+    return np.stack(maps)
