@@ -9,7 +9,8 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # A file stays with one worker, because its fixtures are dear.
-PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile
+PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile \
+  --ignore=tests/browser --ignore=tests/colab
 NOTEBOOKS = $(wildcard book/*.ipynb)
 
 # TensorFlow has wheels for these versions; a Python without venv cannot help.
@@ -68,12 +69,12 @@ serve: book ## build the book and serve it on this machine, PORT=8000
 .PHONY: test
 test: book ## run every test: three backends, notebooks, browser
 	@echo "== Tests on TensorFlow"
-	KERAS_BACKEND=tensorflow $(PYTEST) --ignore=tests/browser
+	KERAS_BACKEND=tensorflow $(PYTEST)
 	@echo "== Tests on JAX"
-	KERAS_BACKEND=jax $(PYTEST) --ignore=tests/browser -m backends
+	KERAS_BACKEND=jax $(PYTEST) -m backends
 	@echo "== Tests on PyTorch"
 	@if reason=$$($(BIN)/python -c "import torch" 2>&1); then \
-	  KERAS_BACKEND=torch $(PYTEST) --ignore=tests/browser -m backends; \
+	  KERAS_BACKEND=torch $(PYTEST) -m backends; \
 	else \
 	  echo "skipped: $$(echo "$$reason" | tail -n 1)"; \
 	fi
@@ -81,6 +82,10 @@ test: book ## run every test: three backends, notebooks, browser
 	$(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
 	@echo "== The book in a browser"
 	$(BIN)/pytest tests/browser
+
+.PHONY: colab
+colab: $(READY) ## run the notebooks and the tests as Colab would, COLAB_PYTHON=...
+	$(BIN)/pytest tests/colab
 
 .PHONY: results
 results: $(READY) ## run the experiments whose records are missing

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from pathlib import Path
 
 import pytest
 from tiny import use_tiny_net
@@ -165,30 +164,3 @@ def test_filters():
 def test_refuses_what_no_profile_has(arguments, name):
     with pytest.raises(ValueError, match=f"argument `{name}`"):
         make_recipes(**arguments)
-
-
-def test_the_readme_states_the_profiles_as_they_are():
-    readme = Path(__file__).parents[1] / "results" / "README.md"
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in readme.read_text().splitlines()
-        if line.startswith("|")
-    ]
-    stated = {
-        (profile, dataset): cells
-        for profile, datasets, *cells in (row for row in rows if row[0] in PROFILES)
-        for dataset in datasets.split(", ")
-    }
-    actual = {}
-    for profile, about in PROFILES.items():
-        for dataset in about.settings:
-            recipe = make_recipe(profile, dataset)
-            train = f"{recipe.train_size:,}" if recipe.train_size else "all others"
-            actual[profile, dataset] = [
-                f"{train} + {recipe.validation_size:,}",
-                f"{recipe.test_size:,}" if recipe.test_size else "all",
-                str(recipe.epochs),
-                str(recipe.batch_size),
-                ", ".join(map(str, about.seeds)),
-            ]
-    assert stated == actual

@@ -1,0 +1,175 @@
+"""An imitation of Colab: its Python, its packages, its way to the package.
+
+`requirements.txt` makes the image, once. Every test gets a runtime of its own on top,
+where only new packages go, so that what a cell installs is what lies there.
+
+The setup cell runs as it stands: git is told that the repository's address is a
+repository on this machine, which holds the tree as it is, committed or not.
+
+Not imitated are Colab's front end and its `google.colab` package, a GPU or TPU, the
+packages that this book never meets, and the ways to GitHub and to the data sets: where
+there is no network, the notebooks run on the built-in stand-ins.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+VERSIONS = ("3.13", "3.12")
+# IPython asks pip for jedi, which Colab leaves out, and jedi for a newer parso.
+TOLERATED = {"jedi", "parso"}
+# What a developer may have set, and Colab has not.
+FOREIGN = (
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "KERAS",
+    "JUPYTER",
+    "IPYTHON",
+    "MPL",
+    "TF_",
+    "DROPBLOCK",
+)
+
+sys.path.insert(0, str(ROOT / "book"))
+import setup_cell  # noqa: E402
+
+
+def run(*command, **options):
+    """Runs a command to its end; what it said becomes the error if it fails."""
+    __tracebackhide__ = True
+    options = {"text": True, "capture_output": True, "timeout": 900, **options}
+    done = subprocess.run([str(part) for part in command], **options)
+    assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def candidates():
+    for version in VERSIONS:
+        yield f"python{version}"
+        pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+        yield from sorted(pyenv.glob(f"versions/{version}*/bin/python"), reverse=True)
+
+
+@functools.cache
+def find_python():
+    """A Python of Colab's version, `COLAB_PYTHON` before all; else a reason."""
+    named = os.environ.get("COLAB_PYTHON")
+    suits = (
+        f"import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] not in {VERSIONS})"
+    )
+    for candidate in [named] if named else candidates():
+        try:
+            run(candidate, "-c", suits)
+            return candidate, None
+        except (AssertionError, OSError) as error:
+            reason = error
+    if named:
+        return (
+            None,
+            f"COLAB_PYTHON={named} is no Python {' or '.join(VERSIONS)}: {reason}",
+        )
+    return None, f"no Python {' or '.join(VERSIONS)} here; COLAB_PYTHON can name one"
+
+
+def pytest_report_header():
+    python, reason = find_python()
+    if reason:
+        return f"Colab cannot be imitated: {reason}"
+    stated = [
+        line.strip() for line in REQUIREMENTS.read_text().split("\n\n")[1].splitlines()
+    ]
+    return [f"Colab is imitated with {python} and", *stated[1:]]
+
+
+class Runtime:
+    """A virtual environment on top of the image, and an environment to run it in."""
+
+    def __init__(self, folder, image, home):
+        run(image, "-m", "venv", "--without-pip", folder)
+        self.python = folder / "bin" / "python"
+        self.site = Path(site_packages(self.python))
+        (self.site / "colab.pth").write_text(site_packages(image))
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(FOREIGN)
+        }
+        self.environment = {
+            **kept,
+            "PATH": f"{self.python.parent}{os.pathsep}{kept['PATH']}",
+            "KERAS_HOME": str(folder / "keras"),
+            "IPYTHONDIR": str(folder / "ipython"),
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{home.as_uri()}.insteadOf",
+            "GIT_CONFIG_VALUE_0": setup_cell.repository(),
+        }
+
+    def run(self, *arguments, **options):
+        return run(self.python, *arguments, env=self.environment, **options)
+
+    def added(self):
+        """The packages installed on top of the image, new ones and new versions."""
+        return {found.name for found in distributions(path=[self.site])} - TOLERATED
+
+
+def site_packages(python):
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return run(python, "-c", code).strip()
+
+
+@pytest.fixture(scope="session")
+def image():
+    """The Python of a fresh environment with exactly what `requirements.txt` says."""
+    python, reason = find_python()
+    if reason:
+        skip = pytest.fail if "COLAB_PYTHON" in os.environ else pytest.skip
+        skip(reason)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        run(python, "-m", "venv", "--without-pip", folder)
+        created = Path(folder) / "bin" / "python"
+        options = ["install", "--quiet", "--no-deps", "--requirement", REQUIREMENTS]
+        uv = Path(sys.executable).with_name("uv")
+        if uv.is_file():
+            run(uv, "pip", *options, "--python", created)
+        else:
+            run(sys.executable, "-m", "pip", "--python", created, *options)
+        yield created
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A repository with the tree as it is, to stand at the repository's address."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listing = run(*command, cwd=ROOT)
+    except (AssertionError, OSError) as reason:
+        pytest.skip(f"the tree is not a git checkout: {reason}")
+    folder = tmp_path_factory.mktemp("home")
+    for name in filter(None, listing.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test"]
+    nobody = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    for step in (["init", "-q"], ["add", "-Af"], ["commit", "-qm", "."]):
+        run(*git, *step, cwd=folder, env=nobody)
+    return folder
+
+
+@pytest.fixture
+def runtime(image, home, tmp_path):
+    """A fresh runtime, in which the package is missing."""
+    fresh = Runtime(tmp_path / "runtime", image, home)
+    assert fresh.added() == set()
+    missing = "import importlib.util as i; print(i.find_spec('dropblock_lib'))"
+    assert fresh.run("-c", missing, cwd=tmp_path).strip() == "None"
+    return fresh

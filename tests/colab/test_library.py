@@ -1,0 +1,56 @@
+"""The library's own tests, on a wheel and with the versions that Colab has."""
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+# They test the repository, its book and its files; there is none in Colab.
+OF_THE_REPOSITORY = (
+    "browser",
+    "colab",
+    "test_book.py",
+    "test_readme.py",
+    "test_repository.py",
+)
+TOOLS = ("hypothesis", "pytest-xdist")
+
+
+@pytest.fixture
+def wheel(home, tmp_path):
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
+    subprocess.run([*command, "--outdir", tmp_path, home], check=True)
+    (path,) = tmp_path.glob("*.whl")
+    return path
+
+
+def test_the_library_passes_its_tests_on_colabs_versions(
+    wheel, home, image, runtime, tmp_path, capfd
+):
+    install = ["-m", "pip", "install", "--quiet"]
+    extras = "[experiments,explorer,tensorflow]"
+    runtime.run(*install, f"dropblock-lib{extras} @ {wheel.as_uri()}")
+    assert runtime.added() == {"dropblock-lib"}
+    runtime.run(*install, *(f"{tool}=={version(tool)}" for tool in TOOLS))
+    folder = tmp_path / "content"
+    ignored = shutil.ignore_patterns(*OF_THE_REPOSITORY)
+    shutil.copytree(home / "tests", folder / "tests", ignore=ignored)
+    shutil.copy(home / "pyproject.toml", folder)  # for pytest's settings
+    where = runtime.run(
+        "-c", "import dropblock_lib as l; print(l.__file__)", cwd=folder
+    )
+    assert Path(where).is_relative_to(runtime.site)
+    with capfd.disabled():
+        command = [
+            runtime.python,
+            "-m",
+            "pytest",
+            "--numprocesses=2",
+            "--dist=loadfile",
+        ]
+        print(f"\nThe library's tests, on {where}")
+        done = subprocess.run(command, cwd=folder, env=runtime.environment)
+    assert done.returncode == 0, "the library's tests fail, see above"
