@@ -1,6 +1,7 @@
 """The book's sources and its built pages, without a browser."""
 
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,12 +9,16 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+import yaml
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(ROOT.glob("book/*.ipynb"))
 CODE_LINE = 72
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+# The branch that is published, under `on`, which YAML takes for a truth value.
+(PUBLISHED,) = WORKFLOW[True]["push"]["branches"]
 LOADS = {"img": "src", "script": "src", "link": "href", "iframe": "src"}
 
 sys.path.insert(0, str(ROOT / "book"))
@@ -209,10 +214,21 @@ def test_a_notebooks_page_opens_that_notebook_in_colab(book, pages):
     owner = urlsplit(repository).path
     for path in NOTEBOOKS:
         expected = (
-            f"https://colab.research.google.com/github{owner}/blob/main/"
+            f"https://colab.research.google.com/github{owner}/blob/{PUBLISHED}/"
             f"book/{path.name}"
         )
-        assert expected in pages[book / "book" / f"{path.stem}.html"].links
+        links = pages[book / "book" / f"{path.stem}.html"].links
+        assert [link for link in links if "colab.research" in link] == [expected]
+
+
+def test_the_notebooks_that_colab_opens_are_in_the_repository():
+    command = ["git", "ls-files", "-z", "book/*.ipynb"]
+    try:
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as reason:
+        pytest.skip(f"the tree is not a git checkout: {reason}")
+    tracked = set(filter(None, listing.stdout.decode().split("\0")))
+    assert {f"book/{path.name}" for path in NOTEBOOKS} <= tracked
 
 
 def test_every_public_name_is_on_the_api_page(book, pages):

@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -28,16 +27,7 @@ VERSIONS = ("3.13", "3.12")
 # IPython asks pip for jedi, which Colab leaves out, and jedi for a newer parso.
 TOLERATED = {"jedi", "parso"}
 # What a developer may have set, and Colab has not.
-FOREIGN = (
-    "PYTHON",
-    "VIRTUAL_ENV",
-    "KERAS",
-    "JUPYTER",
-    "IPYTHON",
-    "MPL",
-    "TF_",
-    "DROPBLOCK",
-)
+FOREIGN = ("PYTHON", "VIRTUAL_ENV", "KERAS", "TF_", "MPL", "DROPBLOCK")
 
 sys.path.insert(0, str(ROOT / "book"))
 import setup_cell  # noqa: E402
@@ -61,33 +51,27 @@ def candidates():
 
 @functools.cache
 def find_python():
-    """A Python of Colab's version, `COLAB_PYTHON` before all; else a reason."""
+    """A Python of one of Colab's versions, or else `None` and why."""
+    wanted = " or ".join(VERSIONS)
+    code = f"import sys, venv; assert '%d.%d' % sys.version_info[:2] in {VERSIONS}"
     named = os.environ.get("COLAB_PYTHON")
-    suits = (
-        f"import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] not in {VERSIONS})"
-    )
     for candidate in [named] if named else candidates():
         try:
-            run(candidate, "-c", suits)
+            run(candidate, "-c", code)
             return candidate, None
-        except (AssertionError, OSError) as error:
-            reason = error
+        except (AssertionError, OSError):
+            continue
     if named:
-        return (
-            None,
-            f"COLAB_PYTHON={named} is no Python {' or '.join(VERSIONS)}: {reason}",
-        )
-    return None, f"no Python {' or '.join(VERSIONS)} here; COLAB_PYTHON can name one"
+        return None, f"COLAB_PYTHON={named} is no Python {wanted}"
+    return None, f"there is no Python {wanted} here; COLAB_PYTHON=... can name one"
 
 
 def pytest_report_header():
     python, reason = find_python()
     if reason:
         return f"Colab cannot be imitated: {reason}"
-    stated = [
-        line.strip() for line in REQUIREMENTS.read_text().split("\n\n")[1].splitlines()
-    ]
-    return [f"Colab is imitated with {python} and", *stated[1:]]
+    first_paragraph = REQUIREMENTS.read_text().split("\n\n")[1]
+    return [f"Colab is imitated with {python} and", *first_paragraph.splitlines()[1:]]
 
 
 class Runtime:
@@ -131,18 +115,21 @@ def image():
     """The Python of a fresh environment with exactly what `requirements.txt` says."""
     python, reason = find_python()
     if reason:
-        skip = pytest.fail if "COLAB_PYTHON" in os.environ else pytest.skip
-        skip(reason)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        run(python, "-m", "venv", "--without-pip", folder)
-        created = Path(folder) / "bin" / "python"
-        options = ["install", "--quiet", "--no-deps", "--requirement", REQUIREMENTS]
-        uv = Path(sys.executable).with_name("uv")
-        if uv.is_file():
-            run(uv, "pip", *options, "--python", created)
-        else:
-            run(sys.executable, "-m", "pip", "--python", created, *options)
-        yield created
+        if os.environ.get("COLAB_PYTHON"):
+            pytest.exit(reason, returncode=2)
+        pytest.skip(reason)
+    # Two gigabytes, which would be too much for some machines' temporary folder.
+    folder = ROOT / ".venv-colab"
+    run(python, "-m", "venv", "--clear", "--without-pip", folder)
+    created = folder / "bin" / "python"
+    options = ["install", "--quiet", "--no-deps", "--requirement", REQUIREMENTS]
+    uv = Path(sys.executable).with_name("uv")
+    if uv.is_file():
+        run(uv, "pip", *options, "--python", created)
+    else:
+        run(sys.executable, "-m", "pip", "--python", created, *options)
+    yield created
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

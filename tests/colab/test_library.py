@@ -39,18 +39,11 @@ def test_the_library_passes_its_tests_on_colabs_versions(
     ignored = shutil.ignore_patterns(*OF_THE_REPOSITORY)
     shutil.copytree(home / "tests", folder / "tests", ignore=ignored)
     shutil.copy(home / "pyproject.toml", folder)  # for pytest's settings
-    where = runtime.run(
-        "-c", "import dropblock_lib as l; print(l.__file__)", cwd=folder
-    )
+    code = "import dropblock_lib; print(dropblock_lib.__file__)"
+    where = runtime.run("-c", code, cwd=folder)
     assert Path(where).is_relative_to(runtime.site)
+    command = [runtime.python, "-m", "pytest", "--numprocesses=2", "--dist=loadfile"]
     with capfd.disabled():
-        command = [
-            runtime.python,
-            "-m",
-            "pytest",
-            "--numprocesses=2",
-            "--dist=loadfile",
-        ]
         print(f"\nThe library's tests, on {where}")
         done = subprocess.run(command, cwd=folder, env=runtime.environment)
     assert done.returncode == 0, "the library's tests fail, see above"
