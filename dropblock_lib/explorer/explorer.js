@@ -160,7 +160,7 @@ const PRINT = {
 	nominal: percent,
 	expected: percent,
 	realized: percent,
-	scale: (x) => `× ${x.toFixed(3)}`,
+	scale: (x) => `×${x.toFixed(3)}`,
 };
 
 const say = (words, values) => words.replace(/{(\w+)}/g, (_, name) => values[name]);
@@ -200,13 +200,13 @@ function view(root, model) {
 			type: "range", min: low, step, "data-control": name,
 			oninput: () => set({ [name]: +input.value }),
 		});
-		const output = make("output");
+		const shown = make("span.value", { "aria-hidden": true });
 		updates.push(() => {
 			input.max = high();
 			input.value = state[name];
-			output.value = print(state[name]);
+			shown.textContent = print(state[name]);
 		});
-		return make("label.slider", {}, make("code", {}, name), input, output);
+		return make("label.slider", {}, make("code", {}, name), input, shown);
 	}
 
 	function choice(name, style) {

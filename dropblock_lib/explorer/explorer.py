@@ -197,6 +197,8 @@ class MaskExplorer(anywidget.AnyWidget):
     >>> explorer.keep_prob = 0.5
     """
 
+    STATE = tuple(START)
+
     _esm = HERE / "explorer.js"
     _css = css(".mask-explorer", ", ".join(DARK)) + (HERE / "explorer.css").read_text()
     # ipywidgets 7 would display through this and never ask for `_repr_mimebundle_`.

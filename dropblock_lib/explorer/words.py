@@ -20,7 +20,7 @@ WORDS = {
     "picture": {
         "star": "a star",
         "digit": "a digit",
-        "numbers": "the slides’ numbers",
+        "numbers": "the slides' numbers",
         "ones": "all ones",
     },
     "legend": {
@@ -40,7 +40,7 @@ WORDS = {
             "Every seed becomes a block of {kh} x {kw}. All blocks together make the "
             "keep mask M. Of {units} units, {kept} are kept."
         ),
-        "drop": "A × M: what lies under a block is zero, the rest is as it was.",
+        "drop": "A x M: what lies under a block is zero, the rest is as it was.",
         "scale": (
             "What is kept is multiplied by units / kept = {units} / {kept}, so that "
             "the next layer sees sums of the usual size."
@@ -48,10 +48,10 @@ WORDS = {
         "nothing": "Nothing is kept, so there is nothing to scale: all is zero.",
     },
     "readouts": {
-        "gamma": ["gamma", "the chance of a seed"],
-        "nominal": ["nominal", "drop rate asked for"],
-        "expected": ["expected", "drop rate on average"],
-        "realized": ["realized", "drop rate of this mask"],
+        "gamma": ["gamma", "chance of a seed"],
+        "nominal": ["nominal", "rate asked for"],
+        "expected": ["expected", "rate on average"],
+        "realized": ["realized", "rate of this mask"],
         "scale": ["scale", "of what is kept"],
     },
     "code": {

@@ -1,0 +1,41 @@
+// The numbers of explorer.js against the vectors that Python is tested against too.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
+// Node would take a .js file without a package.json for a CommonJS module.
+const source = read("../dropblock_lib/explorer/explorer.js");
+const explorer = await import(
+  `data:text/javascript;base64,${Buffer.from(source).toString("base64")}`
+);
+const vectors = JSON.parse(read("explorer_vectors.json"));
+const close = (actual, expected, what) =>
+  assert.ok(
+    Math.abs(actual - expected) <= 1e-9 * Math.max(1e-9, Math.abs(expected)),
+    `${what}: ${actual} instead of ${expected}`,
+  );
+
+test("noise", () => {
+  for (const [seed, mask, row, column, expected] of vectors.noise) {
+    const field = explorer.noise(seed, mask + 1, row + 1, column + 1);
+    assert.equal(field.at(-1), expected);
+  }
+});
+
+for (const { state, seeds, keep, ...numbers } of vectors.states)
+  test(JSON.stringify(state), () => {
+    const result = explorer.explore(state);
+    assert.equal(result.seeds.join(""), seeds.join(""));
+    assert.equal(result.keep.join(""), keep.join(""));
+    for (const name in numbers) close(result[name], numbers[name], name);
+  });
+
+test("feature maps", () => {
+  for (const { picture, height, width, values } of vectors.pictures) {
+    const channels = values.length / (height * width);
+    const found = explorer.featureMap(picture, height, width, channels);
+    values.forEach((value, at) => assert.ok(Math.abs(found[at] - value) < 1e-9));
+  }
+});
