@@ -4,13 +4,14 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
 // Node would take a .js file without a package.json for a CommonJS module.
-const source = read("../dropblock_lib/explorer/explorer.js");
+const source = readFileSync(process.env.EXPLORER_SCRIPT, "utf8");
 const explorer = await import(
   `data:text/javascript;base64,${Buffer.from(source).toString("base64")}`
 );
-const vectors = JSON.parse(read("explorer_vectors.json"));
+const vectors = JSON.parse(
+  readFileSync(new URL("explorer_vectors.json", import.meta.url), "utf8"),
+);
 const close = (actual, expected, what) =>
   assert.ok(
     Math.abs(actual - expected) <= 1e-9 * Math.max(1e-9, Math.abs(expected)),

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -66,7 +67,12 @@ def test_feature_maps_are_those_of_the_vectors(vector):
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
 def test_the_script_agrees_with_the_vectors():
     test = Path(__file__).with_name("explorer.test.mjs")
-    ran = subprocess.run(["node", "--test", test], capture_output=True, text=True)
+    ran = subprocess.run(
+        ["node", "--test", test],
+        env={**os.environ, "EXPLORER_SCRIPT": str(FILES / "explorer.js")},
+        capture_output=True,
+        text=True,
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert int(re.search(r"pass (\d+)", ran.stdout)[1]) >= len(VECTORS["states"])
 
@@ -241,7 +247,7 @@ def test_an_unknown_argument_is_named():
 
 def test_a_page_gets_the_state_and_a_picture():
     explorer = dbl.MaskExplorer("slides", keep_prob=0.85)
-    page = explorer._repr_html_()
+    page = explorer.page_html()
     state = json.loads(html.unescape(re.search(r'explorer="([^"]*)"', page)[1]))
     assert {name: state[name] for name in CHECKS} == {
         name: getattr(explorer, name) for name in CHECKS
@@ -252,7 +258,7 @@ def test_a_page_gets_the_state_and_a_picture():
 
 def test_the_still_picture_drops_what_the_mask_drops():
     explorer = dbl.MaskExplorer("slides")
-    page = explorer._repr_html_()
+    page = explorer.page_html()
     path = re.search(r'class="dropped"[^>]* d="([^"]*)"', page)[1]
     corners = [tuple(map(int, c)) for c in re.findall(r"M(\d+) (\d+)", path)]
     dropped = {(y // 10, x // 10) for x, y in corners}
@@ -260,7 +266,7 @@ def test_the_still_picture_drops_what_the_mask_drops():
 
 
 def test_a_notebook_gets_the_widget_and_a_page_beside_it():
-    data, _ = dbl.MaskExplorer()._repr_mimebundle_()
+    data, _ = DisplayFormatter().format(dbl.MaskExplorer())
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/html"].startswith('<div class="mask-explorer"')
 
@@ -269,7 +275,7 @@ def test_colab_gets_the_widget_alone(monkeypatch):
     explorer = dbl.MaskExplorer()
     monkeypatch.setitem(sys.modules, "google.colab", object())
     monkeypatch.setattr("anywidget.widget.repr_mimebundle", lambda **_: ({}, {}))
-    data, _ = explorer._repr_mimebundle_()
+    data, _ = DisplayFormatter().format(explorer)
     assert "text/html" not in data
 
 

@@ -3,6 +3,8 @@
 
 // === The numbers: the same as in noise.py, masks.py and pictures.py ===
 
+const total = (units) => units.reduce((sum, unit) => sum + unit, 0);
+
 export function mix(x) {
 	x = Math.imul(x ^ (x >>> 16), 0x21f0aaad);
 	x = Math.imul(x ^ (x >>> 15), 0xd35a2d97);
@@ -27,8 +29,8 @@ export function noise(seed, masks, height, width) {
 }
 
 export function gamma(keepProb, [kh, kw], [height, width]) {
-	const perUnit = (1 - keepProb) / (kh * kw);
-	return (perUnit * (height * width)) / ((height - kh + 1) * (width - kw + 1));
+	const places = (height - kh + 1) * (width - kw + 1);
+	return (((1 - keepProb) / (kh * kw)) * (height * width)) / places;
 }
 
 const clip = (x, low, high) => Math.min(Math.max(x, low), high);
@@ -52,7 +54,6 @@ function coverShares([kh, kw], [height, width]) {
 }
 
 export function expectedDropRate(gamma, block, size) {
-	if (gamma >= 1) return 1;
 	const log = Math.log1p(-gamma);
 	return -coverShares(block, size).reduce(
 		(sum, [count, share]) => sum + share * Math.expm1(count * log),
@@ -107,7 +108,7 @@ export function explore(state) {
 				for (let i = 0; i < kh; i++)
 					keep.fill(0, corner + i * width, corner + i * width + kw);
 			}
-	const kept = keep.reduce((sum, unit) => sum + unit, 0);
+	const kept = total(keep);
 	return {
 		block, valid, masks, noise: field, seeds, keep, kept,
 		gamma: probability,
@@ -153,15 +154,12 @@ export function featureMap(picture, height, width, channels) {
 
 // === Elements ===
 
-const percent = (x) => `${(100 * x).toFixed(2)} %`;
 const short = (x) => String(Number(x.toPrecision(3)));
-const PRINT = {
-	gamma: (x) => x.toPrecision(4),
-	nominal: percent,
-	expected: percent,
-	realized: percent,
-	scale: (x) => `×${x.toFixed(3)}`,
-};
+
+function print(name, x) {
+	if (name === "gamma") return x.toPrecision(4);
+	return name === "scale" ? `×${x.toFixed(3)}` : `${(100 * x).toFixed(2)} %`;
+}
 
 const say = (words, values) => words.replace(/{(\w+)}/g, (_, name) => values[name]);
 
@@ -195,7 +193,7 @@ function view(root, model) {
 	};
 
 	// Each control sets the state, and follows it when it changes elsewhere.
-	function slider(name, low, high, step = 1, print = String) {
+	function slider(name, low, high, step = 1, digits = 0) {
 		const input = make("input", {
 			type: "range", min: low, step, "data-control": name,
 			oninput: () => set({ [name]: +input.value }),
@@ -204,7 +202,7 @@ function view(root, model) {
 		updates.push(() => {
 			input.max = high();
 			input.value = state[name];
-			shown.textContent = print(state[name]);
+			shown.textContent = state[name].toFixed(digits);
 		});
 		return make("label.slider", {}, make("code", {}, name), input, shown);
 	}
@@ -241,8 +239,7 @@ function view(root, model) {
 	const canvas = make("canvas.map", {
 		tabindex: 0, role: "application", "aria-describedby": `${id}-cell`,
 		onpointermove: point, onpointerdown: point, onkeydown: walk,
-		onpointerleave: () => look(),
-		onblur: () => look(),
+		onpointerleave: look, onblur: look,
 	});
 	const cellWords = make("p.cell", { id: `${id}-cell`, "aria-live": "polite" });
 	const strip = make("div.channels", { role: "group" });
@@ -267,7 +264,7 @@ function view(root, model) {
 		const data = make("data", { "data-readout": name });
 		updates.push(() => {
 			data.value = result[name];
-			data.textContent = PRINT[name](result[name]);
+			data.textContent = print(name, result[name]);
 		});
 		readouts.append(make("div", {},
 			make("dt", {}, label), make("dd", {}, data), make("dd", {}, meaning)));
@@ -275,18 +272,18 @@ function view(root, model) {
 
 	const examples = make("div.examples", { role: "group" }, words.controls.presets);
 	for (const { label, state } of presets)
-		examples.append(make("button", { type: "button", onclick: () => set(state) }, label));
+		examples.append(make("button", { onclick: () => set(state) }, label));
 
 	root.replaceChildren(make("div.body", {},
 		choice("method", "methods"),
 		make("div.stage", {}, canvas, legend, cellWords, strip),
 		make("div.knobs", {},
-			slider("keep_prob", 0.05, () => 1, 0.01, (x) => x.toFixed(2)),
+			slider("keep_prob", 0.05, () => 1, 0.01, 2),
 			shownIf(isBlock, slider("block_size", 1,
 				() => Math.max(state.height, state.width, state.block_size))),
 			make("div.row", {},
 				make("button.noise", {
-					type: "button", "data-control": "seed",
+					"data-control": "seed",
 					onclick: () => set({ seed: (state.seed + 1) % 2 ** 32 }),
 				}, words.controls.noise),
 				check("marks"))),
@@ -294,7 +291,7 @@ function view(root, model) {
 		make("div.steps", {}, choice("step", "methods"), explanation),
 		make("div.options", {},
 			shownIf(isFree, make("div.sizes", {},
-				...["height", "width"].map((name) => slider(name, 1, () => 64)),
+				slider("height", 1, () => 64), slider("width", 1, () => 64),
 				slider("channels", 1, () => 16))),
 			make("div.row", {},
 				shownIf(isBlock, choice("gamma", "pair")),
@@ -306,9 +303,7 @@ function view(root, model) {
 
 	// === Drawing ===
 
-	const blend = (over, under, alpha) =>
-		over.map((part, i) => part * alpha + under[i] * (1 - alpha));
-	const css = (color) => `rgb(${color})`;
+	const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
 
 	// Where the mask of a channel starts: a shared one serves all of them.
 	const maskAt = (channel) =>
@@ -318,40 +313,44 @@ function view(root, model) {
 		return row >= top && row < top + height && column >= left && column < left + width;
 	};
 
-	// A color and a number for each unit, as the step has it.
-	function cellsOf(channel) {
+	// What the step has in a unit: noise, a mask's 0 or 1, or a value.
+	function numberAt(channel, at) {
 		const { height, width, step } = state;
-		const { paper, muted, kept, dropped } = colors;
-		const first = maskAt(channel);
-		const strength = step === "scale" ? result.scale : 1;
-		return Array.from({ length: height * width }, (_, at) => {
-			if (step === "seeds") {
-				if (!isValid(Math.floor(at / width), at % width)) return [blend(muted, paper, 0.06)];
-				const drawn = result.noise[first + at];
-				const isSeed = result.seeds[first + at];
-				return [isSeed ? colors.seed : blend(muted, paper, 0.5 - 0.36 * drawn), drawn];
-			}
-			if (step !== "map" && !result.keep[first + at]) return [dropped, 0];
-			if (step === "blocks") return [blend(kept, paper, 0.25), 1];
-			const value = values[channel * height * width + at] * strength;
-			return [blend(kept, paper, clip(0.1 + (0.45 * value) / white, 0.1, 1)), value];
-		});
+		const mask = maskAt(channel) + at;
+		if (step === "seeds")
+			return isValid(Math.floor(at / width), at % width) ? result.noise[mask] : NaN;
+		if (step === "blocks") return result.keep[mask];
+		if (step !== "map" && !result.keep[mask]) return 0;
+		return values[channel * height * width + at] * (step === "scale" ? result.scale : 1);
+	}
+
+	function colorAt(channel, at, number) {
+		const { step } = state;
+		const mask = maskAt(channel) + at;
+		if (step === "seeds") {
+			if (result.seeds[mask]) return colors.seed;
+			return colors.mutedTints[number >= 0 ? Math.round(50 - 36 * number) : 6];
+		}
+		if (step !== "map" && !result.keep[mask]) return colors.dropped;
+		if (step === "blocks") return colors.keptTints[25];
+		return colors.keptTints[Math.round(clip(10 + (45 * number) / white, 10, 100))];
 	}
 
 	// One pixel a unit; whoever shows it makes the pixels larger.
-	function fill(small, cells) {
+	function fill(small, channel) {
 		small.width = state.width;
 		small.height = state.height;
 		const pen = small.getContext("2d");
 		const image = pen.createImageData(small.width, small.height);
-		image.data.fill(255);
-		cells.forEach(([color], at) => image.data.set(color, 4 * at));
+		for (let at = 0; at < small.width * small.height; at++) {
+			const color = colorAt(channel, at, numberAt(channel, at));
+			for (let i = 0; i < 4; i++) image.data[4 * at + i] = color[i];
+		}
 		pen.putImageData(image, 0, 0);
-		return small;
 	}
 
-	function drawMap(cells = cellsOf(state.channel)) {
-		const { height, width } = state;
+	function drawMap() {
+		const { height, width, channel } = state;
 		const side = canvas.clientWidth || 320;
 		const dense = window.devicePixelRatio;
 		unit = side / Math.max(height, width);
@@ -362,13 +361,15 @@ function view(root, model) {
 		pen.scale(dense, dense);
 		pen.translate(left, top);
 		pen.imageSmoothingEnabled = false;
-		pen.drawImage(fill(make("canvas"), cells), 0, 0, unit * width, unit * height);
+		pen.drawImage(thumbs[channel].firstChild, 0, 0, unit * width, unit * height);
 
-		const frame = (y, x, rows, columns, inset, color, line) => {
+		const outline = (color, line, ...boxes) => {
 			pen.strokeStyle = css(color);
 			pen.lineWidth = line;
-			pen.strokeRect((x + inset) * unit, (y + inset) * unit,
-				(columns - 2 * inset) * unit, (rows - 2 * inset) * unit);
+			pen.beginPath();
+			for (const [row, column, rows, columns] of boxes)
+				pen.rect(column * unit, row * unit, columns * unit, rows * unit);
+			pen.stroke();
 		};
 		if (unit >= 7) {
 			pen.fillStyle = css(colors.paper);
@@ -377,26 +378,29 @@ function view(root, model) {
 		}
 		if (state.marks && state.step !== "map") {
 			const { valid, seeds } = result;
-			frame(valid.top, valid.left, valid.height, valid.width, 0, colors.valid, 2.5);
-			const first = maskAt(state.channel);
+			outline(colors.valid, 2.5, [valid.top, valid.left, valid.height, valid.width]);
+			const boxes = [];
 			for (let at = 0; at < height * width; at++)
-				if (seeds[first + at])
-					frame(Math.floor(at / width), at % width, 1, 1, 0.16, colors.seed, Math.max(1, unit * 0.1));
+				if (seeds[maskAt(channel) + at])
+					boxes.push([Math.floor(at / width) + 0.16, (at % width) + 0.16, 0.68, 0.68]);
+			outline(colors.seed, Math.max(1, unit * 0.1), ...boxes);
 		}
 		if (unit >= 26) {
 			pen.font = `${Math.min(unit * 0.34, 20)}px system-ui, sans-serif`;
 			pen.textAlign = "center";
 			pen.textBaseline = "middle";
-			const light = ([r, g, b]) => 0.3 * r + 0.59 * g + 0.11 * b;
-			cells.forEach(([color, number], at) => {
-				const away = (name) => Math.abs(light(colors[name]) - light(color));
-				pen.fillStyle = css(colors[away("ink") > away("paper") ? "ink" : "paper"]);
-				if (number === undefined) return;
+			const light = ([r, g, b]) => 3 * r + 6 * g + b;
+			for (let at = 0; at < height * width; at++) {
+				const number = numberAt(channel, at);
+				if (isNaN(number)) continue;
+				const under = light(colorAt(channel, at, number));
+				const away = (color) => Math.abs(light(color) - under);
+				pen.fillStyle = css(away(colors.ink) > away(colors.paper) ? colors.ink : colors.paper);
 				const text = state.step === "seeds" ? number.toFixed(2).slice(1) : short(number);
 				pen.fillText(text, ((at % width) + 0.5) * unit, (Math.floor(at / width) + 0.54) * unit);
-			});
+			}
 		}
-		if (cell) frame(...cell, 1, 1, 0, colors.ink, 2);
+		if (cell) outline(colors.ink, 2, [...cell, 1, 1]);
 	}
 
 	function drawChannels() {
@@ -406,23 +410,22 @@ function view(root, model) {
 		while (thumbs.length < channels) {
 			const channel = thumbs.length;
 			thumbs.push(make("button", {
-				type: "button", "aria-label": `channel ${channel + 1}`,
+				"aria-label": `channel ${channel + 1}`,
 				onclick: () => set({ channel }),
 			}, make("canvas")));
 			strip.append(thumbs[channel]);
 		}
 		thumbs.forEach((button, channel) => {
-			const cells = cellsOf(channel);
 			button.setAttribute("aria-pressed", channel === state.channel);
-			fill(button.firstChild, cells);
-			if (channel === state.channel) drawMap(cells);
+			fill(button.firstChild, channel);
 		});
+		drawMap();
 	}
 
 	// === One unit: what is there, and why ===
 
-	function look(row, column) {
-		cell = row === undefined ? null : [row, column];
+	function look(event, at) {
+		cell = at;
 		describe();
 		drawMap();
 	}
@@ -430,8 +433,8 @@ function view(root, model) {
 	function point(event) {
 		const row = Math.floor((event.offsetY - top) / unit);
 		const column = Math.floor((event.offsetX - left) / unit);
-		if (row < 0 || row >= state.height || column < 0 || column >= state.width) look();
-		else if (String(cell) !== `${row},${column}`) look(row, column);
+		const isInside = row >= 0 && row < state.height && column >= 0 && column < state.width;
+		look(event, isInside ? [row, column] : undefined);
 	}
 
 	function walk(event) {
@@ -441,7 +444,7 @@ function view(root, model) {
 		if (down === undefined) return;
 		event.preventDefault();
 		const [row, column] = cell ?? [-down, -right];
-		look(clip(row + down, 0, state.height - 1), clip(column + right, 0, state.width - 1));
+		look(event, [clip(row + down, 0, state.height - 1), clip(column + right, 0, state.width - 1)]);
 	}
 
 	function describe() {
@@ -473,7 +476,7 @@ function view(root, model) {
 			kh, kw, kept, masks,
 			units: keep.length,
 			places: `${valid.height} x ${valid.width}`,
-			seeds: seeds.reduce((sum, seed) => sum + seed, 0),
+			seeds: total(seeds),
 		});
 		call.textContent = say(words.code[per_channel ? method : `${method}-shared`], {
 			...state,
@@ -506,19 +509,23 @@ function view(root, model) {
 		queueMicrotask(update);
 		clearTimeout(announcing);
 		announcing = setTimeout(() => {
-			const printed = Object.entries(PRINT).map(([name, print]) => [name, print(result[name])]);
-			status.textContent = say(words.status, Object.fromEntries(printed));
+			const printed = { ...result };
+			for (const name in words.readouts) printed[name] = print(name, result[name]);
+			status.textContent = say(words.status, printed);
 		}, 700);
 	}
 
 	function recolor() {
 		const style = getComputedStyle(root);
-		colors = Object.fromEntries(
-			["paper", "ink", "muted", "kept", "dropped", "seed", "valid"].map((name) => {
-				const hex = style.getPropertyValue(`--${name}`).trim();
-				return [name, [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16))];
-			}),
-		);
+		colors = {};
+		for (const name of ["paper", "ink", "muted", "kept", "dropped", "seed", "valid"]) {
+			const hex = style.getPropertyValue(`--${name}`).trim();
+			colors[name] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).concat(255);
+		}
+		const tints = (over) => Array.from({ length: 101 }, (_, percent) =>
+			over.map((part, i) => part * percent / 100 + colors.paper[i] * (1 - percent / 100)));
+		colors.keptTints = tints(colors.kept);
+		colors.mutedTints = tints(colors.muted);
 		update();
 	}
 

@@ -360,10 +360,11 @@ class MaskExplorer(anywidget.AnyWidget):
         if bundle is None or "google.colab" in sys.modules:
             return bundle
         data, metadata = bundle
-        return {**data, "text/html": self._repr_html_()}, metadata
+        return {**data, "text/html": self.page_html()}, metadata
 
-    def _repr_html_(self):
-        """For a page without a kernel: a picture, which explorer.js brings to life."""
+    # Not named _repr_html_, which IPython would ask for in Colab as well.
+    def page_html(self):
+        """HTML for a page without a kernel: a picture, which explorer.js wakes."""
         names = [*CHECKS, "_pictures", "_presets", "_words", "_values"]
         state = json.dumps({name: getattr(self, name) for name in names})
         return (
