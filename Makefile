@@ -24,6 +24,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PATH := $(abspath $(VENV))/share/jupyter
 # A backend of the user's choice would leave the notebooks without figures.
 unexport MPLBACKEND
+# Without byte code every process would compile Keras and TensorFlow anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

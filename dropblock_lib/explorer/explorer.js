@@ -185,7 +185,7 @@ function view(root, model) {
 	const given = model.get("_values");
 	const updates = [];
 	const thumbs = [];
-	let state, result, values, white, colors, unit, left, top, drawnFor, cell, announcing, pending;
+	let state, result, values, white, colors, unit, left, top, drawnFor, cell, timer, pending;
 
 	const set = (changes) => {
 		for (const name in changes) model.set(name, changes[name]);
@@ -507,8 +507,8 @@ function view(root, model) {
 		if (pending) return;
 		pending = true;
 		queueMicrotask(update);
-		clearTimeout(announcing);
-		announcing = setTimeout(() => {
+		clearTimeout(timer);
+		timer = setTimeout(() => {
 			const printed = { ...result };
 			for (const name in words.readouts) printed[name] = print(name, result[name]);
 			status.textContent = say(words.status, printed);
@@ -540,7 +540,7 @@ function view(root, model) {
 	return () => {
 		resized.disconnect();
 		themed.disconnect();
-		clearTimeout(announcing);
+		clearTimeout(timer);
 		for (const name of names) model.off(`change:${name}`, soon);
 	};
 }

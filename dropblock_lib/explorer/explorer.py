@@ -44,7 +44,7 @@ START = {
     "channels": 4,
     "per_channel": True,
     "gamma": "paper",
-    "seed": 3,
+    "seed": 8,
     "picture": "star",
     "step": "scale",
     "channel": 0,
