@@ -298,7 +298,7 @@ except ImportError as error:
     print(error)
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "dropblock-lib[explorer]" in ran.stdout, ran.stderr
+    assert "MaskExplorer needs anywidget" in ran.stdout, ran.stderr
 
 
 def test_the_package_alone_imports_no_widget():

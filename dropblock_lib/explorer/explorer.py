@@ -12,8 +12,8 @@ try:
     import traitlets
 except ImportError as error:
     raise ImportError(
-        "MaskExplorer needs anywidget, which the extra `explorer` brings: "
-        'pip install "dropblock-lib[explorer]"'
+        "MaskExplorer needs anywidget: pip install anywidget, "
+        "or install the package with its extra `explorer`."
     ) from error
 
 from dropblock_lib import masks
