@@ -27,10 +27,13 @@ PALETTE_DARK = {
 
 
 def css(light="html", dark='html[data-theme="dark"]'):
-    """The palette as CSS variables, below a selector for each of the two schemes."""
+    """The palette as CSS variables, below a selector for each of the two schemes.
+
+    Paper is always light.
+    """
 
     def rule(selector, palette):
         lines = [f"  --{name}: {color};" for name, color in palette.items()]
         return "\n".join([f"{selector} {{", *lines, "}", ""])
 
-    return rule(light, PALETTE) + rule(dark, PALETTE_DARK)
+    return f"{rule(light, PALETTE)}@media screen {{\n{rule(dark, PALETTE_DARK)}}}\n"

@@ -9,7 +9,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from dropblock_book.mark import mark_svg
-from dropblock_book.palettes import palette_css, read_palettes
+from dropblock_book.palette import read_palette
 
 # What one page with formulas loads, out of the 24 MB that MathJax ships. In pieces,
 # because its combined file has a menu of 430 KB, and holds the page up in one go.
@@ -37,9 +37,9 @@ def copy_mathjax(target):
 def write_assets(app, config):
     folder = Path(app.outdir).parent / "static"
     folder.mkdir(parents=True, exist_ok=True)
-    light, dark = read_palettes(app.confdir)
-    (folder / "palette.css").write_text(palette_css(light, dark))
-    (folder / "mark.svg").write_text(mark_svg(light))
+    palette = read_palette(app.confdir)
+    (folder / "palette.css").write_text(palette.css())
+    (folder / "mark.svg").write_text(mark_svg(palette.PALETTE))
     copy_mathjax(folder / "mathjax")
     config.html_static_path = [*config.html_static_path, str(folder)]
     config.html_css_files = ["palette.css", *config.html_css_files]

@@ -6,7 +6,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from dropblock_book.mark import SIZE, mark_cells
-from dropblock_book.palettes import read_palettes
+from dropblock_book.palette import read_palette
 
 # The size that Open Graph's readers ask for.
 WIDTH, HEIGHT = 1200, 630
@@ -61,7 +61,7 @@ def show_card(app, pagename, templatename, context, doctree):
     path = Path(app.outdir) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if doctree:
-        palette, _ = read_palettes(app.confdir)
+        palette = read_palette(app.confdir).PALETTE
         draw_card(heading, below, palette).save(path, optimize=True)
     context["page_card"] = f"{app.config.html_baseurl}{name}"
     context["page_card_text"] = f"{heading}. {below}."
