@@ -69,8 +69,19 @@ def lab(tmp_path_factory):
 
 
 def run_cell(page, number):
-    page.locator(".jp-CodeCell .cm-content").nth(number).click()
-    page.keyboard.press("Shift+Enter")
+    """Runs a cell; again, where JupyterLab let the key pass without running it.
+
+    It does so while the kernel starts, also after it has called it idle.
+    """
+    cell = page.locator(".jp-CodeCell").nth(number)
+    prompt = cell.locator(".jp-InputPrompt")
+    for _ in range(30):
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_timeout(1000)
+        if prompt.inner_text().strip() != "[ ]:":
+            return
+    pytest.fail(f"JupyterLab does not run cell {number}", False)
 
 
 def test_the_widget_is_live_in_both_directions(browser, lab):
