@@ -3,6 +3,7 @@
 from dropblock_lib import models
 from dropblock_lib.data import load_dataset
 from dropblock_lib.drop_block_2d import DropBlock2D
+from dropblock_lib.insertion import insert_after
 from dropblock_lib.masks import (
     cover_counts,
     drop_block,
@@ -34,6 +35,7 @@ __all__ = [
     "expected_drop_rate",
     "find_drop_block_layers",
     "gamma",
+    "insert_after",
     "linear_schedule",
     "load_dataset",
     "models",

@@ -1,0 +1,168 @@
+"""Layers put behind chosen layers, and everything else as it was."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import dropblock_lib as dbl
+from dropblock_lib.insertion import insert_after
+
+DROP_BLOCK = dbl.VARIANTS["dropblock-3-0.7"]
+SHAPE = (32, 32, 3)
+X = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype("float32")
+# Blocks with a sum, or dense layers, times their units; see each architecture.
+MAIN_PATH = {"ResNet50": 32, "ResNet50V2": 32, "MobileNetV2": 20, "EfficientNetB0": 18}
+PAPER_CODE = {"ResNet50": 36, "ResNet50V2": 36, "MobileNetV2": 16, "EfficientNetB0": 20}
+
+
+def drops(model):
+    return [layer.name for layer in model.layers if layer.name.startswith("drop_")]
+
+
+def outputs(model, x=X, **kwargs):
+    return ops.convert_to_numpy(model(x, **kwargs))
+
+
+@pytest.fixture(scope="module")
+def application():
+    made = {}
+
+    def make(name):
+        if name not in made:
+            network = getattr(keras.applications, name)
+            made[name] = network(
+                weights=None, include_top=False, input_shape=SHAPE, pooling="avg"
+            )
+        return made[name]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "count"),
+    [(name, "main-path-relu", count) for name, count in MAIN_PATH.items()]
+    + [("DenseNet121", "dense-block-relu", 116), ("DenseNet121", "main-path-relu", 58)]
+    + [(name, "paper-code", count) for name, count in PAPER_CODE.items()],
+)
+def test_applications(application, name, where, count):
+    plain = application(name)
+    model = insert_after(plain, DROP_BLOCK, where)
+    assert len(drops(model)) == count
+    assert model.count_params() == plain.count_params() + count
+    np.testing.assert_array_equal(outputs(model), outputs(plain))
+
+
+def test_sits_where_the_slides_put_it(application):
+    model = insert_after(application("ResNet50"), DROP_BLOCK, "main-path-relu")
+    blocks = [
+        f"conv{g}_block{b}"
+        for g, n in zip((2, 3, 4, 5), (3, 4, 6, 3), strict=True)
+        for b in range(1, n + 1)
+    ]
+    expected = {f"drop_{block}_{unit}_relu" for block in blocks for unit in (1, 2)}
+    assert set(drops(model)) == expected
+    for block in blocks:
+        for unit in (1, 2):
+            reader = model.get_layer(f"{block}_{unit + 1}_conv")
+            assert reader.input is model.get_layer(f"drop_{block}_{unit}_relu").output
+
+
+def test_paper_code_drops_a_quarter_in_the_earlier_group(application):
+    model = insert_after(application("ResNet50"), DROP_BLOCK, "paper-code")
+    for name in drops(model):
+        keep_prob = model.get_layer(name).keep_prob
+        assert keep_prob == pytest.approx(0.925 if "conv4" in name else 0.7)
+    for block in ("conv4_block2", "conv5_block1"):
+        skip, main = model.get_layer(f"{block}_add").input
+        assert skip is model.get_layer(f"drop_{block}_add_skip").output
+        assert main is model.get_layer(f"drop_{block}_3_bn").output
+    first = model.get_layer("conv4_block2_1_conv").input
+    assert first is model.get_layer("conv4_block1_out").output
+
+
+def small():
+    inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Activation("relu", name="relu")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(2, name="logits")(x), name="small")
+
+
+def is_relu(layer):
+    return layer.name == "relu"
+
+
+def test_saves_loads_and_drops_only_while_training(tmp_path):
+    model = insert_after(small(), DROP_BLOCK, is_relu)
+    assert drops(model) == ["drop_relu"]
+    assert not np.array_equal(outputs(model), outputs(model, training=True))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(outputs(loaded), outputs(model))
+
+
+def test_trains_without_the_original():
+    plain = small()
+    before = [weight.copy() for weight in plain.get_weights()]
+    model = insert_after(plain, DROP_BLOCK, "main-path-relu")
+    model.compile("sgd", "mse")
+    model.fit(X, np.ones((4, 2)), verbose=0)
+    changed = model.get_layer("conv").get_weights()[0]
+    assert not np.array_equal(changed, before[0])
+    for now, then in zip(plain.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_shared_layers_and_several_inputs_and_outputs():
+    a, b = keras.Input((8, 8, 3), name="a"), keras.Input((8, 8, 3), name="b")
+    conv, relu = layers.Conv2D(3, 1, name="conv"), layers.ReLU(name="relu")
+    left, right = relu(conv(a)), relu(conv(b))
+    plain = keras.Model({"a": a, "b": b}, {"left": left, "sum": left + right})
+    model = insert_after(plain, DROP_BLOCK, is_relu)
+    assert sorted(drops(model)) == ["drop_relu", "drop_relu_2"]
+    x = {key: X[:, :8, :8] for key in "ab"}
+    expected, got = plain(x), model(x)
+    for key in ("left", "sum"):
+        np.testing.assert_array_equal(got[key], expected[key])
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_reaches_into_nested_models(sequential, tmp_path):
+    inner = small()
+    if sequential:
+        inner = keras.Sequential([keras.Input(SHAPE), *inner.layers[1:]], name="inner")
+    inputs = keras.Input(SHAPE)
+    plain = keras.Model(inputs, layers.Dense(3)(inner(inputs)))
+    model = insert_after(plain, DROP_BLOCK, is_relu)
+    assert len(dbl.find_drop_block_layers(model)) == 1
+    np.testing.assert_array_equal(outputs(model), outputs(plain))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(outputs(loaded), outputs(plain))
+
+
+class Subclassed(keras.Model):
+    def call(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": 3}, "argument `model`"),
+        ({"model": Subclassed()}, "It is subclassed"),
+        ({"model": keras.Sequential([layers.ReLU()])}, "It is not built"),
+        ({"factory": "dropblock-3-0.9"}, "argument `factory`"),
+        ({"factory": lambda name: 3}, "argument `factory`"),
+        ({"factory": lambda name: layers.Flatten()}, "keep shape"),
+        ({"where": "relu"}, "'main-path-relu', 'dense-block-relu', 'paper-code'"),
+        ({"where": lambda layer: False}, "matches a layer of model 'small'"),
+        ({"where": "paper-code"}, "matches a layer of model 'small'"),
+    ],
+)
+def test_says_why_not(arguments, message):
+    good = {"model": small(), "factory": DROP_BLOCK, "where": is_relu}
+    with pytest.raises(ValueError, match=message):
+        insert_after(**good | arguments)
