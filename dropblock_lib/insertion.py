@@ -404,7 +404,8 @@ def _copy_variables(old, new):
     if _is_graph(old) and len(old.variables) != len(new.variables):
         return  # has new layers in it, and was filled when it was copied
     for target, source in zip(new.variables, old.variables, strict=True):
-        target.assign(source.value)
+        # A copy: JAX' `fit` gives the old model's memory away if both share it.
+        target.assign(keras.ops.convert_to_numpy(source))
 
 
 def _is_graph(layer):
