@@ -4,7 +4,8 @@ import contextlib
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch, PathPatch, Rectangle
+from matplotlib.path import Path
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.masks import (
@@ -15,7 +16,7 @@ from dropblock_lib.masks import (
     gamma,
     seed_shape,
 )
-from dropblock_lib.palette import PALETTE
+from dropblock_lib.palette import GRID, LINES, PALETTE
 from dropblock_lib.variants import LABELS
 
 STYLE = {
@@ -24,6 +25,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "font.size": 12,
     "text.color": PALETTE["ink"],
+    "axes.facecolor": "none",
     "axes.edgecolor": PALETTE["muted"],
     "axes.labelcolor": PALETTE["ink"],
     "axes.titlesize": 12,
@@ -32,21 +34,22 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#E4E7EB",
+    "grid.color": GRID[0],
     "xtick.color": PALETTE["muted"],
     "ytick.color": PALETTE["muted"],
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
-# Paul Tol's "bright" set: lines that are told apart with any color vision.
-LINE_COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#AA3377", "#66CCEE")
+# Figures are drawn in light colors; `palette.darken` knows each one's dark twin.
+COLORS = {name: light for name, (light, dark) in LINES.items()}
+LINE_COLORS = tuple(COLORS.values())
 VARIANT_COLORS = {
-    "none": "#59636E",
-    "dropout-0.25": "#4477AA",
-    "spatial-0.7": "#CCBB44",
-    "spatial-0.3": "#CCBB44",
-    "dropblock-3-0.9": "#EE6677",
-    "dropblock-7-0.9": "#AA3377",
+    "none": PALETTE["muted"],
+    "dropout-0.25": COLORS["blue"],
+    "spatial-0.7": COLORS["yellow"],
+    "spatial-0.3": COLORS["yellow"],
+    "dropblock-3-0.9": COLORS["red"],
+    "dropblock-7-0.9": COLORS["purple"],
 }
 
 
@@ -64,9 +67,45 @@ def figure(columns=1, rows=1, width=3.6, height=3.4, **kwargs):
 
 # === Cells of a feature map ===
 
+# A color and its opacity: numbers on top can be read, on light paper and on dark.
+KEPT = PALETTE["kept"], 0.25
+DROPPED = PALETTE["dropped"], 0.8
+
+
+def draw_cells(ax, shades, values=None):
+    """Draws a feature map cell by cell, as shapes, which have a dark twin.
+
+    Args:
+        ax: Matplotlib axes.
+        shades: Rows of cells; a cell is a pair of a color and its opacity.
+        values: Array (height, width) whose numbers are written into the cells.
+    """
+    height, width = len(shades), len(shades[0])
+    for row, column in np.ndindex(height, width):
+        color, alpha = shades[row][column]
+        ax.add_patch(
+            Rectangle(
+                (column, row), 1, 1, facecolor=color, alpha=alpha, edgecolor="none"
+            )
+        )
+        if values is not None:
+            ax.text(
+                column + 0.5,
+                row + 0.5,
+                f"{values[row, column]:g}",
+                ha="center",
+                va="center",
+            )
+    for line in range(height + 1):
+        ax.plot([0, width], [line, line], color=PALETTE["paper"], lw=1)
+    for line in range(width + 1):
+        ax.plot([line, line], [0, height], color=PALETTE["paper"], lw=1)
+    ax.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
+    ax.axis("off")
+
 
 def draw_map(ax, shape, keep_mask=None, seeds=None, valid=None, values=None, title=""):
-    """Draws a feature map cell by cell.
+    """Draws what is kept and dropped of a feature map.
 
     Args:
         ax: Matplotlib axes.
@@ -77,33 +116,10 @@ def draw_map(ax, shape, keep_mask=None, seeds=None, valid=None, values=None, tit
         values: Array (height, width) whose numbers are written into the cells.
         title: String.
     """
-    height, width = shape
     keep_mask = np.ones(shape) if keep_mask is None else keep_mask
-    for row in range(height):
-        for column in range(width):
-            kept = keep_mask[row, column]
-            ax.add_patch(
-                Rectangle(
-                    (column, row),
-                    1,
-                    1,
-                    facecolor=PALETTE["kept"] if kept else PALETTE["dropped"],
-                    alpha=0.25 if kept else 0.9,
-                    edgecolor="none",
-                )
-            )
-            if values is not None:
-                ax.text(
-                    column + 0.5,
-                    row + 0.5,
-                    f"{values[row, column]:g}",
-                    ha="center",
-                    va="center",
-                )
-    for line in range(height + 1):
-        ax.plot([0, width], [line, line], color="white", lw=1)
-    for line in range(width + 1):
-        ax.plot([line, line], [0, height], color="white", lw=1)
+    draw_cells(
+        ax, [[KEPT if kept else DROPPED for kept in r] for r in keep_mask], values
+    )
     if seeds is not None:
         rows, columns = np.nonzero(seeds)
         ax.scatter(
@@ -118,16 +134,14 @@ def draw_map(ax, shape, keep_mask=None, seeds=None, valid=None, values=None, tit
                 edgecolor=PALETTE["valid"], linewidth=3, zorder=2,
             )
         )  # fmt: skip
-    ax.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
     ax.set_title(title)
-    ax.axis("off")
 
 
 def legend_of_cells(fig, *names):
     """A legend below the figure for some of kept, dropped, seed and valid region."""
     entries = {
-        "kept": Patch(facecolor=PALETTE["kept"], alpha=0.25, label="kept"),
-        "dropped": Patch(facecolor=PALETTE["dropped"], alpha=0.9, label="dropped"),
+        "kept": Patch(facecolor=KEPT[0], alpha=KEPT[1], label="kept"),
+        "dropped": Patch(facecolor=DROPPED[0], alpha=DROPPED[1], label="dropped"),
         "seed": Patch(
             facecolor="none", edgecolor=PALETTE["seed"], linewidth=2, label="seed"
         ),
@@ -175,7 +189,7 @@ def valid_seed_region(block_size, feat_size):
     corner[region[0], region[1]] = True
     keep_mask = np.ones(shape)
     keep_mask[:block_size, :block_size] = 0
-    with figure(columns=2) as (fig, (left, right)):
+    with figure(columns=2, width=3.1, height=3.3) as (fig, (left, right)):
         draw_map(left, shape, valid=region, title="Where a seed may stand")
         draw_map(
             right, shape, keep_mask, corner, region, title="The block of a corner seed"
@@ -187,15 +201,10 @@ def valid_seed_region(block_size, feat_size):
 def covering_places(block_size, feat_size):
     """How many places of a seed would drop each unit of the map."""
     counts = cover_counts(block_size, feat_size)
+    color, most = DROPPED
+    shades = [[(color, most * n / counts.max()) for n in row] for row in counts]
     with figure(width=4.4, height=4.2) as (fig, ax):
-        ax.imshow(counts, cmap="Blues", vmin=-counts.max() * 0.25)
-        for (row, column), count in np.ndenumerate(counts):
-            dark = count > 0.6 * counts.max()
-            ax.text(
-                column, row, count, ha="center", va="center",
-                color="white" if dark else PALETTE["ink"],
-            )  # fmt: skip
-        ax.axis("off")
+        draw_cells(ax, shades, counts)
     return fig
 
 
@@ -241,13 +250,33 @@ def two_gammas(block_size, feat_size):
 
 def example_step(shape, titles, panels):
     """Two maps side by side; each panel is a dict of `draw_map`'s arguments."""
-    with figure(columns=2, width=3.3, height=3.5) as (fig, axes):
+    with figure(columns=2, width=3.1, height=3.3) as (fig, axes):
         for ax, title, panel in zip(axes, titles, panels, strict=True):
             draw_map(ax, shape, title=title, **panel)
     return fig
 
 
 # === Masks on pictures and on feature maps ===
+
+
+def draw_image(ax, image, title, cmap="gray"):
+    """Draws a picture, or a feature map, whose cells have sides of length 1."""
+    height, width = image.shape[:2]
+    # Drawn pixel by pixel: a browser enlarges them, rather than load large ones.
+    ax.imshow(image, cmap=cmap, interpolation="none", extent=(0, width, height, 0))
+    ax.set_title(title)
+    ax.axis("off")
+
+
+def dropped_path(keep_mask):
+    """One path around all dropped units, a rectangle for each run within a row."""
+    rectangles = []
+    for row, kept in enumerate(keep_mask):
+        ends = np.flatnonzero(np.diff(kept == 0, prepend=False, append=False))
+        for left, right in ends.reshape(-1, 2):
+            corners = [(left, row), (right, row), (right, row + 1), (left, row + 1)]
+            rectangles.append(Path([*corners, corners[0]], closed=True))
+    return Path.make_compound_path(*rectangles)
 
 
 def four_masks(image, keep_masks):
@@ -257,16 +286,14 @@ def four_masks(image, keep_masks):
         image: Array (height, width) or (height, width, 3), in [0, 1].
         keep_masks: Dict of title -> array (height, width), 0 where dropped.
     """
-    orange = np.array(plt.matplotlib.colors.to_rgb(PALETTE["dropped"]))
-    rgb = np.broadcast_to(
-        image[..., None] if image.ndim == 2 else image, (*image.shape[:2], 3)
-    )
     rows = -(-len(keep_masks) // 2)
     with figure(columns=2, rows=rows, width=3.1, height=3.3) as (fig, axes):
         for ax, (title, keep_mask) in zip(axes.flat, keep_masks.items(), strict=True):
-            ax.imshow(np.where(keep_mask[..., None] == 1, rgb, orange))
-            ax.set_title(title)
-            ax.axis("off")
+            draw_image(ax, image, title)
+            if not keep_mask.all():
+                ax.add_patch(
+                    PathPatch(dropped_path(keep_mask), color=PALETTE["dropped"], lw=0)
+                )
     return fig
 
 
@@ -298,12 +325,11 @@ def three_ways(image, keep_prob=0.75, block_size=9, seed=1):
 def image_and_feature_map(image, feature_map):
     """A picture beside one channel of the feature map it leads to."""
     with figure(columns=2, width=3.1, height=3.2) as (fig, (left, right)):
-        left.imshow(image)
-        left.set_title(f"image, {image.shape[0]} x {image.shape[1]}")
-        right.imshow(feature_map, cmap="cividis")
-        right.set_title(f"one channel, {feature_map.shape[0]} x {feature_map.shape[1]}")
-        left.axis("off")
-        right.axis("off")
+        size, map_size = image.shape[:2], feature_map.shape
+        draw_image(left, image, f"image, {size[0]} x {size[1]}")
+        draw_image(
+            right, feature_map, f"one channel, {map_size[0]} x {map_size[1]}", "cividis"
+        )
     return fig
 
 
@@ -425,7 +451,7 @@ def learning_curves(curves, metric="accuracy"):
         metric: `"accuracy"` or `"loss"`.
     """
     names = ("training", "validation")
-    with figure(columns=2, width=3.7, height=3.5, sharey=True) as (fig, axes):
+    with figure(columns=2, width=3.1, height=3.5, sharey=True) as (fig, axes):
         for ax, name, key in zip(axes, names, (metric, f"val_{metric}"), strict=True):
             for variant, histories in curves.items():
                 values = np.array([history[key] for history in histories])
@@ -437,5 +463,5 @@ def learning_curves(curves, metric="accuracy"):
                 )
             ax.set(xlabel="epoch", title=f"{name} {metric}")
         handles, labels = axes[0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside lower center", ncols=3)
+        fig.legend(handles, labels, loc="outside lower center", ncols=2)
     return fig
