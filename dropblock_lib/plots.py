@@ -68,8 +68,8 @@ def figure(columns=1, rows=1, width=3.6, height=3.4, **kwargs):
 # === Cells of a feature map ===
 
 # A color and its opacity: numbers on top can be read, on light paper and on dark.
-KEPT = PALETTE["kept"], 0.25
-DROPPED = PALETTE["dropped"], 0.8
+KEPT = PALETTE["kept"], 0.2
+DROPPED = PALETTE["dropped"], 0.74
 
 
 def draw_cells(ax, shades, values=None):
@@ -399,6 +399,7 @@ def schedules(curves, ylabel="keep_prob"):
                 label=label,
             )
         ax.set(xlabel="epoch", ylabel=ylabel)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
     return fig
 
@@ -462,6 +463,7 @@ def learning_curves(curves, metric="accuracy"):
                     epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0
                 )
             ax.set(xlabel="epoch", title=f"{name} {metric}")
+            ax.xaxis.get_major_locator().set_params(integer=True)
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=2)
     return fig

@@ -12,6 +12,7 @@ MODULES = (
     "docstrings",
     "accessibility",
     "images",
+    "schemes",
     "listings",
     "explorer",
     "scripts",

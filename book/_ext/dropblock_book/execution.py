@@ -2,6 +2,9 @@
 
 Jupyter's cache looks at a notebook's code alone. A page also shows what the
 package does and what the records say, so these are part of the cache's key.
+
+Figures come as drawings, whose colors `schemes.py` can change. Elsewhere notebooks
+show images as ever.
 """
 
 import hashlib
@@ -18,11 +21,23 @@ CONTENT = (
     "requirements.txt",
 )
 SURROUNDINGS = ("KERAS_BACKEND", "DROPBLOCK_DATA")
+# Without a date or random names, the same figure is the same file. Nor does it bring
+# paper of its own: it lies on the page's.
+PROFILE = """\
+c.InlineBackend.figure_formats = {"svg"}
+c.InlineBackend.print_figure_kwargs = {
+    "bbox_inches": "tight",
+    "facecolor": "none",
+    "metadata": {"Date": None},
+}
+c.InlineBackend.rc = {"svg.hashsalt": "dropblock"}
+"""
 
 
 def content_key(root):
     """Returns a short key of all that a notebook's outputs depend on."""
     digest = hashlib.sha256(repr(sys.version_info[:3]).encode())
+    digest.update(PROFILE.encode())
     for name in SURROUNDINGS:
         digest.update(f"{name}={os.environ.get(name)}".encode())
     for pattern in CONTENT:
@@ -39,8 +54,17 @@ def prefer_own_kernel():
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [own, inherited]))
 
 
+def draw_figures_as_svg(build):
+    # A profile of the user's would change what notebooks show, so this is the only one.
+    folder = build / "ipython" / "profile_default"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ipython_kernel_config.py").write_text(PROFILE)
+    os.environ["IPYTHONDIR"] = str(folder.parent)
+
+
 def key_cache_on_content(app, config):
     prefer_own_kernel()
+    draw_figures_as_svg(Path(app.outdir).parent)
     key = content_key(app.confdir)
     caches = Path(app.outdir).parent / ".jupyter_cache"
     if caches.is_dir():

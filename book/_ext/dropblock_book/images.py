@@ -11,8 +11,17 @@ from PIL import Image, UnidentifiedImageError
 
 TAG = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"]+)"[^>]*)>')
 
+# Matplotlib gives a drawing's size in points.
+DRAWN_SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
+PIXELS_A_POINT = 96 / 72
+
 
 def size_of(path):
+    if path.suffix == ".svg":
+        found = DRAWN_SIZE.search(path.read_text())
+        if not found:
+            return None
+        return tuple(round(float(side) * PIXELS_A_POINT) for side in found.groups())
     try:
         with Image.open(path) as image:
             return image.size
