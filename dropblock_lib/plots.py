@@ -19,6 +19,7 @@ from dropblock_lib.masks import (
 from dropblock_lib.palette import GRID, LINES, PALETTE
 from dropblock_lib.variants import LABELS
 
+# At most 6 inches wide, and a phone shows its text in 9 pixels.
 STYLE = {
     "figure.dpi": 144,
     "figure.facecolor": PALETTE["paper"],
@@ -121,11 +122,13 @@ def draw_map(ax, shape, keep_mask=None, seeds=None, valid=None, values=None, tit
         ax, [[KEPT if kept else DROPPED for kept in r] for r in keep_mask], values
     )
     if seeds is not None:
-        rows, columns = np.nonzero(seeds)
-        ax.scatter(
-            columns + 0.5, rows + 0.5, marker="s", s=90, facecolor="none",
-            edgecolor=PALETTE["seed"], linewidth=2.4, zorder=3,
-        )  # fmt: skip
+        for row, column in np.argwhere(seeds):
+            ax.add_patch(
+                Rectangle(
+                    (column + 0.17, row + 0.17), 0.66, 0.66, fill=False,
+                    edgecolor=PALETTE["seed"], linewidth=2.4, zorder=3,
+                )
+            )  # fmt: skip
     if valid is not None:
         top, left, valid_height, valid_width = valid
         ax.add_patch(
@@ -189,7 +192,7 @@ def valid_seed_region(block_size, feat_size):
     corner[region[0], region[1]] = True
     keep_mask = np.ones(shape)
     keep_mask[:block_size, :block_size] = 0
-    with figure(columns=2, width=3.1, height=3.3) as (fig, (left, right)):
+    with figure(columns=2, width=3.0, height=3.3) as (fig, (left, right)):
         draw_map(left, shape, valid=region, title="Where a seed may stand")
         draw_map(
             right, shape, keep_mask, corner, region, title="The block of a corner seed"
@@ -250,7 +253,7 @@ def two_gammas(block_size, feat_size):
 
 def example_step(shape, titles, panels):
     """Two maps side by side; each panel is a dict of `draw_map`'s arguments."""
-    with figure(columns=2, width=3.1, height=3.3) as (fig, axes):
+    with figure(columns=2, width=3.0, height=3.3) as (fig, axes):
         for ax, title, panel in zip(axes, titles, panels, strict=True):
             draw_map(ax, shape, title=title, **panel)
     return fig
@@ -287,7 +290,8 @@ def four_masks(image, keep_masks):
         keep_masks: Dict of title -> array (height, width), 0 where dropped.
     """
     rows = -(-len(keep_masks) // 2)
-    with figure(columns=2, rows=rows, width=3.1, height=3.3) as (fig, axes):
+    with figure(columns=2, rows=rows, width=3.0, height=3.3) as (fig, axes):
+        fig.get_layout_engine().set(h_pad=0.1)
         for ax, (title, keep_mask) in zip(axes.flat, keep_masks.items(), strict=True):
             draw_image(ax, image, title)
             if not keep_mask.all():
@@ -324,7 +328,7 @@ def three_ways(image, keep_prob=0.75, block_size=9, seed=1):
 
 def image_and_feature_map(image, feature_map):
     """A picture beside one channel of the feature map it leads to."""
-    with figure(columns=2, width=3.1, height=3.2) as (fig, (left, right)):
+    with figure(columns=2, width=3.0, height=3.2) as (fig, (left, right)):
         size, map_size = image.shape[:2], feature_map.shape
         draw_image(left, image, f"image, {size[0]} x {size[1]}")
         draw_image(
@@ -357,7 +361,7 @@ def guess_scores(scores):
     """
     labels = list(scores)
     guessers = list(next(iter(scores.values())))
-    with figure(width=6.2, height=3.6) as (fig, ax):
+    with figure(width=5.9, height=3.6) as (fig, ax):
         places = np.arange(len(labels))
         for number, guesser in enumerate(guessers):
             # An R² just below 0 is a guess as good as the mean, not a bar.
@@ -415,7 +419,7 @@ def accuracy_by_variant(rows, published=None):
         published: Dict of variant -> accuracy, or None.
     """
     published = published or {}
-    with figure(width=6.2, height=0.55 * len(rows) + 1.1) as (fig, ax):
+    with figure(width=5.9, height=0.55 * len(rows) + 1.1) as (fig, ax):
         for place, (variant, accuracies) in enumerate(rows):
             color = VARIANT_COLORS[variant]
             mean = np.mean(accuracies)
@@ -452,7 +456,7 @@ def learning_curves(curves, metric="accuracy"):
         metric: `"accuracy"` or `"loss"`.
     """
     names = ("training", "validation")
-    with figure(columns=2, width=3.1, height=3.5, sharey=True) as (fig, axes):
+    with figure(columns=2, width=3.0, height=3.9, sharey=True) as (fig, axes):
         for ax, name, key in zip(axes, names, (metric, f"val_{metric}"), strict=True):
             for variant, histories in curves.items():
                 values = np.array([history[key] for history in histories])

@@ -6,12 +6,15 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
 import yaml
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
+
+from dropblock_lib.palette import TWINS
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(ROOT.glob("book/*.ipynb"))
@@ -150,6 +153,73 @@ def test_images_have_their_size_before_they_are_loaded(pages):
     ]
     assert figures
     assert [image["src"] for image in figures if "width" not in image] == []
+
+
+def drawn_figures(page):
+    """The drawings on a page, each with its dark twin."""
+    drawn = [image for image in page.images if image["src"].endswith(".svg")]
+    drawn = [image for image in drawn if "_images/" in image["src"]]
+    return list(zip(drawn[::2], drawn[1::2], strict=True))
+
+
+def test_every_figure_is_drawn_for_light_and_for_dark(book, pages):
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        captions = [c for c in cells if "figure" in c.metadata.get("mystnb", {})]
+        figures = drawn_figures(pages[book / "book" / f"{path.stem}.html"])
+        assert len(figures) == len(captions)
+        for light, dark in figures:
+            assert dark["src"] == light["src"].replace(".svg", "-dark.svg")
+            assert (light["class"], dark["class"]) == ("only-light", "only-dark")
+            for name in ("alt", "width", "height"):
+                assert light[name] == dark[name]
+
+
+def colors_of(drawing):
+    """All colors of a drawing's shapes; a shape that names none is black."""
+    found = set()
+
+    def visit(element, fill, stroke):
+        tag = element.tag.rpartition("}")[2]
+        if tag == "defs":
+            # What is defined has the colors of where it is used, or its own.
+            fill = stroke = "none"
+        style = dict(re.findall(r"([\w-]+): *([^;]+)", element.get("style", "")))
+        fill, stroke = style.get("fill", fill), style.get("stroke", stroke)
+        if tag in ("path", "use", "rect", "circle", "polygon", "text"):
+            found.update((fill.upper(), stroke.upper()))
+        for child in element:
+            visit(child, fill, stroke)
+
+    visit(ElementTree.fromstring(drawing), "black", "none")
+    return found - {"NONE"}
+
+
+def test_a_shape_that_names_no_color_counts_as_black():
+    inner = '<defs><path id="x"/></defs><g style="fill: #1f2328"><use/></g>'
+    assert colors_of(f"<svg>{inner}</svg>") == {"#1F2328"}
+    assert colors_of(f"<svg>{inner}<use/></svg>") == {"#1F2328", "BLACK"}
+
+
+def test_figures_have_the_colors_of_the_palette_and_no_other(book, pages):
+    for path, page in pages.items():
+        for light, dark in drawn_figures(page):
+            in_light, in_dark = (
+                colors_of((path.parent / image["src"]).read_text())
+                for image in (light, dark)
+            )
+            assert in_light - TWINS.keys() == set(), light["alt"]
+            assert in_dark == {TWINS[color] for color in in_light}
+
+
+def test_figures_load_fast(book, pages):
+    sizes = {
+        light["alt"]: (path.parent / light["src"]).stat().st_size
+        for path, page in pages.items()
+        for light, dark in drawn_figures(page)
+    }
+    assert sizes
+    assert [alt for alt, size in sizes.items() if size > 200_000] == []
 
 
 def test_titles_tell_pages_apart(book, pages):

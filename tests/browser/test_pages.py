@@ -1,11 +1,15 @@
 """Every page of the book, opened offline as a reader would."""
 
+import io
 import re
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
+
+from dropblock_lib.palette import PALETTE, PALETTE_DARK
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted(parse_toc_yaml(ROOT / "_toc.yml"))
@@ -103,6 +107,49 @@ def test_the_theme_button_switches_to_dark_and_back(visit):
         assert seen == {"light", "dark"}
 
 
+def visible_drawings(page):
+    """The images in figures that are shown, all of them loaded."""
+    drawings = page.locator("figure img:visible").all()
+    for drawing in drawings:
+        drawing.scroll_into_view_if_needed()
+        drawing.evaluate("image => image.decode()")
+    return drawings
+
+
+def paper_of(drawing):
+    """The color in the corner of what is seen of an image."""
+    seen = Image.open(io.BytesIO(drawing.screenshot())).convert("RGB")
+    return "#{:02X}{:02X}{:02X}".format(*seen.getpixel((1, 1)))
+
+
+def test_figures_lie_on_the_page_in_its_colors(visit):
+    with visit("book/02-gamma.html", **DESKTOP) as opened:
+        page = opened.page
+        number = page.locator("figure:has(img)").count()
+        assert number
+        for theme, palette in {"light": PALETTE, "dark": PALETTE_DARK}.items():
+            switch_theme(page, theme)
+            drawings = visible_drawings(page)
+            assert len(drawings) == number
+            for drawing in drawings:
+                assert drawing.get_attribute("class") == f"only-{theme}"
+                assert paper_of(drawing) == palette["paper"]
+            captions = page.locator("figure:has(img) figcaption:visible")
+            assert captions.count() == number
+
+
+def test_a_figure_that_is_not_shown_is_not_loaded(visit):
+    with visit("book/02-gamma.html", **DESKTOP) as opened:
+        page = opened.page
+        visible_drawings(page)
+        loaded = page.evaluate(
+            "performance.getEntriesByType('resource').map(entry => entry.name)"
+        )
+        drawn = [name for name in loaded if "_images/" in name]
+        assert drawn
+        assert [name for name in drawn if name.endswith("-dark.svg")] == []
+
+
 # Draws each icon beside a character that no font has.
 ICONS_NOT_DRAWN = """() => {
     const draw = (text, font) => {
@@ -158,6 +205,8 @@ def test_a_page_can_be_read_without_scripts(visit):
         assert r"\gamma" in page.locator(".math").first.inner_text()
         # No button that does nothing.
         assert page.locator("button:visible").count() == 0
+        shown = [d.get_attribute("class") for d in visible_drawings(page)]
+        assert set(shown) == {"only-light"}
         solution = page.locator("details").last
         code = solution.locator("pre").first
         assert not code.is_visible()
@@ -176,6 +225,10 @@ def test_paper_is_white_and_holds_everything(visit):
         style = "element => getComputedStyle(element)"
         background = page.locator("body").evaluate(f"{style}.backgroundColor")
         assert background in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+        drawings = visible_drawings(page)
+        shown = [drawing.get_attribute("class") for drawing in drawings]
+        assert set(shown) == {"only-light"}
+        assert {paper_of(drawing) for drawing in drawings} == {PALETTE["paper"]}
         text = page.locator(".bd-article p").first.evaluate(f"{style}.color")
         assert max(map(int, re.findall(r"\d+", text)[:3])) < 80
         for code in page.locator("details pre").all():
