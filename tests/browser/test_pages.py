@@ -138,6 +138,18 @@ def test_figures_lie_on_the_page_in_its_colors(visit):
             assert captions.count() == number
 
 
+def test_text_does_not_move_when_a_figure_comes(visit):
+    with visit("book/02-gamma.html", **PHONE) as opened:
+        last = opened.page.locator("figure:has(img)").last
+        drawing = last.locator("img.only-light")
+        # Not yet loaded, because the reader is far from it.
+        assert not drawing.evaluate("image => image.complete")
+        before = last.bounding_box()["height"]
+        last.scroll_into_view_if_needed()
+        drawing.evaluate("image => image.decode()")
+        assert last.bounding_box()["height"] == pytest.approx(before, abs=2)
+
+
 def test_a_figure_that_is_not_shown_is_not_loaded(visit):
     with visit("book/02-gamma.html", **DESKTOP) as opened:
         page = opened.page
