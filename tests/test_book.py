@@ -212,6 +212,20 @@ def test_figures_have_the_colors_of_the_palette_and_no_other(book, pages):
             assert in_dark == {TWINS[color] for color in in_light}
 
 
+def test_a_figure_is_the_same_file_in_every_build(book, pages):
+    """Matplotlib derives the names within a drawing from chance, or from a salt."""
+    ids = re.compile(r'<clipPath id="(\w+)">\s*<rect ([^>]*)/>')
+    names = {}
+    for path, page in pages.items():
+        for light, _ in drawn_figures(page):
+            drawing = (path.parent / light["src"]).read_text()
+            assert "<dc:date>" not in drawing
+            for name, place in ids.findall(drawing):
+                names.setdefault(place, set()).add(name)
+    # The same place has the same name in figures of different notebooks.
+    assert max(map(len, names.values())) == 1
+
+
 def test_figures_load_fast(book, pages):
     sizes = {
         light["alt"]: (path.parent / light["src"]).stat().st_size

@@ -23,6 +23,7 @@ CONTENT = (
 SURROUNDINGS = ("KERAS_BACKEND", "DROPBLOCK_DATA")
 # Without a date or random names, the same figure is the same file. Nor does it bring
 # paper of its own: it lies on the page's.
+MATPLOTLIB = "svg.hashsalt: dropblock\n"
 PROFILE = """\
 c.InlineBackend.figure_formats = {"svg"}
 c.InlineBackend.print_figure_kwargs = {
@@ -30,14 +31,13 @@ c.InlineBackend.print_figure_kwargs = {
     "facecolor": "none",
     "metadata": {"Date": None},
 }
-c.InlineBackend.rc = {"svg.hashsalt": "dropblock"}
 """
 
 
 def content_key(root):
     """Returns a short key of all that a notebook's outputs depend on."""
     digest = hashlib.sha256(repr(sys.version_info[:3]).encode())
-    digest.update(PROFILE.encode())
+    digest.update((MATPLOTLIB + PROFILE).encode())
     for name in SURROUNDINGS:
         digest.update(f"{name}={os.environ.get(name)}".encode())
     for pattern in CONTENT:
@@ -55,11 +55,16 @@ def prefer_own_kernel():
 
 
 def draw_figures_as_svg(build):
-    # A profile of the user's would change what notebooks show, so this is the only one.
+    # Settings of the user's would change what pages show, so these are the only ones.
     folder = build / "ipython" / "profile_default"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ipython_kernel_config.py").write_text(PROFILE)
     os.environ["IPYTHONDIR"] = str(folder.parent)
+    # Not among the profile's: IPython sets those while a figure is being styled, and
+    # Matplotlib forgets them afterwards.
+    settings = build / "matplotlibrc"
+    settings.write_text(MATPLOTLIB)
+    os.environ["MATPLOTLIBRC"] = str(settings)
 
 
 def key_cache_on_content(app, config):
