@@ -214,15 +214,15 @@ def test_figures_have_the_colors_of_the_palette_and_no_other(book, pages):
 
 def test_a_figure_is_the_same_file_in_every_build(book, pages):
     """Matplotlib derives the names within a drawing from chance, or from a salt."""
-    ids = re.compile(r'<clipPath id="(\w+)">\s*<rect ([^>]*)/>')
+    ids = re.compile(r'<path id="(m\w+)" (d="[^"]+" style="[^"]+")')
     names = {}
     for path, page in pages.items():
         for light, _ in drawn_figures(page):
             drawing = (path.parent / light["src"]).read_text()
             assert "<dc:date>" not in drawing
-            for name, place in ids.findall(drawing):
-                names.setdefault(place, set()).add(name)
-    # The same place has the same name in figures of different notebooks.
+            for name, mark in ids.findall(drawing):
+                names.setdefault(mark, set()).add(name)
+    # The same mark has the same name in figures of different notebooks.
     assert max(map(len, names.values())) == 1
 
 
