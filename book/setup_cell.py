@@ -16,6 +16,10 @@ import nbformat
 
 BOOK = Path(__file__).resolve().parent
 TAG = "hide-cell"
+PROMPTS = {
+    "code_prompt_show": "Show the setup",
+    "code_prompt_hide": "Hide the setup",
+}
 TEMPLATE = """\
 try:
     import dropblock_lib as dbl
@@ -48,6 +52,7 @@ def is_set_up(notebook):
         cell is not None
         and cell.source == setup_source()
         and TAG in cell.metadata.get("tags", [])
+        and cell.metadata.get("mystnb") == PROMPTS
     )
 
 
@@ -60,6 +65,7 @@ def set_up(notebook):
     cell.source = setup_source()
     tags = cell.metadata.get("tags", [])
     cell.metadata.tags = [*tags, *([] if TAG in tags else [TAG])]
+    cell.metadata.mystnb = PROMPTS
 
 
 def main():
