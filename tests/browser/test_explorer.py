@@ -106,6 +106,27 @@ def test_sliders_and_choices_lead_to_the_librarys_numbers(driver):
         driver.agrees()
 
 
+def test_a_random_walk_stays_with_python(driver):
+    """All controls at once, to their ends, where formulas have their corners."""
+    rng = np.random.default_rng(0)
+    sliders = {"height": 64, "width": 64, "channels": 16}
+    for _ in range(25):
+        for name, most in sliders.items():
+            if rng.random() < 0.4:
+                driver.slide(name, int(rng.choice([1, 2, most, rng.integers(1, most)])))
+        driver.choose("method", rng.choice(["dropout", "spatial", "dropblock"]))
+        if driver.twin.method == "dropblock":
+            # No slider goes further than to the side of the map.
+            most = max(driver.twin.height, driver.twin.width, driver.twin.block_size)
+            driver.slide("block_size", int(rng.integers(1, most + 1)))
+            driver.choose("gamma", rng.choice(["paper", "exact"]))
+        driver.slide(
+            "keep_prob", round(float(rng.choice([1, 0.05, rng.uniform(0.05, 1)])), 2)
+        )
+        driver.choose("step", rng.choice(["map", "seeds", "blocks", "drop", "scale"]))
+        driver.agrees()
+
+
 def test_the_map_drops_what_python_drops(driver):
     driver.slide("keep_prob", 0.6)
     driver.choose("step", "blocks")
