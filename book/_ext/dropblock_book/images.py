@@ -1,7 +1,4 @@
-"""Tells the browser each image's size, so that text does not move when it comes.
-
-All but a page's first image are loaded when the reader gets near them.
-"""
+"""Tells the browser each image's size, so that text does not move when it comes."""
 
 import os
 import re
@@ -34,16 +31,12 @@ def describe_images(app, pagename, templatename, context, doctree):
         return
     # The files are copied at the end of the build; these are where they come from.
     sources = {name: source for source, name in app.builder.images.items()}
-    seen = 0
 
     def describe(match):
-        nonlocal seen
-        seen += 1
-        added = "" if seen == 1 else 'loading="lazy" '
         size = size_of(Path(app.srcdir) / os.fspath(sources.get(match["name"], "")))
-        if size and "width=" not in match["rest"]:
-            added += f'width="{size[0]}" height="{size[1]}" '
-        return f"<img {added}{match['rest']}>"
+        if not size or "width=" in match["rest"]:
+            return match[0]
+        return f'<img width="{size[0]}" height="{size[1]}" {match["rest"]}>'
 
     context["body"] = TAG.sub(describe, context["body"])
 

@@ -28,10 +28,8 @@ def show_both(app, pagename, templatename, context, doctree):
         target.mkdir(exist_ok=True)
         (target / f"{name}-dark.svg").write_text(darken(light.read_text()))
         rest = match["rest"]
-        dark = rest.replace(f"{name}.svg", f"{name}-dark.svg")
-        if "loading=" not in dark:
-            # A browser fetches no lazy image that is hidden.
-            dark = f'loading="lazy" {dark}'
+        # A browser fetches no lazy image that is hidden; schemes.js wakes them.
+        dark = 'loading="lazy" ' + rest.replace(f"{name}.svg", f"{name}-dark.svg")
         # In an element of their own: the theme hides the caption beside an image
         # that it hides.
         return (

@@ -10,6 +10,7 @@ WORKS_ON = {
     "startup.js": re.compile(r'class="math\b'),
     "togglebutton.js": re.compile(r'class="[^"]*\b(toggle|dropdown)\b'),
     "design-tabs.js": re.compile(r'class="[^"]*\bsd-tab-set\b'),
+    "schemes.js": re.compile(r'class="only-dark"'),
     "clipboard.min.js": re.compile(r'class="highlight"'),
     "copybutton.js": re.compile(r'class="highlight"'),
 }
