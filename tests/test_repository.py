@@ -122,7 +122,9 @@ def test_the_wheel_holds_the_package_and_its_records(wheel):
     shipped = set(zipfile.ZipFile(wheel).namelist())
     records = {path.name for path in ROOT.glob("results/records/*.json")}
     modules = {
-        path.relative_to(ROOT).as_posix() for path in ROOT.glob("dropblock_lib/**/*.py")
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("dropblock_lib/**/*")
+        if path.suffix in (".py", ".js", ".css")
     }
     assert modules <= shipped
     assert {f"dropblock_lib/results/records/{name}" for name in records} <= shipped
