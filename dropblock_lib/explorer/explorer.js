@@ -3,6 +3,7 @@
 
 // === The numbers: the same as in noise.py, masks.py and pictures.py ===
 
+const { abs, floor, max, min } = Math;
 const total = (units) => units.reduce((sum, unit) => sum + unit, 0);
 
 export function mix(x) {
@@ -30,19 +31,19 @@ export function noise(seed, masks, height, width) {
 
 export function gamma(keepProb, [kh, kw], [height, width]) {
 	const places = (height - kh + 1) * (width - kw + 1);
-	return (((1 - keepProb) / (kh * kw)) * (height * width)) / places;
+	return ((1 - keepProb) / (kh * kw)) * (height * width) / places;
 }
 
-const clip = (x, low, high) => Math.min(Math.max(x, low), high);
+const clip = (x, low, high) => min(max(x, low), high);
 
 // How many places of a seed would drop each unit, along one axis.
 const covers = (block, side) =>
 	Array.from(
 		{ length: side },
-		(_, i) => Math.min(i, side - block) - Math.max(i - block + 1, 0) + 1,
+		(_, i) => min(i, side - block) - max(i - block + 1, 0) + 1,
 	);
 
-// The counts that occur, each with the share of units that have it.
+// Each count that occurs, with the share of units that have it.
 function coverShares([kh, kw], [height, width]) {
 	const shares = new Map();
 	for (const down of covers(kh, height))
@@ -81,7 +82,7 @@ export function exactGamma(keepProb, block, size) {
 export function blockOf({ method, block_size, height, width }) {
 	if (method === "dropout") return [1, 1];
 	if (method === "spatial") return [height, width];
-	return [Math.min(block_size, height), Math.min(block_size, width)];
+	return [min(block_size, height), min(block_size, width)];
 }
 
 // All that follows from the state but the feature map.
@@ -115,7 +116,7 @@ export function explore(state) {
 		nominal: 1 - keepProb,
 		expected: expectedDropRate(probability, block, [height, width]),
 		realized: 1 - kept / keep.length,
-		scale: keep.length / Math.max(kept, 1),
+		scale: keep.length / max(kept, 1),
 	};
 }
 
@@ -126,12 +127,12 @@ export function featureMap(picture, height, width, channels) {
 	const look = (v, u) => {
 		const y = clip(v * rows.length - 0.5, 0, rows.length - 1);
 		const x = clip(u * rows[0].length - 0.5, 0, rows[0].length - 1);
-		const upper = rows[Math.floor(y)];
-		const lower = rows[Math.min(Math.floor(y) + 1, rows.length - 1)];
-		const left = Math.floor(x);
-		const right = Math.min(left + 1, upper.length - 1);
+		const upper = rows[floor(y)];
+		const lower = rows[min(floor(y) + 1, rows.length - 1)];
+		const left = floor(x);
+		const right = min(left + 1, upper.length - 1);
 		const across = (row) => row[left] * (1 - x + left) + row[right] * (x - left);
-		return across(upper) * (1 - y + Math.floor(y)) + across(lower) * (y - Math.floor(y));
+		return across(upper) * (1 - y + floor(y)) + across(lower) * (y - floor(y));
 	};
 	const values = new Float64Array(channels * height * width);
 	let at = 0;
@@ -145,7 +146,7 @@ export function featureMap(picture, height, width, channels) {
 				const u = (column + 0.5) / width;
 				values[at++] =
 					channel && picture.edges
-						? Math.max(look(v + dv, u + du) - look(v - dv, u - du), 0)
+						? max(look(v + dv, u + du) - look(v - dv, u - du), 0)
 						: look(v, u);
 			}
 	}
@@ -280,7 +281,7 @@ function view(root, model) {
 		make("div.knobs", {},
 			slider("keep_prob", 0.05, () => 1, 0.01, 2),
 			shownIf(isBlock, slider("block_size", 1,
-				() => Math.max(state.height, state.width, state.block_size))),
+				() => max(state.height, state.width, state.block_size))),
 			make("div.row", {},
 				make("button.noise", {
 					"data-control": "seed",
@@ -305,7 +306,7 @@ function view(root, model) {
 
 	const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
 
-	// Where the mask of a channel starts: a shared one serves all of them.
+	// Where the mask of a channel starts: all may share one.
 	const maskAt = (channel) =>
 		(result.masks > 1 ? channel : 0) * state.height * state.width;
 	const isValid = (row, column) => {
@@ -313,12 +314,12 @@ function view(root, model) {
 		return row >= top && row < top + height && column >= left && column < left + width;
 	};
 
-	// What the step has in a unit: noise, a mask's 0 or 1, or a value.
+	// What a unit has at this step: noise, 0 or 1, or a value.
 	function numberAt(channel, at) {
 		const { height, width, step } = state;
 		const mask = maskAt(channel) + at;
 		if (step === "seeds")
-			return isValid(Math.floor(at / width), at % width) ? result.noise[mask] : NaN;
+			return isValid(floor(at / width), at % width) ? result.noise[mask] : NaN;
 		if (step === "blocks") return result.keep[mask];
 		if (step !== "map" && !result.keep[mask]) return 0;
 		return values[channel * height * width + at] * (step === "scale" ? result.scale : 1);
@@ -336,7 +337,7 @@ function view(root, model) {
 		return colors.keptTints[Math.round(clip(10 + (45 * number) / white, 10, 100))];
 	}
 
-	// One pixel a unit; whoever shows it makes the pixels larger.
+	// One pixel a unit; who shows it makes pixels larger.
 	function fill(small, channel) {
 		small.width = state.width;
 		small.height = state.height;
@@ -352,8 +353,8 @@ function view(root, model) {
 	function drawMap() {
 		const { height, width, channel } = state;
 		const side = canvas.clientWidth || 320;
-		const dense = window.devicePixelRatio;
-		unit = side / Math.max(height, width);
+		const dense = devicePixelRatio;
+		unit = side / max(height, width);
 		left = (side - unit * width) / 2;
 		top = (side - unit * height) / 2;
 		canvas.width = canvas.height = side * dense;
@@ -382,11 +383,11 @@ function view(root, model) {
 			const boxes = [];
 			for (let at = 0; at < height * width; at++)
 				if (seeds[maskAt(channel) + at])
-					boxes.push([Math.floor(at / width) + 0.16, (at % width) + 0.16, 0.68, 0.68]);
-			outline(colors.seed, Math.max(1, unit * 0.1), ...boxes);
+					boxes.push([floor(at / width) + 0.16, (at % width) + 0.16, 0.68, 0.68]);
+			outline(colors.seed, max(1, unit * 0.1), ...boxes);
 		}
 		if (unit >= 26) {
-			pen.font = `${Math.min(unit * 0.34, 20)}px system-ui, sans-serif`;
+			pen.font = `${min(unit * 0.34, 20)}px system-ui, sans-serif`;
 			pen.textAlign = "center";
 			pen.textBaseline = "middle";
 			const light = ([r, g, b]) => 3 * r + 6 * g + b;
@@ -394,10 +395,10 @@ function view(root, model) {
 				const number = numberAt(channel, at);
 				if (isNaN(number)) continue;
 				const under = light(colorAt(channel, at, number));
-				const away = (color) => Math.abs(light(color) - under);
+				const away = (color) => abs(light(color) - under);
 				pen.fillStyle = css(away(colors.ink) > away(colors.paper) ? colors.ink : colors.paper);
 				const text = state.step === "seeds" ? number.toFixed(2).slice(1) : short(number);
-				pen.fillText(text, ((at % width) + 0.5) * unit, (Math.floor(at / width) + 0.54) * unit);
+				pen.fillText(text, ((at % width) + 0.5) * unit, (floor(at / width) + 0.54) * unit);
 			}
 		}
 		if (cell) outline(colors.ink, 2, [...cell, 1, 1]);
@@ -431,8 +432,8 @@ function view(root, model) {
 	}
 
 	function point(event) {
-		const row = Math.floor((event.offsetY - top) / unit);
-		const column = Math.floor((event.offsetX - left) / unit);
+		const row = floor((event.offsetY - top) / unit);
+		const column = floor((event.offsetX - left) / unit);
 		const isInside = row >= 0 && row < state.height && column >= 0 && column < state.width;
 		look(event, isInside ? [row, column] : undefined);
 	}
@@ -444,7 +445,8 @@ function view(root, model) {
 		if (down === undefined) return;
 		event.preventDefault();
 		const [row, column] = cell ?? [-down, -right];
-		look(event, [clip(row + down, 0, state.height - 1), clip(column + right, 0, state.width - 1)]);
+		const { height, width } = state;
+		look(event, [clip(row + down, 0, height - 1), clip(column + right, 0, width - 1)]);
 	}
 
 	function describe() {
@@ -489,12 +491,12 @@ function view(root, model) {
 	function update() {
 		pending = false;
 		state = Object.fromEntries(names.map((name) => [name, model.get(name)]));
-		state.channel = Math.min(state.channel, state.channels - 1);
+		state.channel = min(state.channel, state.channels - 1);
 		result = explore(state);
 		const { picture, height, width, channels } = state;
 		if (drawnFor !== (drawnFor = [picture, height, width, channels].join())) {
 			values = given?.flat() ?? featureMap(model.get("_pictures")[picture], height, width, channels);
-			white = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+			white = values.reduce((most, value) => max(most, abs(value)), 0) || 1;
 			cell = null;
 		}
 		for (const follow of updates) follow();
@@ -533,6 +535,8 @@ function view(root, model) {
 	recolor();
 	const resized = new ResizeObserver(() => drawMap());
 	resized.observe(canvas);
+	const paper = matchMedia("print");
+	paper.addEventListener("change", recolor);
 	const themed = new MutationObserver(recolor);
 	for (const element of [document.documentElement, document.body])
 		themed.observe(element, { attributes: true });
@@ -540,6 +544,7 @@ function view(root, model) {
 	return () => {
 		resized.disconnect();
 		themed.disconnect();
+		paper.removeEventListener("change", recolor);
 		clearTimeout(timer);
 		for (const name of names) model.off(`change:${name}`, soon);
 	};

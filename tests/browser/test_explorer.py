@@ -274,6 +274,15 @@ def test_it_follows_the_theme(driver):
     assert canvas.evaluate("c => c.toDataURL()") != before
 
 
+def test_it_is_printed_in_light_colors(driver):
+    canvas = driver.root.locator(".mask-explorer-channels canvas").first
+    light = canvas.evaluate("c => c.toDataURL()")
+    driver.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    driver.page.emulate_media(media="print")
+    driver.page.wait_for_timeout(100)
+    assert canvas.evaluate("c => c.toDataURL()") == light
+
+
 def test_without_scripts_a_picture_with_its_numbers_stands_there(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
