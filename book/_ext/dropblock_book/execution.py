@@ -15,8 +15,6 @@ from pathlib import Path
 
 CONTENT = (
     "dropblock_lib/**/*.py",
-    "dropblock_lib/**/*.js",
-    "dropblock_lib/**/*.css",
     "results/records/**/*.json",
     "requirements.txt",
 )
