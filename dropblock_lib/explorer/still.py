@@ -32,9 +32,9 @@ def caption(explorer):
         kw=kw,
         keep_prob=f"{explorer.keep_prob:g}",
         gamma=f"{numbers['gamma']:.4g}",
-        nominal=f"{numbers['nominal']:.1%}",
-        expected=f"{numbers['expected']:.1%}",
-        realized=f"{numbers['realized']:.1%}",
+        nominal=f"{100 * numbers['nominal']:.1f} %",
+        expected=f"{100 * numbers['expected']:.1f} %",
+        realized=f"{100 * numbers['realized']:.1f} %",
         scale=f"{numbers['scale']:.4g}",
     )
 
