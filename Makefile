@@ -83,7 +83,7 @@ test: book ## run every test: three backends, notebooks, browser
 	@echo "== Notebooks, each run from its first cell to its last"
 	$(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
 	@echo "== The book in a browser"
-	$(BIN)/pytest tests/browser
+	BOOK_IS_BUILT=1 $(PYTEST) tests/browser
 
 .PHONY: colab
 colab: $(READY) ## run the notebooks and the tests as Colab would, COLAB_PYTHON=...

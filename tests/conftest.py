@@ -1,5 +1,6 @@
 """What tests of several modules share."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def book():
-    """The folder of the built book, brought up to date with its sources."""
+    """The folder of the built book, brought up to date with its sources.
+
+    Whoever has just built it, as `make test` does, says so: two workers that build
+    it at a time would get in each other's way.
+    """
+    if os.environ.get("BOOK_IS_BUILT"):
+        return ROOT / "_build" / "html"
     builder = Path(sys.executable).with_name("jupyter-book")
     built = subprocess.run(
         [builder, "build", ROOT, "--quiet"], capture_output=True, text=True
