@@ -9,8 +9,8 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # A file stays with one worker, because its fixtures are dear.
-PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile \
-  --ignore=tests/browser --ignore=tests/colab
+PARALLEL := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile
+PYTEST := $(PARALLEL) --ignore=tests/browser --ignore=tests/colab
 NOTEBOOKS = $(wildcard book/*.ipynb)
 
 # TensorFlow has wheels for these versions; a Python without venv cannot help.
@@ -83,7 +83,7 @@ test: book ## run every test: three backends, notebooks, browser
 	@echo "== Notebooks, each run from its first cell to its last"
 	$(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
 	@echo "== The book in a browser"
-	BOOK_IS_BUILT=1 $(PYTEST) tests/browser
+	BOOK_IS_BUILT=1 $(PARALLEL) tests/browser
 
 .PHONY: colab
 colab: $(READY) ## run the notebooks and the tests as Colab would, COLAB_PYTHON=...

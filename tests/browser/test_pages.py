@@ -138,16 +138,34 @@ def test_figures_lie_on_the_page_in_its_colors(visit):
             assert captions.count() == number
 
 
-def test_text_does_not_move_when_a_figure_comes(visit):
-    with visit("book/02-gamma.html", **PHONE) as opened:
-        last = opened.page.locator("figure:has(img)").last
-        drawing = last.locator("img.only-light")
-        # Not yet loaded, because the reader is far from it.
-        assert not drawing.evaluate("image => image.complete")
-        before = last.bounding_box()["height"]
-        last.scroll_into_view_if_needed()
-        drawing.evaluate("image => image.decode()")
-        assert last.bounding_box()["height"] == pytest.approx(before, abs=2)
+def test_text_does_not_move_when_a_figure_comes(browser, address):
+    context = browser.new_context(viewport=PHONE)
+    page = context.new_page()
+    held = []
+    page.route("**/_images/*", held.append)
+    page.goto(f"{address}/book/02-gamma.html", wait_until="domcontentloaded")
+    last = page.locator("figure:has(img)").last
+    drawing = last.locator("img.only-light")
+    page.wait_for_timeout(500)
+    assert not drawing.evaluate("image => image.complete")
+    before = last.bounding_box()["height"]
+    for route in held:
+        route.continue_()
+    drawing.evaluate("image => image.decode()")
+    assert last.bounding_box()["height"] == pytest.approx(before, abs=2)
+    context.close()
+
+
+def test_on_a_dark_page_all_figures_are_there_without_scrolling(visit):
+    with visit("book/02-gamma.html", **DESKTOP) as opened:
+        opened.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        opened.page.wait_for_function(
+            """() => {
+                const figures = [...document.querySelectorAll("img.only-dark")];
+                return figures.length && figures.every(figure => figure.naturalWidth);
+            }""",
+            timeout=20_000,
+        )
 
 
 def test_a_figure_that_is_not_shown_is_not_loaded(visit):
