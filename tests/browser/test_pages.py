@@ -142,7 +142,7 @@ def test_text_does_not_move_when_a_figure_comes(browser, address):
     context = browser.new_context(viewport=PHONE)
     page = context.new_page()
     held = []
-    page.route("**/_images/*", held.append)
+    page.route("**/_images/*", lambda route: held.append(route))
     page.goto(f"{address}/book/02-gamma.html", wait_until="domcontentloaded")
     last = page.locator("figure:has(img)").last
     drawing = last.locator("img.only-light")
