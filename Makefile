@@ -19,6 +19,8 @@ CANDIDATES := python3.13 python3.12 python3.11 python3 python
 
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL := 3
+# TensorFlow leaves oneDNN off on some processors, where it is five times as fast.
+export TF_ENABLE_ONEDNN_OPTS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Kernels of this environment come before any of the user's with the same name.
 export JUPYTER_PATH := $(abspath $(VENV))/share/jupyter

@@ -44,11 +44,42 @@ def check_sides(name, value):
     `value` is one positive integer for both sides, or a pair of them.
     """
     sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(sides) != 2 or not all(_is_positive_integer(side) for side in sides):
+    if len(sides) != 2 or not all(is_whole(side, at_least=1) for side in sides):
         raise invalid(name, "a positive integer or a pair of them", value)
     return int(sides[0]), int(sides[1])
 
 
-def _is_positive_integer(value):
+def check_image_shape(input_shape):
+    """Returns (height, width, channels) as ints, or raises a `ValueError`."""
+    is_shape = (
+        isinstance(input_shape, (tuple, list))
+        and len(input_shape) == 3
+        and all(is_whole(size, at_least=1) for size in input_shape)
+        and min(input_shape[:2]) >= 8
+    )
+    if not is_shape:
+        expected = "(height, width, channels), integers, height and width at least 8"
+        raise invalid("input_shape", expected, input_shape)
+    return tuple(int(size) for size in input_shape)
+
+
+def check_classes(classes):
+    """Returns the number of classes, or raises a `ValueError`."""
+    if not is_whole(classes, at_least=2):
+        raise invalid("classes", "an integer of at least 2", classes)
+    return int(classes)
+
+
+def check_seed(seed):
+    """Returns a seed, or `None`, or raises a `ValueError`."""
+    if seed is None:
+        return None
+    if not is_whole(seed, at_least=0):
+        raise invalid("seed", "a non-negative integer or None", seed)
+    return int(seed)
+
+
+def is_whole(value, at_least):
+    """Whether a value is an integer, of any kind but bool, and large enough."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return is_integer and value > 0
+    return is_integer and value >= at_least

@@ -85,7 +85,7 @@ def test_bad_values_are_named(tmp_path, capsys, arguments, says):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["train"], ["run", "--profile", "huge"], ["table", "--format", "html"]],
+    [[], ["train"], ["run", "--grid"], ["table", "--format", "html"]],
 )
 def test_bad_usage_exits_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as caught:

@@ -27,6 +27,7 @@ OTHER = {
     "keep_prob_schedule": "constant",
     "seed": 7,
     "profile": "mine_2",
+    "augmentation": "shift",
 }
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from dropblock_lib.experiments import PROFILES, make_recipes, run_all
+from dropblock_lib.experiments.grid import read_grid
 from dropblock_lib.experiments.record import (
     RecordError,
     default_records_directory,
@@ -59,26 +60,19 @@ def _table(options) -> int:
     )
     if not directory.is_dir():
         raise RecordError(f"{directory} does not exist: there are no records.")
-    wanted = {
-        "network": options.network,
-        "dataset": options.dataset,
-        "variant": options.variant,
-        "profile": options.profile,
-        "seed": options.seeds,
-    }
+    wanted = _filters(options)
     records = [
         record
         for record in load_records(directory)
-        if all(
-            values is None or record["recipe"][field] in values
-            for field, values in wanted.items()
-        )
+        if _passes(record["recipe"], wanted)
     ]
     print(format_table(summarize(records), options.format), end="")
     return 0
 
 
 def _chosen(options) -> list:
+    if options.grid is not None:
+        return _named(_filtered(read_grid(options.grid), options), options)
     profiles = options.profile or (list(PROFILES) if options.names else ["small"])
     recipes = [
         recipe
@@ -91,6 +85,32 @@ def _chosen(options) -> list:
             seeds=options.seeds,
         )
     ]
+    return _named(recipes, options)
+
+
+def _filtered(recipes, options) -> list:
+    """Of the recipes of a file, those that pass every filter."""
+    wanted = _filters(options)
+    return [r for r in recipes if _passes(r.to_dict(), wanted)]
+
+
+def _filters(options) -> dict:
+    return {
+        "network": options.network,
+        "dataset": options.dataset,
+        "variant": options.variant,
+        "profile": options.profile,
+        "seed": options.seeds,
+    }
+
+
+def _passes(recipe: dict, wanted: dict) -> bool:
+    return all(
+        values is None or recipe[field] in values for field, values in wanted.items()
+    )
+
+
+def _named(recipes, options) -> list:
     if not options.names:
         return recipes
     chosen = {}
@@ -140,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     filters.add_argument("--network", nargs="+", metavar="NAME")
     filters.add_argument("--dataset", nargs="+", metavar="NAME")
     filters.add_argument("--variant", nargs="+", metavar="NAME")
-    filters.add_argument("--profile", nargs="+", metavar="NAME", choices=PROFILES)
+    filters.add_argument("--profile", nargs="+", metavar="NAME")
     filters.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
     filters.add_argument(
         "--results",
@@ -150,6 +170,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     names = argparse.ArgumentParser(add_help=False)
+    names.add_argument(
+        "--grid",
+        type=Path,
+        metavar="FILE",
+        help="recipes of a TOML file instead of the book's (see read_grid)",
+    )
     names.add_argument(
         "names",
         nargs="*",

@@ -80,11 +80,20 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-def _gpus() -> list[str]:
+def has_gpu() -> bool:
+    """Whether the Keras backend sees a GPU."""
+    return bool(_devices("gpu"))
+
+
+def _devices(kind: str) -> list:
     try:
-        devices = keras.distribution.list_devices("gpu")
+        return keras.distribution.list_devices(kind)
     except Exception:  # each backend says "no such device" with its own error
         return []
+
+
+def _gpus() -> list[str]:
+    devices = _devices("gpu")
     if not devices:
         return []
     names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 
+from dropblock_lib.experiments.augment import AUGMENTATIONS
 from dropblock_lib.models import NETWORKS
 from dropblock_lib.variants import VARIANTS
 
@@ -12,6 +13,9 @@ DATASETS = ("mnist", "cifar10", "digits", "shapes")
 OPTIMIZERS = ("adam", "sgd")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
 KEEP_PROB_SCHEDULES = ("constant", "linear")
+# Fields that came after the first records, and what a recipe without them means.
+# At that value they are left out, so that old records keep their hashes.
+LATER_FIELDS = {"augmentation": "none"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Recipe:
         seed: Sets the initial weights, the order of the images and the noise. It
             does not set which images are used: that is the same for all seeds.
         profile: A label for the scale of the run, part of its name.
+        augmentation: A key of `AUGMENTATIONS`: what is done to the training images,
+            anew in every epoch.
 
     Raises:
         ValueError: If a value is not as described.
@@ -65,6 +71,7 @@ class Recipe:
     keep_prob_schedule: str = "linear"
     seed: int = 0
     profile: str = "small"
+    augmentation: str = "none"
 
     def __post_init__(self):
         self._one_of("network", NETWORKS)
@@ -73,6 +80,7 @@ class Recipe:
         self._one_of("optimizer", OPTIMIZERS)
         self._one_of("learning_rate_schedule", LEARNING_RATE_SCHEDULES)
         self._one_of("keep_prob_schedule", KEEP_PROB_SCHEDULES)
+        self._one_of("augmentation", AUGMENTATIONS)
         self._whole("train_size", at_least=1, or_none=True)
         self._whole("validation_size", at_least=1)
         self._whole("test_size", at_least=1, or_none=True)
@@ -107,13 +115,18 @@ class Recipe:
 
     def to_dict(self) -> dict:
         """The fields as plain values, for JSON."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        for field, default in LATER_FIELDS.items():
+            if values[field] == default:
+                del values[field]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict) -> "Recipe":
         """The recipe of `to_dict`; refuses missing and unknown fields."""
         known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or set(values) != known:
+        needed = known - set(LATER_FIELDS)
+        if not isinstance(values, dict) or not needed <= set(values) <= known:
             raise ValueError(
                 "Invalid value received for argument `values`. Expected a "
                 f"dictionary with the keys {sorted(known)}. "

@@ -21,6 +21,7 @@ import numpy as np
 
 from dropblock_lib.drop_block_2d import DropBlock2D
 from dropblock_lib.experiments import environment, record
+from dropblock_lib.experiments.augment import AUGMENTATIONS
 from dropblock_lib.experiments.progress import open_progress
 from dropblock_lib.experiments.split import fingerprint, split
 from dropblock_lib.models import NETWORKS
@@ -241,6 +242,7 @@ def _train(recipe, name, data, partial, progress):
         ):
             variable.assign(np.asarray(value, dtype=variable.dtype))
 
+    augment = AUGMENTATIONS[recipe.augmentation]
     history = state["history"]
     seconds_before = state["seconds"]
     first_epoch = len(history["loss"])
@@ -257,11 +259,10 @@ def _train(recipe, name, data, partial, progress):
     for epoch in range(first_epoch, recipe.epochs):
         epoch_started = time.monotonic()
         learning_rate = _number(model.optimizer.learning_rate)
-        order = np.random.default_rng((recipe.seed, epoch)).permutation(
-            len(images.y_train)
-        )
+        rng = np.random.default_rng((recipe.seed, epoch))
+        order = rng.permutation(len(images.y_train))
         logs = model.fit(
-            images.x_train[order],
+            augment(images.x_train[order], rng),
             images.y_train[order],
             batch_size=recipe.batch_size,
             shuffle=False,
@@ -342,8 +343,18 @@ def _compiled(recipe, data, images, steps):
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
+        jit_compile=_jit(),
     )
     return model
+
+
+def _jit():
+    """Whether to compile with XLA, in Keras' words.
+
+    Of TensorFlow without a GPU it takes longer to compile and computes no faster.
+    """
+    slow = keras.backend.backend() == "tensorflow" and not environment.has_gpu()
+    return False if slow else "auto"
 
 
 def _seed_epoch(seed, epoch):

@@ -1,12 +1,20 @@
 """The networks of the book, one a file."""
 
+from functools import partial
+
 from dropblock_lib.models.custom_net import custom_net
+from dropblock_lib.models.densenet121 import densenet121
+from dropblock_lib.models.resnet50 import resnet50
 
 # What a recipe may name. Every network has the signature
 # (variant="none", input_shape=(32, 32, 3), classes=10, seed=None) and takes raw
 # pixels, 0 to 255, to logits.
 NETWORKS = {
     "custom_net": custom_net,
+    "resnet50": resnet50,
+    "resnet50_cifar": partial(resnet50, stem="cifar"),
+    "densenet121": densenet121,
+    "densenet121_cifar": partial(densenet121, stem="cifar"),
 }
 
-__all__ = ["NETWORKS", "custom_net"]
+__all__ = ["NETWORKS", "custom_net", "densenet121", "resnet50"]

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from dropblock_lib.arguments import check_classes, check_image_shape, check_seed
 from dropblock_lib.variants import get_variant
 
 _FILTERS = (32, 64, 128)
@@ -61,12 +62,8 @@ def custom_net(
       La Sapienza, University of Rome: "CustomNet Experiment".
     """
     factory = get_variant(variant)
-    _check_input_shape(input_shape)
-    if not _is_int(classes) or classes < 2:
-        raise ValueError(
-            "Invalid value received for argument `classes`. Expected an integer "
-            f"of at least 2. Received: classes={classes!r}"
-        )
+    input_shape = check_image_shape(input_shape)
+    classes = check_classes(classes)
     kernel_seeds, drop_seeds = _layer_seeds(seed)
 
     # === Functional Model ===
@@ -97,39 +94,14 @@ def custom_net(
     return keras.Model(inputs, outputs, name="custom_net")
 
 
-def _check_input_shape(input_shape) -> None:
-    expected = (
-        isinstance(input_shape, (tuple, list))
-        and len(input_shape) == 3
-        and all(_is_int(size) for size in input_shape)
-        and min(input_shape[:2]) >= 8
-        and input_shape[2] >= 1
-    )
-    if not expected:
-        raise ValueError(
-            "Invalid value received for argument `input_shape`. Expected "
-            "(height, width, channels), integers, height and width at least 8. "
-            f"Received: input_shape={input_shape!r}"
-        )
-
-
-def _is_int(value) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def _layer_seeds(seed: int | None):
     """Seeds of the seven kernels and of the three regularizers.
 
     Two streams, so that a variant with regularizers begins with the same weights
     as the one without.
     """
-    if seed is None:
+    if check_seed(seed) is None:
         return iter([None] * 7), iter([None] * 3)
-    if not _is_int(seed) or seed < 0:
-        raise ValueError(
-            "Invalid value received for argument `seed`. Expected a non-negative "
-            f"integer or None. Received: seed={seed!r}"
-        )
     state = np.random.SeedSequence(int(seed)).generate_state(10) >> 1
     return iter(state[:7].tolist()), iter(state[7:].tolist())
 

@@ -1,0 +1,80 @@
+"""ResNet-50 for small images, with a regularizer on the main path of each block."""
+
+import keras
+
+from dropblock_lib.models.small_images import for_small_images
+
+
+def resnet50(
+    variant: str = "none",
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    seed: int | None = None,
+    *,
+    stem: str = "imagenet",
+) -> keras.Model:
+    """ResNet-50, regularized where the slides do it.
+
+    The network is `keras.applications.ResNet50`: a stem, four groups of 3, 4, 6
+    and 3 residual blocks, global average pooling, and a dense layer. A block's
+    main path is three convolutions, of 1x1, 3x3 and 1x1, each followed by batch
+    normalization, the first two also by a ReLU. The regularizer sits behind these
+    two ReLUs ("drop_conv2_block1_1_relu" and so on), at 16 x 2 = 32 places.
+
+    Sides of the feature maps at the regularizers, for images of 32x32, in pixels:
+
+    | stem | group 1 | group 2 | group 3 | group 4 |
+    | :-- | :-: | :-: | :-: | :-: |
+    | `"imagenet"` | 8 | 4 | 2 | 1 |
+    | `"cifar"` | 32 | 16 | 8 | 4 |
+
+    `DropBlock2D` clips its block to the map: of 7x7 nothing is left but
+    SpatialDropout from the second group on, if the stem is ImageNet's.
+
+    Like all networks here it takes pixels as they are stored, 0 to 255, scales
+    them to [-1, 1] itself, and returns logits. Images with a side of less than 32
+    pixels get a black border. Batch normalization has a momentum of 0.9, not
+    Keras' 0.99, so that runs of some hundred steps classify well.
+
+    Args:
+        variant: Name of the regularizer, a key of `dropblock_lib.VARIANTS`.
+            `"none"` puts nothing there.
+        input_shape: `(height, width, channels)` of the images, height and width
+            at least 8.
+        classes: Number of classes.
+        seed: Integer that fixes the initial weights and the regularizers'
+            noise, or `None`. With the same seed all variants begin with the
+            same weights.
+        stem: `"imagenet"`, a 7x7 convolution and a pooling, which make the map
+            a quarter as wide, as the slides have it; or `"cifar"`, a 3x3
+            convolution, which leaves it as it is.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If an argument is not as described.
+
+    Example:
+
+    >>> model = resnet50("dropblock-7-0.9")
+    >>> len(dbl.find_drop_block_layers(model))
+    32
+
+    Reference:
+
+    - [He et al., 2016](https://arxiv.org/abs/1512.03385), table 1; the stem
+      `"cifar"`: section 4.2.
+    - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
+      La Sapienza, University of Rome: "ResNet Experiment".
+    """
+    return for_small_images(
+        keras.applications.ResNet50,
+        where="main-path-relu",
+        variant=variant,
+        input_shape=input_shape,
+        classes=classes,
+        seed=seed,
+        stem=stem,
+        name="resnet50",
+    )

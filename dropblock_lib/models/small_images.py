@@ -1,0 +1,106 @@
+"""Networks that were made for large images, rebuilt for small ones."""
+
+import keras
+import numpy as np
+
+from dropblock_lib.arguments import (
+    check_classes,
+    check_image_shape,
+    check_seed,
+    invalid,
+)
+from dropblock_lib.insertion import insert_after
+from dropblock_lib.variants import get_variant
+
+STEMS = ("imagenet", "cifar")
+SMALLEST = 32  # the images are halved five times
+# Keras' 0.99 needs some 500 steps to forget the moments it began with: a short run
+# would train well and yet classify at chance.
+MOMENTUM = 0.9
+
+
+def for_small_images(
+    application, *, where, variant, input_shape, classes, seed, stem, name
+):
+    """One of Keras' applications as a classifier of small images.
+
+    Args:
+        application: A function of `keras.applications` whose stem is made of
+            "conv1_conv", a convolution, and a max pooling.
+        where: A placement of `insert_after`, for the regularizers.
+        variant: Name of the regularizer, a key of `dropblock_lib.VARIANTS`.
+        input_shape: `(height, width, channels)`, each side at least 8.
+        classes: Number of classes.
+        seed: Integer, or `None`.
+        stem: `"imagenet"` or `"cifar"`.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If an argument is not as described.
+    """
+    factory = get_variant(variant)
+    height, width, channels = check_image_shape(input_shape)
+    classes = check_classes(classes)
+    kernel_seeds, drop_seeds = _two_streams(seed)
+    if stem not in STEMS:
+        raise invalid("stem", "'imagenet' or 'cifar'", stem)
+
+    inputs = keras.Input(shape=(height, width, channels), name="image")
+    x = inputs
+    missing = [max(0, SMALLEST - size) for size in (height, width)]
+    if any(missing):
+        sides = [(size // 2, size - size // 2) for size in missing]
+        x = keras.layers.ZeroPadding2D(sides, name="border")(x)
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(x)
+    trunk = application(include_top=False, weights=None, input_tensor=x, pooling="avg")
+    outputs = keras.layers.Dense(classes, name="logits")(trunk.output)
+    model = _rebuilt(keras.Model(inputs, outputs, name=name), stem, kernel_seeds)
+    if variant == "none":
+        return model
+    return insert_after(
+        model, lambda name: factory(name=name, seed=next(drop_seeds)), where
+    )
+
+
+def _rebuilt(model, stem, kernel_seeds):
+    """The model with the stem asked for, seeded kernels and a shorter memory."""
+    own = ("border",)  # paddings that are not the application's
+
+    def rebuild(layer):
+        config = layer.get_config()
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+            config["kernel_initializer"] = keras.initializers.GlorotUniform(
+                seed=next(kernel_seeds)
+            )
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config["momentum"] = MOMENTUM
+        if layer.name == "conv1_conv" and stem == "cifar":
+            config |= {"kernel_size": 3, "strides": 1, "padding": "same"}
+        return type(layer).from_config(config)
+
+    def call(layer, *args, **kwargs):
+        shrinks = (keras.layers.ZeroPadding2D, keras.layers.MaxPooling2D)
+        if stem == "cifar" and isinstance(layer, shrinks) and layer.name not in own:
+            return args[0]
+        return layer(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=rebuild, call_function=call)
+
+
+def _two_streams(seed):
+    """Seeds for kernels and for regularizers, without end.
+
+    Two streams, so that a variant with regularizers begins with the same weights
+    as the one without.
+    """
+    check_seed(seed)
+    return [_stream(seed, kind) for kind in (0, 1)]
+
+
+def _stream(seed, kind):
+    rng = None if seed is None else np.random.default_rng((int(seed), kind))
+    while True:
+        yield None if rng is None else int(rng.integers(2**31))
