@@ -49,11 +49,15 @@ def test_names_patterns_and_filters_choose(tmp_path, capsys):
         return [line.split()[0] for line in out.splitlines()]
 
     assert chosen(NAME) == [NAME]
-    assert len(chosen("*-none-full-*", "*-none-small-*")) == 12
+    assert len(chosen("resnet50-*-none-full-*", "resnet50-*-none-small-*")) == 12
     only = chosen("--dataset", "mnist", "--variant", "none", "--seeds", "4", "5")
-    assert only == [f"custom_net-mnist-none-small-seed{seed}" for seed in (4, 5)]
+    assert only == [
+        f"{network}-mnist-none-small-seed{seed}"
+        for network in ("custom_net", "resnet50", "densenet121")
+        for seed in (4, 5)
+    ]
     both = chosen("--profile", "quick", "small", "--dataset", "digits", "cifar10")
-    assert len(both) == 2 * 5 + 3 * 5
+    assert len(both) == 3 * (2 * 5 + 3 * 5)
     everything = chosen("--profile", *PROFILES)
     assert len(everything) == sum(len(make_recipes(profile)) for profile in PROFILES)
 

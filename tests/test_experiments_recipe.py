@@ -1,12 +1,17 @@
 """Recipes: names, hashes, checks, and the grids of the book."""
 
 import dataclasses
-import itertools
 
 import pytest
 from tiny import use_tiny_net
 
-from dropblock_lib.experiments import PROFILES, Recipe, make_recipe, make_recipes
+from dropblock_lib.experiments import (
+    PROFILES,
+    Recipe,
+    make_recipe,
+    make_recipes,
+    slides,
+)
 from dropblock_lib.experiments.recipes import VARIANTS_OF
 
 RECIPE = Recipe("custom_net", "dropblock-3-0.9", "cifar10")
@@ -112,31 +117,26 @@ def test_names_are_unique_over_all_grids():
 
 def test_small_is_the_slides_comparison_over_three_seeds():
     recipes = make_recipes("small")
-    found = {(r.network, r.dataset, r.variant, r.seed) for r in recipes}
-    assert found == set(
-        itertools.product(
-            ["custom_net"],
-            ["cifar10", "mnist"],
-            VARIANTS_OF["custom_net"],
-            [0, 1, 2],
-        )
-    )
-    assert len(recipes) == 30
+    found = [(r.network, r.dataset, r.variant, r.seed) for r in recipes]
+    expected = [
+        (network, dataset, variant, seed)
+        for (network, dataset), figures in slides.ACCURACY.items()
+        for variant in figures
+        for seed in (0, 1, 2)
+    ]
+    assert len(expected) == 90 and sorted(found) == sorted(expected)
     # Within a data set the recipes differ in nothing but variant and seed.
-    for dataset in ("cifar10", "mnist"):
-        same = {
-            dataclasses.replace(r, variant="none", seed=0)
-            for r in recipes
-            if r.dataset == dataset
-        }
-        assert len(same) == 1
+    settings = {
+        dataclasses.replace(recipe, variant="none", seed=0) for recipe in recipes
+    }
+    assert len(settings) == 6
 
 
 def test_an_interrupted_grid_has_whole_comparisons():
-    recipes = make_recipes("small", datasets=["cifar10"])
+    recipes = make_recipes("small", networks=["resnet50"], datasets=["cifar10"])
     for beginning in range(5, 16, 5):
         done = recipes[:beginning]
-        assert {r.variant for r in done} == set(VARIANTS_OF["custom_net"])
+        assert {r.variant for r in done} == set(VARIANTS_OF["resnet50"])
         assert len({r.seed for r in done}) == beginning // 5
 
 

@@ -317,6 +317,16 @@ def test_markdown_is_in_percent():
     assert "| plain | 55.00 ± 7.07 |" in row and row.endswith("| 2 | 78.13 |")
 
 
+def test_markdown_names_the_networks_where_there_are_several():
+    other = make_record(0)
+    other["recipe"]["network"] = "resnet50"
+    rows = summarize([make_record(0), other])
+    heading, rule, *rows = format_table(rows, "markdown").splitlines()
+    assert heading.startswith("| network | data |")
+    assert [row.split(" | ")[0] for row in rows] == ["| CustomNet", "| ResNet-50"]
+    assert heading.count("|") == rule.count("|") == rows[0].count("|")
+
+
 def test_no_records_make_an_empty_table():
     assert format_table([], "text") == "No records.\n"
     assert format_table([], "json") == "[]\n"

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from dropblock_lib import models
 from dropblock_lib.experiments import (
     PROFILES,
     format_table,
@@ -10,6 +11,7 @@ from dropblock_lib.experiments import (
     make_recipe,
     summarize,
 )
+from dropblock_lib.experiments.recipes import BOOK_NETWORKS, VARIANTS_OF
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,12 +24,21 @@ def test_the_results_are_those_of_the_records():
     assert shown.strip() == format_table(summarize(small), "markdown").strip()
 
 
-def test_every_comparison_has_three_seeds():
+def test_the_variants_of_a_comparison_have_the_same_seeds():
     rows = summarize(load_records(ROOT / "results" / "records"))
-    assert rows
-    assert {
-        (row["source"], row["variant"]): row["n"] for row in rows if row["n"] < 3
-    } == {}
+    comparisons = {}
+    for row in rows:
+        key = (row["network"], row["source"], row["profile"])
+        comparisons.setdefault(key, {})[row["variant"]] = row["seeds"]
+    assert comparisons
+    for (network, source, profile), seeds in comparisons.items():
+        if profile == "small":
+            assert set(seeds) == set(VARIANTS_OF[network]), (network, source)
+            assert len(set(map(tuple, seeds.values()))) == 1, (network, source)
+
+
+def _is_of_profile(row):
+    return row[0] in PROFILES
 
 
 def test_the_page_of_the_records_states_the_profiles_as_they_are():
@@ -38,20 +49,22 @@ def test_the_page_of_the_records_states_the_profiles_as_they_are():
         if line.startswith("|")
     ]
     stated = {
-        (profile, dataset): cells
-        for profile, datasets, *cells in (row for row in rows if row[0] in PROFILES)
+        (profile, network, dataset): cells
+        for profile, networks, datasets, *cells in filter(_is_of_profile, rows)
+        for network in networks.split(", ")
         for dataset in datasets.split(", ")
     }
     actual = {}
     for profile, about in PROFILES.items():
         for dataset in about.settings:
-            recipe = make_recipe(profile, dataset)
-            train = f"{recipe.train_size:,}" if recipe.train_size else "all others"
-            actual[profile, dataset] = [
-                f"{train} + {recipe.validation_size:,}",
-                f"{recipe.test_size:,}" if recipe.test_size else "all",
-                str(recipe.epochs),
-                str(recipe.batch_size),
-                ", ".join(map(str, about.seeds)),
-            ]
+            for network in BOOK_NETWORKS:
+                recipe = make_recipe(profile, dataset, network=network)
+                train = f"{recipe.train_size:,}" if recipe.train_size else "all others"
+                actual[profile, models.LABELS[network], dataset] = [
+                    f"{train} + {recipe.validation_size:,}",
+                    f"{recipe.test_size:,}" if recipe.test_size else "all",
+                    str(recipe.epochs),
+                    str(recipe.batch_size),
+                    ", ".join(map(str, about.seeds)),
+                ]
     assert stated == actual

@@ -5,75 +5,97 @@ import dataclasses
 from dropblock_lib.experiments.recipe import Recipe
 
 # What the slides compare in each network.
+_FIVE = (
+    "none",
+    "dropout-0.25",
+    "spatial-0.7",
+    "dropblock-3-0.9",
+    "dropblock-7-0.9",
+)
+_DENSENET_FIVE = tuple(
+    "spatial-0.3" if variant == "spatial-0.7" else variant for variant in _FIVE
+)
 VARIANTS_OF = {
-    "custom_net": (
-        "none",
-        "dropout-0.25",
-        "spatial-0.7",
-        "dropblock-3-0.9",
-        "dropblock-7-0.9",
-    ),
+    "custom_net": _FIVE,
+    "resnet50": _FIVE,
+    "resnet50_cifar": _FIVE,
+    "densenet121": _DENSENET_FIVE,
+    "densenet121_cifar": _DENSENET_FIVE,
 }
+
+# Chosen once per network, on validation images of the plain variant, for all
+# variants and data sets: results/tuning.toml.
+TRAINING_OF = {
+    "custom_net": {"learning_rate": 1e-3},
+    "resnet50": {"learning_rate": 1e-3},
+    "resnet50_cifar": {"learning_rate": 1e-3},
+    "densenet121": {"learning_rate": 1e-3},
+    "densenet121_cifar": {"learning_rate": 1e-3},
+}
+BOOK_NETWORKS = ("custom_net", "resnet50", "densenet121")
+_LARGE = BOOK_NETWORKS[1:]
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """A scale of experiment: what it is for, and its settings by data set."""
+    """A scale of experiment: what it is for, and its settings by data set.
+
+    `exceptions` holds what is different for some network: network -> data set ->
+    settings.
+    """
 
     purpose: str
-    networks: tuple[str, ...]
     seeds: tuple[int, ...]
     settings: dict[str, dict]
+    exceptions: dict[str, dict[str, dict]] = dataclasses.field(default_factory=dict)
 
+
+_QUICK_DATASETS = ("cifar10", "mnist", "shapes", "digits")
+_ALL_IMAGES = {
+    "train_size": None,
+    "validation_size": 5_000,
+    "epochs": 100,
+    "batch_size": 128,
+}
 
 PROFILES = {
     "quick": Profile(
-        purpose="see it work: about a minute for the five variants on two cores",
-        networks=("custom_net",),
+        purpose="see it work: a minute or two a network on two cores",
         seeds=(0,),
         settings={
             dataset: {
-                "train_size": train_size,
+                "train_size": 1_000,
                 "validation_size": 200,
-                "test_size": test_size,
+                "test_size": 300 if dataset == "digits" else 500,
                 "epochs": 3,
                 "batch_size": 32,
             }
-            for dataset, train_size, test_size in (
-                ("cifar10", 1_000, 500),
-                ("mnist", 1_000, 500),
-                ("shapes", 1_000, 500),
-                ("digits", 1_000, 300),
-            )
+            for dataset in _QUICK_DATASETS
+        },
+        exceptions={
+            network: {
+                dataset: {"train_size": 500, "test_size": 200, "epochs": 2}
+                for dataset in _QUICK_DATASETS
+            }
+            for network in _LARGE
         },
     ),
     "small": Profile(
         purpose="compare with a spread over seeds: hours on two cores",
-        networks=("custom_net",),
         seeds=(0, 1, 2),
         settings={
             "cifar10": {"train_size": 4_000, "validation_size": 1_000, "epochs": 12},
             "mnist": {"train_size": 2_000, "validation_size": 500, "epochs": 8},
         },
+        exceptions={
+            network: {"cifar10": {"epochs": 8}, "mnist": {"epochs": 6}}
+            for network in _LARGE
+        },
     ),
     "full": Profile(
         purpose="the slides' setting, all images and 100 epochs: a GPU",
-        networks=("custom_net",),
         seeds=(0, 1, 2),
-        settings={
-            "cifar10": {
-                "train_size": None,
-                "validation_size": 5_000,
-                "epochs": 100,
-                "batch_size": 128,
-            },
-            "mnist": {
-                "train_size": None,
-                "validation_size": 5_000,
-                "epochs": 100,
-                "batch_size": 128,
-            },
-        },
+        settings={"cifar10": _ALL_IMAGES, "mnist": _ALL_IMAGES},
     ),
 }
 
@@ -113,7 +135,9 @@ def make_recipe(
         dataset=dataset,
         seed=seed,
         profile=profile,
-        **chosen.settings[dataset],
+        **TRAINING_OF.get(network, {})
+        | chosen.settings[dataset]
+        | chosen.exceptions.get(network, {}).get(dataset, {}),
     )
 
 
@@ -131,7 +155,7 @@ def make_recipes(
 
     Args:
         profile: A key of `PROFILES`.
-        networks: Names of networks; the profile's own if `None`.
+        networks: Names of networks; those the slides compare if `None`.
         datasets: Names of data sets; the profile's own if `None`.
         variants: Names of variants; those the slides compare if `None`.
         seeds: Integers; the profile's own if `None`.
@@ -145,12 +169,12 @@ def make_recipes(
     Example:
 
     >>> len(make_recipes("small", datasets=["cifar10"]))
-    15
+    45
     """
     chosen = _profile(profile)
     return [
         make_recipe(profile, dataset, variant, seed, network)
-        for network in networks or chosen.networks
+        for network in networks or BOOK_NETWORKS
         for dataset in datasets or chosen.settings
         for seed in (chosen.seeds if seeds is None else seeds)
         for variant in variants or VARIANTS_OF.get(network, ("none",))

@@ -5,6 +5,7 @@ import io
 import json
 import statistics
 
+from dropblock_lib import models
 from dropblock_lib.experiments import slides
 from dropblock_lib.experiments.recipe import Recipe
 from dropblock_lib.experiments.record import is_stand_in
@@ -53,7 +54,8 @@ def summarize(records: list[dict]) -> list[dict]:
 def format_table(rows: list[dict], format: str = "text") -> str:
     """Rows of `summarize` as text for people, or as CSV or JSON for programs.
 
-    "markdown" is the short table of the book's pages, in percent.
+    "markdown" is the short table of the book's pages, in percent; it names the
+    networks if there are several.
 
     Args:
         rows: From `summarize`.
@@ -161,6 +163,9 @@ def _markdown(rows: list[dict]) -> str:
         "| data | variant | test accuracy | gap | seeds | slides |",
         "| :-- | :-- | :-: | :-: | :-: | :-: |",
     ]
+    several = len({row["network"] for row in rows}) > 1
+    if several:
+        lines = ["| network " + lines[0], "| :-- " + lines[1]]
     for row in rows:
         test, gap = (
             mean_and_std(
@@ -173,6 +178,8 @@ def _markdown(rows: list[dict]) -> str:
         figure = row["slides_accuracy"]
         published = "" if figure is None else f"{100 * figure:.2f}"
         cells = (row["source"], LABELS[row["variant"]], test, gap, row["n"], published)
+        if several:
+            cells = (models.LABELS.get(row["network"], row["network"]), *cells)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 

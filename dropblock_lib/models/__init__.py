@@ -17,4 +17,13 @@ NETWORKS = {
     "densenet121_cifar": partial(densenet121, stem="cifar"),
 }
 
-__all__ = ["NETWORKS", "custom_net", "densenet121", "resnet50"]
+# What tables and figures call them.
+LABELS = {
+    "custom_net": "CustomNet",
+    "resnet50": "ResNet-50",
+    "resnet50_cifar": "ResNet-50, CIFAR stem",
+    "densenet121": "DenseNet-121",
+    "densenet121_cifar": "DenseNet-121, CIFAR stem",
+}
+
+__all__ = ["LABELS", "NETWORKS", "custom_net", "densenet121", "resnet50"]
