@@ -4,12 +4,13 @@ import contextlib
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Patch, PathPatch, Rectangle
+from matplotlib.patches import Circle, FancyBboxPatch, Patch, PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.masks import (
     cover_counts,
+    drop_block,
     exact_gamma,
     expand_seeds,
     expected_drop_rate,
@@ -17,7 +18,7 @@ from dropblock_lib.masks import (
     seed_shape,
 )
 from dropblock_lib.palette import GRID, LINES, PALETTE
-from dropblock_lib.variants import LABELS
+from dropblock_lib.variants import LABELS, VARIANTS
 
 # At most 6 inches wide, and a phone shows its text in 9 pixels.
 STYLE = {
@@ -384,6 +385,235 @@ def guess_scores(scores):
     return fig
 
 
+# === Masks on the maps of a network ===
+
+
+def masks_by_group(sides_by_stem, block_size, keep_prob, channels=16, seed=180):
+    """What DropBlock drops in the groups of a network: a few channels of each.
+
+    Args:
+        sides_by_stem: Dict of row title -> sides of the groups' maps in pixels.
+        block_size: Side of a block in pixels.
+        keep_prob: Float in (0, 1].
+        channels: Number of channels to show, a square number.
+        seed: Integer seed of the noise.
+    """
+    rng = np.random.default_rng(seed)
+    rows, columns = len(sides_by_stem), max(map(len, sides_by_stem.values()))
+    per_row = round(channels**0.5)
+    with figure(columns, rows, width=1.48, height=1.85, squeeze=False) as (fig, axes):
+        for line, (stem, sides) in zip(axes, sides_by_stem.items(), strict=True):
+            for ax, side in zip(line, sides, strict=True):
+                ones = np.ones((1, side, side, channels))
+                masks = drop_block(ones, block_size, keep_prob, rng)[0] > 0
+                # A gap between channels, as wide whatever the side of the map.
+                for channel in range(channels):
+                    row, column = divmod(channel, per_row)
+                    draw_mask(ax, masks[..., channel], 1.12 * column, 1.12 * row)
+                end = 1.12 * per_row - 0.12
+                ax.set(xlim=(-0.05, end + 0.05), ylim=(end + 0.05, -0.05))
+                ax.set(aspect="equal", title=f"{side} x {side}")
+                ax.axis("off")
+            line[0].set_title(f"{stem}\n{sides[0]} x {sides[0]}")
+        legend_of_cells(fig, "kept", "dropped")
+    return fig
+
+
+def draw_mask(ax, keep_mask, left, top):
+    """Draws a keep mask into a square of side 1."""
+    square = Rectangle((left, top), 1, 1, facecolor=KEPT[0], alpha=KEPT[1], lw=0)
+    ax.add_patch(square)
+    if keep_mask.all():
+        return
+    path = dropped_path(keep_mask)
+    path.vertices = path.vertices / len(keep_mask) + (left, top)
+    for color, alpha in ((PALETTE["paper"], 1), DROPPED):
+        ax.add_patch(PathPatch(path, facecolor=color, alpha=alpha, lw=0))
+
+
+# === Diagrams of blocks, in inches ===
+
+# What a box stands for: its color and the opacity of its ground.
+BOXES = {
+    "convolution": KEPT,
+    "other": (GRID[0], 1.0),
+    "drop": DROPPED,
+    "map": KEPT,
+    "new": (KEPT[0], 0.42),
+}
+BOX_HEIGHT = 0.31
+GAP = 0.2
+
+
+def draw_box(ax, center, top, text, kind, width, height=BOX_HEIGHT):
+    """Draws a box with a text in its middle."""
+    color, alpha = BOXES[kind]
+    ax.add_patch(
+        FancyBboxPatch(
+            (center - width / 2 + 0.05, top + 0.05), width - 0.1, height - 0.1,
+            boxstyle="round,pad=0.03,rounding_size=0.06",
+            facecolor=color, alpha=alpha, edgecolor="none", zorder=3,
+        )
+    )  # fmt: skip
+    ax.text(
+        center, top + height / 2, text,
+        ha="center", va="center", zorder=4, color=PALETTE["ink"],
+    )  # fmt: skip
+
+
+def draw_line(ax, *points, head=True):
+    """Draws a line through the points, with an arrow's head at its end."""
+    x, y = zip(*points, strict=True)
+    color = PALETTE["muted"]
+    ax.plot(x, y, color=color, lw=1.5, solid_joinstyle="round", zorder=1)
+    if head:
+        ax.annotate(
+            "", points[-1], points[-2],
+            arrowprops={
+                "arrowstyle": "-|>", "color": color, "lw": 1.5,
+                "shrinkA": 0, "shrinkB": 0, "mutation_scale": 11,
+            },
+        )  # fmt: skip
+
+
+def draw_units(ax, center, top, units, width):
+    """Draws boxes from top to bottom, a gap between two units; returns the end.
+
+    Args:
+        ax: Matplotlib axes.
+        center: Middle of the column.
+        top: Where the first unit begins.
+        units: List of units; a unit is a list of pairs of a text and a kind of box,
+            which touch.
+        width: Width of a box.
+    """
+    for number, unit in enumerate(units):
+        if number:
+            draw_line(ax, (center, top), (center, top + GAP))
+            top += GAP
+        for text, kind in unit:
+            draw_box(ax, center, top, text, kind, width)
+            top += BOX_HEIGHT
+    return top
+
+
+def draw_block(ax, left, title, units, skip, merge, after=None):
+    """Draws a block with two ways through it, within 3 inches.
+
+    Args:
+        ax: Matplotlib axes in inches, the origin on top.
+        left: Where the block's 3 inches begin.
+        title: String.
+        units: The main path, as for `draw_units`.
+        skip: The same for the skip connection; an empty list is a line.
+        merge: The sign of what merges the two, such as "+".
+        after: A text for a box behind that, or `None`.
+    """
+    main, side, fork = left + 2.12, left + 0.62, 0.62
+    ax.text(left + 0.1, 0.12, title, va="center", weight="bold")
+    draw_line(ax, (main, 0.38), (main, 0.82))
+    end = draw_units(ax, main, 0.82, units, 1.5)
+    middle = end + GAP + 0.17
+    draw_line(ax, (main, end), (main, end + GAP))
+    ax.add_patch(Circle((main, fork), 0.05, facecolor=PALETTE["muted"], lw=0))
+
+    ways_in = (main, fork), (side, fork)
+    if skip:
+        height = sum(len(unit) for unit in skip) * BOX_HEIGHT
+        height += GAP * (len(skip) - 1)
+        top = (0.82 + end - height) / 2
+        draw_line(ax, *ways_in, (side, top))
+        bottom = draw_units(ax, side, top, skip, 1.14)
+        draw_line(ax, (side, bottom), (side, middle), (main - 0.17, middle))
+    else:
+        draw_line(ax, *ways_in, (side, middle), (main - 0.17, middle))
+    ax.add_patch(
+        Circle(
+            (main, middle), 0.17, facecolor=PALETTE["paper"],
+            edgecolor=PALETTE["muted"], lw=1.5, zorder=3,
+        )
+    )  # fmt: skip
+    ax.text(main, middle, merge, ha="center", va="center_baseline", zorder=4)
+    end = middle + 0.17
+    if after:
+        draw_line(ax, (main, end), (main, end + GAP))
+        draw_box(ax, main, end + GAP, after, "other", 1.5)
+        end += GAP + BOX_HEIGHT
+    draw_line(ax, (main, end), (main, end + 0.28))
+    return end + 0.28
+
+
+@contextlib.contextmanager
+def diagram(height, width=6.0):
+    """Axes in inches, the origin on top: `(figure, axes)`."""
+    with figure(width=width, height=height) as (fig, ax):
+        ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        ax.axis("off")
+        yield fig, ax
+
+
+_NORM, _RELU, _DROP = ("batch norm", "other"), ("ReLU", "other"), ("DropBlock", "drop")
+_ONE, _THREE = ("1 x 1 conv", "convolution"), ("3 x 3 conv", "convolution")
+_MAIN_PATH = [
+    [_ONE, _NORM, _RELU], [_DROP], [_THREE, _NORM, _RELU], [_DROP], [_ONE, _NORM]
+]  # fmt: skip
+
+
+def residual_blocks():
+    """ResNet-50's two kinds of blocks, with the slides' drop layers."""
+    with diagram(6.1) as (fig, ax):
+        draw_block(ax, 0, "identity block", _MAIN_PATH, [], "+", "ReLU")
+        draw_block(ax, 3, "convolution block", _MAIN_PATH, [[_ONE, _NORM]], "+", "ReLU")
+    return fig
+
+
+def two_placements():
+    """An identity block with the slides' drop layers, and with the paper's code's."""
+    with diagram(6.6) as (fig, ax):
+        draw_block(ax, 0, "slides", _MAIN_PATH, [], "+", "ReLU")
+        draw_block(
+            ax, 3, "paper's code", [*_MAIN_PATH, [_DROP]], [[_DROP]], "+", "ReLU"
+        )
+    return fig
+
+
+def dense_block(first=64, growth=32, layers=3):
+    """A dense block that grows by a few layers, and what such a layer consists of.
+
+    Args:
+        first: Channels of the map that comes in.
+        growth: Channels that each layer adds.
+        layers: Number of layers to draw.
+    """
+    inches = 1.0 / 100  # a channel
+    pitch, top, left = 1.32, 0.62, 0.1
+    with diagram(5.05) as (fig, ax):
+        ax.text(left, 0.12, "a dense block", va="center", weight="bold")
+        ax.text(left, 0.46, "channels", va="center", color=PALETTE["muted"])
+        for layer in range(layers + 1):
+            start = left
+            for part in range(layer + 1):
+                channels = growth if part else first
+                kind = "new" if part and part == layer else "map"
+                width = channels * inches
+                middle = start + width / 2
+                draw_box(ax, middle, top, str(channels), kind, width, 0.4)
+                if layer < layers:
+                    draw_line(ax, (middle, top + 0.4), (middle, top + pitch))
+                start += width
+            if layer == layers:
+                break
+            new, branch, turn = start + growth * inches / 2, left + 2.0, top + 1.1
+            read, write = (branch, top + 0.56), (new, top + pitch)
+            draw_line(ax, (start, top + 0.2), (branch, top + 0.2), read)
+            draw_box(ax, *read, f"layer {layer + 1}", "other", 0.86)
+            draw_line(ax, (branch, top + 0.87), (branch, turn), (new, turn), write)
+            top += pitch
+        units = [[_NORM, _RELU], [_DROP], [_ONE, _NORM, _RELU], [_DROP], [_THREE]]
+        draw_block(ax, 3, "one layer of it", units, [], "c")
+    return fig
+
+
 # === Schedules ===
 
 
@@ -470,4 +700,87 @@ def learning_curves(curves, metric="accuracy"):
             ax.xaxis.get_major_locator().set_params(integer=True)
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=2)
+    return fig
+
+
+def histories(records):
+    """The histories of records, as `learning_curves` takes them.
+
+    Returns:
+        Dict of variant -> list of histories by rising seed, in the order of
+        `VARIANTS`.
+    """
+    found = {variant: [] for variant in VARIANTS}
+    for record in sorted(records, key=lambda record: record["recipe"]["seed"]):
+        found[record["recipe"]["variant"]].append(record["history"])
+    return {variant: runs for variant, runs in found.items() if runs}
+
+
+def generalization_gap(curves, metric="accuracy"):
+    """What is better on training batches than on validation images, by epoch.
+
+    Args:
+        curves: As for `learning_curves`.
+        metric: `"accuracy"`, for training minus validation, or `"loss"`, for
+            validation minus training.
+    """
+    with figure(width=5.9, height=3.9) as (fig, ax):
+        ax.axhline(0, color=PALETTE["muted"], lw=1)
+        for variant, runs in curves.items():
+            gaps = np.array([_gap(history, metric) for history in runs])
+            epochs = np.arange(1, gaps.shape[1] + 1)
+            color = VARIANT_COLORS[variant]
+            ax.plot(epochs, gaps.mean(0), color=color, label=LABELS[variant])
+            ax.fill_between(
+                epochs, gaps.min(0), gaps.max(0), color=color, alpha=0.15, lw=0
+            )
+        ax.set(xlabel="epoch", ylabel=f"gap in {metric}")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if metric == "accuracy":
+            ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def _gap(history, metric):
+    training, validation = (np.array(history[key]) for key in (metric, f"val_{metric}"))
+    return validation - training if metric == "loss" else training - validation
+
+
+def differences_by_variant(rows, published=None):
+    """Each variant's difference to plain training, with its interval.
+
+    Args:
+        rows: From `experiments.compare.differences`.
+        published: Dict of variant -> accuracy of a single run, or `None`. Of these
+            the differences are shown as well.
+    """
+    published = published or {}
+    with figure(width=5.9, height=0.62 * len(rows) + 1.2) as (fig, ax):
+        ax.axvline(0, color=PALETTE["muted"], lw=1.2)
+        for place, row in enumerate(rows):
+            variant = row["variant"]
+            color = VARIANT_COLORS[variant]
+            ax.plot([row["low"], row["high"]], [place, place], color=color, lw=6,
+                    alpha=0.35, solid_capstyle="butt")  # fmt: skip
+            ax.scatter(row["difference"], place, color=color, s=40, zorder=3)
+            if variant in published:
+                ax.scatter(
+                    published[variant] - published["none"], place,
+                    marker="x", s=46, color=PALETTE["ink"], zorder=4,
+                )  # fmt: skip
+        muted = PALETTE["muted"]
+        ax.scatter([], [], color=muted, s=40, label="mean")
+        ax.plot([], [], color=muted, lw=6, alpha=0.35, label="95 % interval")
+        if published:
+            ax.scatter([], [], marker="x", color=PALETTE["ink"], label="slides")
+        ax.set_yticks(range(len(rows)), [LABELS[row["variant"]] for row in rows])
+        ax.tick_params(axis="y", colors=PALETTE["ink"])
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.grid(axis="y", visible=False)
+        ax.xaxis.set_major_formatter(
+            lambda value, _: f"{100 * value:+.0f}" if value else "0"
+        )
+        ax.set_xlabel("percentage points of test accuracy against plain")
+        fig.legend(loc="outside upper left", ncols=3)
     return fig

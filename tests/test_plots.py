@@ -1,0 +1,120 @@
+"""Figures show what they are given: places of layers, masks, gaps, differences."""
+
+import io
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from matplotlib.patches import PathPatch
+
+from dropblock_lib import plots
+from dropblock_lib.palette import TWINS
+
+HISTORIES = {
+    "none": [
+        {"accuracy": [0.5, 0.9], "val_accuracy": [0.4, 0.6],
+         "loss": [1.5, 0.2], "val_loss": [1.6, 1.2]},
+        {"accuracy": [0.7, 0.9], "val_accuracy": [0.4, 0.4],
+         "loss": [1.5, 0.4], "val_loss": [1.4, 1.2]},
+    ],
+}  # fmt: skip
+DIFFERENCES = [
+    {"variant": "dropout-0.25", "difference": 0.02, "low": -0.01, "high": 0.05},
+    {"variant": "spatial-0.7", "difference": -0.1, "low": -0.12, "high": -0.08},
+]
+
+
+def record(variant, seed):
+    return {
+        "recipe": {"variant": variant, "seed": seed},
+        "history": {"of": (variant, seed)},
+    }
+
+
+def texts(fig):
+    found = [text.get_text() for ax in fig.axes for text in ax.texts]
+    return Counter(text for text in found if text)
+
+
+def lines(fig):
+    return {line.get_label(): line.get_ydata() for line in fig.axes[0].lines}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        plots.residual_blocks,
+        plots.two_placements,
+        plots.dense_block,
+        lambda: plots.masks_by_group({"stem": (8, 1)}, 7, 0.5),
+        lambda: plots.generalization_gap(HISTORIES),
+        lambda: plots.differences_by_variant(DIFFERENCES),
+    ],
+)
+def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
+    fig = draw()
+    drawing = io.StringIO()
+    fig.savefig(drawing, format="svg")
+    colors = re.findall("#[0-9a-f]{6}(?![0-9a-z])", drawing.getvalue())
+    assert colors
+    assert {color.upper() for color in colors} - TWINS.keys() == set()
+    assert fig.get_figwidth() <= 6
+    assert len(drawing.getvalue()) < 200_000
+
+
+def test_both_kinds_of_residual_blocks_have_two_drop_layers():
+    drawn = texts(plots.residual_blocks())
+    assert drawn["DropBlock"] == 4
+    # Three convolutions on each main path, one on the skip connection.
+    assert drawn["1 x 1 conv"] + drawn["3 x 3 conv"] == 2 * 3 + 1
+
+
+def test_the_papers_code_drops_at_two_more_places_of_a_block():
+    assert texts(plots.two_placements())["DropBlock"] == 2 + 4
+
+
+def test_a_dense_block_keeps_what_it_has_and_adds_to_it():
+    drawn = texts(plots.dense_block(first=40, growth=20, layers=4))
+    assert drawn["40"] == 5
+    assert drawn["20"] == 1 + 2 + 3 + 4
+    assert drawn["DropBlock"] == 2
+
+
+def test_a_block_that_covers_the_map_drops_whole_channels():
+    fig = plots.masks_by_group({"stem": (4, 32)}, block_size=7, keep_prob=0.5)
+    widths = [
+        [patch.get_extents().width for patch in ax.patches if type(patch) is PathPatch]
+        for ax in fig.axes
+    ]
+    small, large = widths
+    assert len(small) >= 2
+    assert len(large) == 2 * 16  # every channel loses something
+    channel = fig.axes[0].patches[0].get_extents().width
+    np.testing.assert_allclose(small, channel)
+    assert min(large) < channel
+
+
+def test_histories_come_by_variant_and_seed():
+    records = [record("dropout-0.25", 1), record("none", 0), record("dropout-0.25", 0)]
+    curves = plots.histories(records)
+    assert list(curves) == ["none", "dropout-0.25"]
+    assert [history["of"][1] for history in curves["dropout-0.25"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"), [("accuracy", [0.2, 0.4]), ("loss", [0.0, 0.9])]
+)
+def test_a_gap_is_positive_where_training_looks_better(metric, expected):
+    drawn = lines(plots.generalization_gap(HISTORIES, metric))["plain"]
+    np.testing.assert_allclose(drawn, expected, atol=1e-12)
+
+
+def test_differences_stand_beside_the_published_ones():
+    published = {"none": 0.6, "dropout-0.25": 0.63}
+    fig = plots.differences_by_variant(DIFFERENCES, published)
+    points = np.concatenate([dots.get_offsets() for dots in fig.axes[0].collections])
+    points = points[~np.isnan(points).any(1)].tolist()
+    assert [0.02, 0] in points and [-0.1, 1] in points
+    assert any(np.allclose(point, [0.03, 0]) for point in points)
+    assert len(points) == 3
