@@ -20,7 +20,8 @@ from dropblock_lib.experiments import (
     summarize,
 )
 from dropblock_lib.experiments import record as record_module
-from dropblock_lib.experiments.record import write_atomically, write_record
+from dropblock_lib.experiments.files import write_atomically
+from dropblock_lib.experiments.record import write_record
 from dropblock_lib.experiments.slides import ACCURACY, RETINANET_LOSSES
 from dropblock_lib.variants import VARIANTS
 

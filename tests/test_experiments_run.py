@@ -13,8 +13,15 @@ import numpy as np
 import pytest
 from tiny import tiny_data, tiny_net, tiny_recipe, use_tiny_net
 
-from dropblock_lib.experiments import RecordError, read_record, run, run_or_load
+from dropblock_lib.experiments import (
+    RecordError,
+    read_record,
+    run,
+    run_or_load,
+    state,
+)
 from dropblock_lib.experiments.split import fingerprint, split
+from dropblock_lib.models import NETWORKS
 
 run_module = sys.modules["dropblock_lib.experiments.run"]
 
@@ -245,10 +252,10 @@ def test_what_another_recipe_or_version_began_is_not_continued(
         stop_at_step(stopping, 6)
         with pytest.raises(Stopped):
             run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
-    [state] = tmp_path.glob(".partial/*/state.json")
-    content = json.loads(state.read_text())
+    [path] = tmp_path.glob(".partial/*/state.json")
+    content = json.loads(path.read_text())
     content["versions"]["keras"] = "2.0"
-    state.write_text(json.dumps(content))
+    path.write_text(json.dumps(content))
     record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert "starting over" in capsys.readouterr().out
     assert record["resumes"] == []
@@ -264,7 +271,8 @@ def test_an_unreadable_state_is_named_not_swallowed(tmp_path):
     assert (partial / "state.json").read_text() == '{"recipe": '
 
 
-def test_two_processes_do_not_train_the_same_run(tmp_path):
+def test_two_processes_do_not_train_the_same_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "PATIENCE", 0.2)
     fcntl = pytest.importorskip("fcntl", reason="file locks are POSIX")
     partial = tmp_path / ".partial" / tiny_recipe().name
     partial.mkdir(parents=True)
@@ -389,7 +397,7 @@ def test_a_model_of_the_registry_is_what_is_trained(tmp_path, monkeypatch):
         made.append((arguments, options))
         return tiny_net(*arguments, **options)
 
-    monkeypatch.setitem(run_module.NETWORKS, "tiny", watch)
+    monkeypatch.setitem(NETWORKS, "tiny", watch)
     run(tiny_recipe(epochs=1, seed=3), results_dir=tmp_path, data=tiny_data())
     assert made == [
         (("dropblock-3-0.7",), {"input_shape": (32, 32, 3), "classes": 4, "seed": 3})

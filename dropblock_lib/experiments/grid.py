@@ -16,7 +16,9 @@ def read_grid(path) -> list[Recipe]:
     The file is TOML. Each table of it is a profile, named by its heading, and holds
     fields of `Recipe`. A list stands for all of its values: the recipes are all
     their combinations, each seed complete before the next begins. Fields that a
-    table leaves out are as `Recipe` has them; "none" is no number: all images.
+    table leaves out are as `Recipe` has them; "none" is no number: all images. Runs
+    that differ in anything but network, variant, data set and seed go by the same
+    name within a profile, so they need a table each.
 
     Args:
         path: Path of the file.
@@ -78,12 +80,20 @@ def _combinations(place, profile, fields):
         for name in slow_to_fast
     ]
     try:
-        return [
+        recipes = [
             Recipe(**dict(chosen), profile=profile)
             for chosen in itertools.product(*choices)
         ]
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
+    names = [recipe.name for recipe in recipes]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"{place}: {names.count(name)} runs have the same name, {name}, and "
+                "would claim the same record. Give each a table of its own."
+            )
+    return recipes
 
 
 def _values(name, value, place):

@@ -2,10 +2,9 @@
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 
+from dropblock_lib.experiments.files import write_atomically
 from dropblock_lib.experiments.recipe import Recipe
 
 SCHEMA = 1
@@ -75,36 +74,24 @@ def data_label(requested: str, source: str) -> str:
     return f"{source}-for-{requested}" if is_stand_in(requested, source) else source
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is there either whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The same folder: a rename is atomic only within one file system.
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-    )
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner reads
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def write_record(record: dict, directory: Path | str) -> Path:
     """Check a record and write it to `directory/NAME.json`, atomically.
 
     Raises:
         RecordError: If the record is not valid, or a file of that name exists.
+        OSError: If it cannot be written, because the disk is full, say.
     """
     path = Path(directory) / f"{record.get('name')}.json"
     _check(record, path)
     if path.exists():
         raise RecordError(f"{path} exists, and records are never overwritten.")
-    write_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    try:
+        write_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    except OSError as error:
+        raise OSError(
+            f"Cannot write {path} ({error.strerror}). The run is trained and saved: "
+            "once it can be written, the same command writes it without training."
+        ) from error
     return path
 
 

@@ -1,38 +1,15 @@
-"""Train one recipe, or a grid of them, and keep what came out.
-
-A run that is killed goes on after its last whole epoch and ends with the numbers
-of a run that was not: the order of the images depends on nothing but seed and
-epoch, the saved model holds its optimizer, and the random states of its layers,
-which Keras does not save, are saved beside it.
-"""
+"""Train one recipe, or a grid of them, and keep what came out."""
 
 import contextlib
-import datetime
-import json
-import math
-import os
-import shutil
-import tempfile
-import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from dropblock_lib.drop_block_2d import DropBlock2D
-from dropblock_lib.experiments import environment, record
-from dropblock_lib.experiments.augment import AUGMENTATIONS
+from dropblock_lib.experiments import record
+from dropblock_lib.experiments.files import check_writable, remove_leftovers
 from dropblock_lib.experiments.progress import open_progress
-from dropblock_lib.experiments.split import fingerprint, split
-from dropblock_lib.models import NETWORKS
-from dropblock_lib.schedule import (
-    KeepProbScheduler,
-    find_drop_block_layers,
-    linear_schedule,
-)
-from dropblock_lib.variants import get_variant
-
-EVALUATION_BATCH = 256
+from dropblock_lib.experiments.state import PartialRun
+from dropblock_lib.experiments.train import train
 
 
 def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
@@ -61,17 +38,27 @@ def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
             progress = stack.enter_context(open_progress(1))
         if data is None:
             data = _load(recipe.dataset, data_dir)
-        done, why = _existing(recipe, data, results_dir / "records")
+        records = results_dir / "records"
+        done, why = _existing(recipe, data, records)
         if done is not None:
             progress.skip_run(done["name"], why)
+            # What a process left that was killed while it removed it.
+            PartialRun(results_dir / ".partial" / done["name"]).remove_if_unused()
             return done
         name = recipe.name_on(record.data_label(data.requested, data.source))
-        partial = results_dir / ".partial" / name
-        check_writable(results_dir / "records", partial)
-        stack.enter_context(_only_one(partial))
-        finished = _train(recipe, name, data, partial, progress)
-        record.write_record(finished, results_dir / "records")
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = PartialRun(results_dir / ".partial" / name)
+        check_writable(records, partial.directory)
+        stack.enter_context(partial.locked())
+        # Another process may have finished it while this one waited for the lock.
+        done, why = _existing(recipe, data, records)
+        if done is not None:
+            partial.remove()
+            progress.skip_run(done["name"], why)
+            return done
+        remove_leftovers(records / f"{name}.json")
+        finished = train(recipe, name, data, partial, progress)
+        record.write_record(finished, records)
+        partial.remove()
         final = finished["final"]
         progress.end_run(
             f"test accuracy {final['test_accuracy']:.4f}, train accuracy "
@@ -159,24 +146,6 @@ def find_records(recipe, directory):
     )
 
 
-def check_writable(*directories):
-    """Find out before hours of training, not after.
-
-    Raises:
-        OSError: If a folder cannot be made or written to.
-    """
-    for directory in directories:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=directory):
-                pass
-        except OSError as error:
-            raise OSError(
-                f"Cannot write to {directory} ({error.strerror}). Nothing was "
-                "trained; choose another folder for the results."
-            ) from None
-
-
 def _load(name, data_dir):
     # Here, because a machine that only reads records needs no data.
     from dropblock_lib.data import load_dataset
@@ -210,250 +179,3 @@ def _difference(values, recipe):
         for field in wanted
         if values[field] != wanted[field]
     )
-
-
-def _train(recipe, name, data, partial, progress):
-    started = time.monotonic()
-    git = environment.git_state()
-    images = split(data, recipe)
-    steps = math.ceil(len(images.y_train) / recipe.batch_size)
-
-    state = _read_state(partial, recipe, progress)
-    if state is None:
-        state = {
-            "recipe": recipe.to_dict(),
-            "versions": environment.versions(),
-            "git": git,
-            "resumes": [],
-            "history": {key: [] for key in record.HISTORY_KEYS},
-            "seconds": 0.0,
-        }
-        # The order in which the rest draws from the global generators is fixed.
-        keras.utils.set_random_seed(recipe.seed)
-        model = _compiled(recipe, data, images, steps)
-    else:
-        epochs_done = len(state["history"]["loss"])
-        commit = git["commit"] if git else None
-        state["resumes"].append({"epoch": epochs_done, "commit": commit})
-        keras.utils.set_random_seed(recipe.seed)
-        model = keras.saving.load_model(partial / state["model"])
-        for variable, value in zip(
-            _random_states(model), state["random_states"], strict=True
-        ):
-            variable.assign(np.asarray(value, dtype=variable.dtype))
-
-    augment = AUGMENTATIONS[recipe.augmentation]
-    history = state["history"]
-    seconds_before = state["seconds"]
-    first_epoch = len(history["loss"])
-    progress.start_run(name, recipe.epochs, steps, first_epoch)
-    callbacks = [
-        keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: _seed_epoch(recipe.seed, epoch),
-            on_train_batch_end=lambda batch, logs: progress.step(),
-        )
-    ]
-    schedule = _keep_prob_schedule(recipe)
-    if schedule is not None:
-        callbacks.append(KeepProbScheduler(schedule))
-    for epoch in range(first_epoch, recipe.epochs):
-        epoch_started = time.monotonic()
-        learning_rate = _number(model.optimizer.learning_rate)
-        rng = np.random.default_rng((recipe.seed, epoch))
-        order = rng.permutation(len(images.y_train))
-        logs = model.fit(
-            augment(images.x_train[order], rng),
-            images.y_train[order],
-            batch_size=recipe.batch_size,
-            shuffle=False,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            validation_data=(images.x_val, images.y_val),
-            validation_batch_size=EVALUATION_BATCH,
-            callbacks=callbacks,
-            verbose=0,
-        ).history
-        row = {key: _number(logs[key][-1]) for key in record.HISTORY_KEYS[:4]}
-        row["keep_prob"] = _keep_prob(model)
-        row["learning_rate"] = learning_rate
-        row["seconds"] = round(time.monotonic() - epoch_started, 3)
-        for key, value in row.items():
-            history[key].append(value)
-        state["seconds"] = seconds_before + time.monotonic() - started
-        _write_state(partial, state, model)
-        progress.end_epoch(epoch, row)
-
-    train_loss, train_accuracy = _evaluate(model, images.x_train, images.y_train)
-    # The one look at the test set, with the weights that training ended with.
-    test_loss, test_accuracy = _evaluate(model, images.x_test, images.y_test)
-    best = int(np.argmax(history["val_accuracy"]))
-    return {
-        "schema": record.SCHEMA,
-        "name": name,
-        "recipe": recipe.to_dict(),
-        "recipe_hash": recipe.hash,
-        "data": {
-            "requested": data.requested,
-            "source": data.source,
-            "origin": data.origin,
-            "sha256": fingerprint(data),
-            "train": len(images.y_train),
-            "validation": len(images.y_val),
-            "test": len(images.y_test),
-        },
-        "history": history,
-        "final": {
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-            "val_loss": history["val_loss"][-1],
-            "val_accuracy": history["val_accuracy"][-1],
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-        },
-        "best": {"epoch": best + 1, "val_accuracy": history["val_accuracy"][best]},
-        "parameters": {
-            "total": model.count_params(),
-            "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
-        },
-        "seconds": round(seconds_before + time.monotonic() - started, 3),
-        "hardware": environment.hardware(),
-        "backend": keras.backend.backend(),
-        "versions": state["versions"],
-        "git": state["git"],
-        "resumes": state["resumes"],
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _compiled(recipe, data, images, steps):
-    model = NETWORKS[recipe.network](
-        recipe.variant,
-        input_shape=images.x_train.shape[1:],
-        classes=len(data.classes),
-        seed=recipe.seed,
-    )
-    rate = recipe.learning_rate
-    if recipe.learning_rate_schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps * recipe.epochs)
-    if recipe.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(rate)
-    else:
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=_jit(),
-    )
-    return model
-
-
-def _jit():
-    """Whether to compile with XLA, in Keras' words.
-
-    Of TensorFlow without a GPU it takes longer to compile and computes no faster.
-    """
-    slow = keras.backend.backend() == "tensorflow" and not environment.has_gpu()
-    return False if slow else "auto"
-
-
-def _seed_epoch(seed, epoch):
-    """Begin an epoch with known global generators, resumed or not.
-
-    PyTorch draws the noise of Keras' Dropout from its own, whose state Keras does
-    not give away. The other backends have generators in the layers.
-    """
-    epoch_seed = np.random.SeedSequence((seed, epoch)).generate_state(1)
-    keras.utils.set_random_seed(int(epoch_seed[0]))
-
-
-def _keep_prob_schedule(recipe):
-    layer = get_variant(recipe.variant)()
-    if recipe.keep_prob_schedule != "linear" or not isinstance(layer, DropBlock2D):
-        return None
-    # The last epoch, not one after it, trains at the target.
-    return linear_schedule(1.0, layer.keep_prob, max(1, recipe.epochs - 1))
-
-
-def _keep_prob(model):
-    return next((layer.keep_prob for layer in find_drop_block_layers(model)), None)
-
-
-def _evaluate(model, x, y):
-    result = model.evaluate(
-        x, y, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
-    )
-    return _number(result["loss"]), _number(result["accuracy"])
-
-
-def _number(value):
-    """A float, or None if JSON cannot hold it: the loss of a run that diverged."""
-    value = float(keras.ops.convert_to_numpy(value))
-    return value if math.isfinite(value) else None
-
-
-def _read_state(partial, recipe, progress):
-    """Where a killed run stood, or None to begin at the beginning."""
-    path = partial / "state.json"
-    if not path.exists():
-        return None
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        same_recipe = state["recipe"] == recipe.to_dict()
-        same_versions = state["versions"] == environment.versions()
-        model_exists = (partial / state["model"]).is_file()
-    except (ValueError, KeyError, TypeError) as error:
-        raise record.RecordError(
-            f"{path} does not tell how far a run got ({error!r}). Remove "
-            f"{partial} to train from the beginning."
-        ) from None
-    if same_recipe and same_versions and model_exists:
-        return state
-    progress.say(
-        f"{recipe.name}: an unfinished run used another recipe or other versions; "
-        "starting over."
-    )
-    return None
-
-
-def _random_states(model):
-    """The variables that noise is drawn from: those that are no weights."""
-    weights = {id(variable) for variable in model.weights}
-    return [variable for variable in model.variables if id(variable) not in weights]
-
-
-def _write_state(partial, state, model):
-    """Save model and history; at any instant the state names a whole model."""
-    previous = state.get("model")
-    state["random_states"] = [
-        keras.ops.convert_to_numpy(variable).tolist()
-        for variable in _random_states(model)
-    ]
-    state["model"] = f"epoch-{len(state['history']['loss'])}.keras"
-    path = partial / state["model"]
-    model.save(path)
-    # Without this a power cut may leave the state on disk, and no model.
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    record.write_atomically(partial / "state.json", json.dumps(state))
-    if previous and previous != state["model"]:
-        (partial / previous).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _only_one(partial):
-    """Keep a second process off the same run. The system ends it with the process."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows
-        yield
-        return
-    handle = os.open(partial / "lock", os.O_CREAT | os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OSError(f"Another process is training {partial.name}.") from None
-        yield
-    finally:
-        os.close(handle)
