@@ -1,17 +1,14 @@
 """Runs: what they leave, and what happens when they are stopped."""
 
-import copy
 import json
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from tiny import tiny_data, tiny_net, tiny_recipe, use_tiny_net
+from tiny import outcome, tiny_data, tiny_net, tiny_recipe, use_tiny_net
 
 from dropblock_lib.experiments import (
     RecordError,
@@ -53,15 +50,6 @@ def forbid_training(monkeypatch):
         raise AssertionError("it trains")
 
     monkeypatch.setattr(keras.Model, "fit", fit)
-
-
-def outcome(record):
-    """A record without the times, which are never the same."""
-    record = copy.deepcopy(record)
-    for key in ("seconds", "date", "git", "resumes"):
-        del record[key]
-    del record["history"]["seconds"]
-    return record
 
 
 @pytest.fixture(scope="module")
@@ -280,37 +268,6 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, monkeypatch):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(OSError, match="Another process is training tiny-shapes"):
             run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
-
-
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-from tiny import tiny_data, tiny_net, tiny_recipe
-from dropblock_lib.experiments import run
-from dropblock_lib.experiments.progress import LineProgress
-from dropblock_lib.models import NETWORKS
-
-steps = iter(range(1, 100))
-def step(self):
-    if next(steps) == 6:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-LineProgress.step = step
-NETWORKS["tiny"] = tiny_net
-run(tiny_recipe(), results_dir={results!r}, data=tiny_data())
-"""
-
-
-def test_a_killed_process_loses_nothing(whole, tmp_path):
-    code = KILLED.format(tests=str(Path(__file__).parent), results=str(tmp_path))
-    killed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not list((tmp_path / "records").iterdir()), "half a record"
-    record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
-    assert [resume["epoch"] for resume in record["resumes"]] == [1]
-    assert outcome(record) == outcome(whole[0])
 
 
 # === Records that are there ===

@@ -1,5 +1,7 @@
 """The smallest experiment: a few images, and a network with every kind of noise."""
 
+import copy
+
 import keras
 import numpy as np
 
@@ -72,3 +74,12 @@ def tiny_recipe(**changes):
 def use_tiny_net(monkeypatch):
     """Let recipes name the network "tiny"."""
     monkeypatch.setitem(NETWORKS, "tiny", tiny_net)
+
+
+def outcome(record):
+    """A record without the times, which are never the same."""
+    record = copy.deepcopy(record)
+    for key in ("seconds", "date", "git", "resumes"):
+        del record[key]
+    del record["history"]["seconds"]
+    return record
