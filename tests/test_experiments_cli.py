@@ -3,15 +3,18 @@
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
 
+import keras
 import pytest
-from tiny import tiny_data, tiny_recipe, use_tiny_net
+from tiny import outcome, tiny_data, tiny_recipe, use_tiny_net
 
 from dropblock_lib.experiments import PROFILES, make_recipes, run
 from dropblock_lib.experiments.__main__ import main
 from dropblock_lib.experiments.progress import LineProgress, open_progress
+from dropblock_lib.experiments.record import write_record
 
 run_module = sys.modules["dropblock_lib.experiments.run"]
 NAME = "custom_net-cifar10-dropblock-3-0.9-small-seed0"
@@ -35,18 +38,26 @@ def main_output(capsys, *arguments):
     return code, output.out, output.err
 
 
+def listed(capsys, *arguments):
+    """The rows that `list` prints for machines."""
+    code, out, err = main_output(capsys, "list", "--format", "json", *arguments)
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
 def test_list_shows_what_is_to_do(tmp_path, capsys):
-    code, out, _ = main_output(capsys, "list", "--results", tmp_path)
-    names = [line.split()[0] for line in out.splitlines()]
-    assert code == 0
-    assert names == [recipe.name for recipe in make_recipes("small")]
-    assert all(line.endswith("  to do") for line in out.splitlines())
+    rows = listed(capsys, "--results", tmp_path)
+    recipes = make_recipes("small")
+    assert [row["name"] for row in rows] == [recipe.name for recipe in recipes]
+    assert [row["recipe_hash"] for row in rows] == [recipe.hash for recipe in recipes]
+    assert {row["state"] for row in rows} == {"to do"}
+    assert {row["test_accuracy"] for row in rows} == {None}
 
 
 def test_names_patterns_and_filters_choose(tmp_path, capsys):
     def chosen(*arguments):
-        _, out, _ = main_output(capsys, "list", *arguments, "--results", tmp_path)
-        return [line.split()[0] for line in out.splitlines()]
+        rows = listed(capsys, *arguments, "--results", tmp_path)
+        return [row["name"] for row in rows]
 
     assert chosen(NAME) == [NAME]
     assert len(chosen("resnet50-*-none-full-*", "resnet50-*-none-small-*")) == 12
@@ -119,9 +130,11 @@ def test_run_runs_then_skips_and_table_shows(tmp_path, monkeypatch, capsys):
     code, out, _ = main_output(capsys, *command)
     assert code == 0 and out.count("skipped, its record exists") == 2
 
-    command[0] = "list"
-    code, out, _ = main_output(capsys, *command)
-    assert code == 0 and out.count("done: shapes 0.") == 2
+    rows = listed(capsys, *command[1:])
+    assert [(row["state"], row["epoch"]) for row in rows] == [("done", 1)] * 2
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("*/*.json")]
+    accuracies = {r["recipe_hash"]: r["final"]["test_accuracy"] for r in records}
+    assert {r["recipe_hash"]: r["test_accuracy"] for r in rows} == accuracies
 
 
 def test_table_in_three_formats(results, capsys):
@@ -167,16 +180,245 @@ def test_an_interrupted_run_says_that_nothing_is_lost(tmp_path, monkeypatch, cap
     assert "goes on after its last whole epoch" in err
 
 
-def test_list_shows_how_far_a_stopped_run_got(tmp_path, monkeypatch, capsys):
-    [recipe] = make_recipes("small", ["tiny"], ["cifar10"], ["none"], [0])
-    partial = tmp_path / ".partial" / recipe.name_on("cifar10-jpeg")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The record of a run that nothing ended."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_tiny_net(monkeypatch)
+        folder = tmp_path_factory.mktemp("whole")
+        return run(tiny_recipe(), results_dir=folder, data=tiny_data())
+
+
+GRID = """
+[tiny]
+network = "tiny"
+variant = "dropblock-3-0.7"
+dataset = "shapes"
+train_size = 48
+validation_size = 16
+test_size = "none"
+epochs = 3
+batch_size = 12
+seed = [0, 1, 2, 3]
+"""
+
+
+@pytest.fixture
+def some_of_each(tmp_path, whole):
+    """A grid with a run that is done, one that was stopped, and two others."""
+    grid = tmp_path / "grid.toml"
+    grid.write_text(GRID)
+    results = tmp_path / "results"
+    write_record(whole, results / "records")
+    partial = results / ".partial" / tiny_recipe(seed=1).name_on("shapes-for-x")
     partial.mkdir(parents=True)
-    state = {"recipe": recipe.to_dict(), "history": {"loss": [1.0, 0.5]}}
+    state = {"recipe": tiny_recipe(seed=1).to_dict(), "history": {"loss": [1.0, 0.5]}}
     (partial / "state.json").write_text(json.dumps(state))
-    _, out, _ = main_output(
-        capsys, "list", recipe.name, "--network", "tiny", "--results", tmp_path
+    return "--grid", grid, "--results", results
+
+
+def test_list_shows_how_far_each_run_is(some_of_each, capsys):
+    rows = listed(capsys, *some_of_each)
+    assert [(row["seed"], row["state"], row["epoch"]) for row in rows] == [
+        (0, "done", 3),
+        (1, "unfinished", 2),
+        (2, "to do", 0),
+        (3, "to do", 0),
+    ]
+    assert [row["data"] for row in rows][:2] == ["shapes", "shapes-for-x"]
+
+
+def test_list_in_all_formats(some_of_each, capsys):
+    rows = listed(capsys, *some_of_each)
+
+    def shown(format):
+        arguments = ("list", "--format", format, *some_of_each)
+        code, out, _ = main_output(capsys, *arguments)
+        assert code == 0
+        return out
+
+    assert list(csv.DictReader(io.StringIO(shown("csv")))) == [
+        {key: "" if value is None else str(value) for key, value in row.items()}
+        for row in rows
+    ]
+    heading, ruler, first, second, *_ = shown("text").splitlines()
+    # Every cell begins where its column does.
+    starts = [i for i in range(len(ruler)) if f" {ruler}"[i : i + 2] == " -"]
+    assert len(starts) == 9
+    for line in (heading, first):
+        assert all(f" {line}"[i] == " " != line[i] for i in starts)
+    accuracy = f"{rows[0]['test_accuracy']:.4f}"
+    assert first.split() == [
+        *(tiny_recipe().name, "tiny", "shapes", "dropblock-3-0.7", "tiny", "0"),
+        *("done", "3/3", accuracy),
+    ]
+    assert second.split()[-2:] == ["unfinished", "2/3"]
+    table = [line.strip("| ").split(" | ") for line in shown("markdown").splitlines()]
+    assert table[2] == first.split()
+    assert {len(line.split("|")) for line in shown("markdown").splitlines()} == {11}
+
+
+def test_corrupt_files_are_named_by_every_command(some_of_each, capsys, monkeypatch):
+    def forbidden(*arguments, **options):
+        raise AssertionError("it trains")
+
+    results = some_of_each[-1]
+    record = results / "records" / f"{tiny_recipe(seed=2).name}.json"
+    record.write_text('{"schema": 1')
+    state = results / ".partial" / tiny_recipe(seed=3).name / "state.json"
+    state.parent.mkdir()
+    state.write_text("")
+
+    code, out, err = main_output(capsys, "list", "--format", "json", *some_of_each)
+    states = [row["state"] for row in json.loads(out)]
+    assert states == ["done", "unfinished", "corrupt", "corrupt"]
+    assert code == 1 and f"{record} is not a record" in err and str(state) in err
+
+    code, out, err = main_output(capsys, "table", "--results", results)
+    assert (code, out) == (1, "") and f"{record} is not a record" in err
+
+    monkeypatch.setattr("keras.Model.fit", forbidden)
+    for jobs in ("1", "2"):
+        arguments = ("run", "--jobs", jobs, *some_of_each)
+        code, out, err = main_output(capsys, *arguments)
+        assert (code, out) == (1, "") and f"{record} is not a record" in err
+        assert "Nothing was trained" in err
+    assert record.read_text() == '{"schema": 1'
+
+
+def test_list_reads_every_record_once(results, capsys, monkeypatch):
+    reads = []
+    module = sys.modules["dropblock_lib.experiments.record"]
+    read = module.read_record
+    monkeypatch.setattr(module, "read_record", lambda p: reads.append(p) or read(p))
+    listed(capsys, "--profile", *PROFILES, "--results", results)
+    assert len(reads) == 2
+
+
+# === What ends a run before its time ===
+
+
+def run_grid(capsys, monkeypatch, tmp_path):
+    """`run` of the grid's first run, on the tiny data."""
+    monkeypatch.setattr(run_module, "_load", lambda name, data_dir: tiny_data())
+    grid = tmp_path / "grid.toml"
+    grid.write_text(GRID)
+    return main_output(
+        capsys,
+        *("run", "--grid", grid, "--seeds", "0", "--results", tmp_path / "results"),
     )
-    assert out.rstrip().endswith(f"epoch 2 of {recipe.epochs}")
+
+
+def names_of_files(results):
+    return {path.name for path in results.rglob("*") if path.is_file()}
+
+
+def test_ctrl_c_in_an_epoch_loses_nothing(whole, tmp_path, monkeypatch, capsys):
+    steps = iter([None] * 5 + [signal.SIGINT])
+
+    def step(self):
+        if next(steps, None):
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(LineProgress, "step", step)
+        code, _, err = run_grid(capsys, interrupting, tmp_path)
+    assert code == 130
+    assert "goes on after its last whole epoch" in err and "Traceback" not in err
+    left = names_of_files(tmp_path / "results")
+    assert left == {"epoch-1.keras", "state.json", "lock"}
+    code, out, _ = run_grid(capsys, monkeypatch, tmp_path)
+    assert code == 0 and "resuming after epoch 1/3" in out
+    [path] = (tmp_path / "results" / "records").iterdir()
+    assert outcome(json.loads(path.read_text())) == outcome(whole)
+
+
+@pytest.fixture
+def full_disk():
+    """A function after which no file grows beyond so many bytes, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="limits are POSIX")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size):
+        new = before[0] if size is None else size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (new, before[1]))
+
+    yield limit
+    limit(None)
+
+
+@pytest.mark.parametrize("saves", ["epoch-2.keras", "state.json"])
+def test_a_disk_that_fills_up_in_training_loses_nothing(
+    whole, tmp_path, monkeypatch, capsys, full_disk, saves
+):
+    end_epoch = LineProgress.end_epoch
+    # A model takes some 50 KB, a state 1 KB.
+    size = 20_000 if saves == "epoch-2.keras" else 100
+    save = keras.Model.save
+
+    def fill_up(self, epoch, logs):
+        end_epoch(self, epoch, logs)
+        if saves == "epoch-2.keras":
+            full_disk(size)
+
+    def fill_up_behind(self, path, *arguments, **options):
+        save(self, path, *arguments, **options)
+        if saves == "state.json" and path.name == "epoch-2.keras":
+            full_disk(size)
+
+    with monkeypatch.context() as full:
+        full.setattr(LineProgress, "end_epoch", fill_up)
+        full.setattr(keras.Model, "save", fill_up_behind)
+        code, _, err = run_grid(capsys, full, tmp_path)
+        full_disk(None)
+    assert code == 1
+    assert "Cannot save" in err and "epoch-2.keras" in err
+    assert "File too large" in err and "goes on after epoch 1" in err
+    left = names_of_files(tmp_path / "results") - {"epoch-2.keras"}
+    assert left == {"epoch-1.keras", "state.json", "lock"}
+    code, out, _ = run_grid(capsys, monkeypatch, tmp_path)
+    assert code == 0 and "resuming after epoch 1/3" in out
+    [path] = (tmp_path / "results" / "records").iterdir()
+    assert outcome(json.loads(path.read_text())) == outcome(whole)
+
+
+def test_a_disk_that_is_full_for_the_record_loses_nothing(
+    whole, tmp_path, monkeypatch, capsys, full_disk
+):
+    write_record = run_module.record.write_record
+
+    def fill_up(*arguments):
+        full_disk(100)
+        write_record(*arguments)
+
+    with monkeypatch.context() as full:
+        full.setattr(run_module.record, "write_record", fill_up)
+        code, _, err = run_grid(capsys, full, tmp_path)
+        full_disk(None)
+    assert code == 1
+    assert "Cannot write" in err and "File too large" in err and whole["name"] in err
+    left = names_of_files(tmp_path / "results")
+    assert left == {"epoch-3.keras", "state.json", "lock"}
+    monkeypatch.setattr("keras.Model.fit", None)
+    code, _, _ = run_grid(capsys, monkeypatch, tmp_path)
+    [path] = (tmp_path / "results" / "records").iterdir()
+    assert code == 0 and outcome(json.loads(path.read_text())) == outcome(whole)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "results"
+    results.mkdir()
+    results.chmod(0o500)
+    try:
+        (results / "probe").touch()
+    except OSError:
+        pass
+    else:
+        pytest.skip("this user writes everywhere")
+    code, _, err = run_grid(capsys, monkeypatch, tmp_path)
+    results.chmod(0o700)
+    assert code == 1 and f"Cannot write to {results}" in err
+    assert "Nothing was trained" in err and "Traceback" not in err
 
 
 def test_importing_works_without_the_extra_packages():

@@ -3,19 +3,21 @@
 import argparse
 import difflib
 import fnmatch
-import json
 import sys
 from pathlib import Path
 
 from dropblock_lib.experiments import PROFILES, make_recipes, run_all
 from dropblock_lib.experiments.grid import read_grid
+from dropblock_lib.experiments.jobs import import_modules, run_side_by_side
+from dropblock_lib.experiments.listing import format_runs, list_runs
 from dropblock_lib.experiments.record import (
     RecordError,
     default_records_directory,
     default_results_directory,
     load_records,
+    read_all,
 )
-from dropblock_lib.experiments.run import find_records
+from dropblock_lib.experiments.run import RunsFailed
 from dropblock_lib.experiments.table import format_table, summarize
 
 # The exit code of a process that was interrupted from the keyboard.
@@ -26,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        import_modules(options.modules)
         return options.command(options)
     except KeyboardInterrupt:
         print(
@@ -34,24 +37,36 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError, RunsFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 def _run(options) -> int:
     recipes = _chosen(options)
-    run_all(recipes, results_dir=options.results, data_dir=options.data_dir)
+    results = options.results or default_results_directory()
+    _, errors = read_all(results / "records")
+    if errors:
+        raise RecordError(
+            "\n".join(str(error) for error in errors.values())
+            + "\nNothing was trained. Restore the file or remove it: without a record "
+            "a run is trained anew."
+        )
+    where = {"results_dir": results, "data_dir": options.data_dir}
+    if options.jobs == 1:
+        run_all(recipes, **where)
+    else:
+        run_side_by_side(recipes, options.jobs, modules=options.modules, **where)
     return 0
 
 
 def _list(options) -> int:
     results = options.results or default_results_directory()
-    recipes = _chosen(options)
-    width = max(len(recipe.name) for recipe in recipes)
-    for recipe in recipes:
-        print(f"{recipe.name:{width}}  {_state(recipe, results)}")
-    return 0
+    rows, messages = list_runs(_chosen(options), results)
+    print(format_runs(rows, options.format), end="")
+    for message in messages:
+        print(f"error: {message}", file=sys.stderr)
+    return 1 if messages else 0
 
 
 def _table(options) -> int:
@@ -134,21 +149,6 @@ def _datasets(options, profile, alone):
     return [d for d in options.dataset if d in PROFILES[profile].settings]
 
 
-def _state(recipe, results: Path) -> str:
-    done = find_records(recipe, results / "records")
-    if done:
-        accuracies = (
-            f"{r['data']['source']} {r['final']['test_accuracy']:.4f}" for r in done
-        )
-        return f"done: {', '.join(accuracies)}"
-    prefix, _, suffix = recipe.name_on("\0").partition("\0")
-    for path in results.glob(f".partial/{prefix}*{suffix}/state.json"):
-        state = json.loads(path.read_text(encoding="utf-8"))
-        if state["recipe"] == recipe.to_dict():
-            return f"epoch {len(state['history']['loss'])} of {recipe.epochs}"
-    return "to do"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dropblock_lib.experiments",
@@ -169,6 +169,18 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of records/ (default: results of the source tree)",
     )
 
+    filters.add_argument(
+        "--import",
+        dest="modules",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules to import first, which add networks or variants of your own",
+    )
+    output = argparse.ArgumentParser(add_help=False)
+    output.add_argument(
+        "--format", choices=("text", "markdown", "csv", "json"), default="text"
+    )
     names = argparse.ArgumentParser(add_help=False)
     names.add_argument(
         "--grid",
@@ -191,21 +203,34 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder with mnist.npz, cifar10.npz (default: $DROPBLOCK_DATA)",
     )
+    run.add_argument(
+        "--jobs",
+        type=_at_least_one,
+        default=1,
+        metavar="N",
+        help="train N runs side by side, each in a process of its own (default: 1)",
+    )
     run.set_defaults(command=_run)
 
     table = commands.add_parser(
-        "table", parents=[filters], help="mean and spread over the seeds"
-    )
-    table.add_argument(
-        "--format", choices=("text", "markdown", "csv", "json"), default="text"
+        "table", parents=[filters, output], help="mean and spread over the seeds"
     )
     table.set_defaults(command=_table)
 
     listing = commands.add_parser(
-        "list", parents=[names, filters], help="the runs there are, and their state"
+        "list",
+        parents=[names, filters, output],
+        help="the runs there are, and their state",
     )
     listing.set_defaults(command=_list)
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class LineProgress:
         done = epoch + 1 - self.first_epoch
         seconds = (time.monotonic() - self.started) / done
         left = seconds * (self.epochs - epoch - 1)
-        return f"epoch {epoch + 1}/{self.epochs}, {figures}, {_clock(left)} left"
+        return f"epoch {epoch + 1}/{self.epochs}, {figures}, {clock(left)} left"
 
 
 class NotebookProgress(LineProgress):
@@ -182,7 +182,8 @@ def _in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -124,10 +124,30 @@ def load_records(directory: Path | str | None = None) -> list[dict]:
         not exist.
 
     Raises:
-        RecordError: If a file is not a valid record; the message names it.
+        RecordError: If a file is not a valid record; the message names all of them.
     """
-    directory = Path(directory or default_records_directory())
-    return [read_record(path) for path in sorted(directory.glob("*.json"))]
+    records, errors = read_all(directory or default_records_directory())
+    if errors:
+        raise RecordError("\n".join(str(error) for error in errors.values()))
+    return records
+
+
+def read_all(directory: Path | str) -> tuple[list[dict], dict[Path, RecordError]]:
+    """All valid records of a directory by name, and what is wrong with the others.
+
+    Args:
+        directory: Folder with one JSON file a run.
+
+    Returns:
+        A pair: a list of records, and a dictionary of path -> `RecordError`.
+    """
+    records, errors = [], {}
+    for path in sorted(Path(directory).glob("*.json")):
+        try:
+            records.append(read_record(path))
+        except RecordError as error:
+            errors[path] = error
+    return records, errors
 
 
 def _check(record, path: Path) -> None:

@@ -12,6 +12,14 @@ from dropblock_lib.experiments.state import PartialRun
 from dropblock_lib.experiments.train import train
 
 
+class RunsFailed(RuntimeError):
+    """Some of several runs have left no record; the message names them."""
+
+    def __init__(self, reasons: dict[str, str], total: int):
+        lines = [f"{name}: {why}" for name, why in reasons.items()]
+        super().__init__(f"{len(lines)} of {total} runs failed.\n" + "\n".join(lines))
+
+
 def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
     """Train a recipe, unless there is a record of it already.
 

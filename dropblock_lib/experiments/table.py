@@ -1,12 +1,11 @@
 """Records in, one row a variant out: mean and spread over the seeds."""
 
-import csv
-import io
 import json
 import statistics
 
 from dropblock_lib import models
 from dropblock_lib.experiments import slides
+from dropblock_lib.experiments.columns import aligned, comma_separated
 from dropblock_lib.experiments.recipe import Recipe
 from dropblock_lib.experiments.record import is_stand_in
 from dropblock_lib.variants import LABELS, VARIANTS
@@ -147,13 +146,9 @@ def _position(row: dict):
 
 
 def _csv(rows: list[dict]) -> str:
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({**row, "seeds": " ".join(map(str, row["seeds"]))})
-    return text.getvalue()
+    return comma_separated(
+        [{**row, "seeds": " ".join(map(str, row["seeds"]))} for row in rows]
+    )
 
 
 def _markdown(rows: list[dict]) -> str:
@@ -189,7 +184,7 @@ def _text(rows: list[dict]) -> str:
         return "No records.\n"
     heading = ["network", "data", "profile", "variant", "n", "test accuracy"]
     heading += ["val accuracy", "train accuracy", "gap", "seconds", "slides"]
-    lines = [heading]
+    lines = []
     for row in rows:
         cells = [row["network"], row["source"], row["profile"], row["variant"]]
         cells.append(str(row["n"]))
@@ -200,8 +195,4 @@ def _text(rows: list[dict]) -> str:
         figure = row["slides_accuracy"]
         cells.append("" if figure is None else f"{figure:.4f}")
         lines.append(cells)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "".join(
-        "  ".join(map(str.ljust, cells, widths)).rstrip() + "\n" for cells in lines
-    )
+    return aligned(heading, lines)
