@@ -52,7 +52,11 @@ def _run(options) -> int:
             + "\nNothing was trained. Restore the file or remove it: without a record "
             "a run is trained anew."
         )
-    where = {"results_dir": results, "data_dir": options.data_dir}
+    where = {
+        "results_dir": results,
+        "data_dir": options.data_dir,
+        "devices": options.devices,
+    }
     if options.jobs == 1:
         run_all(recipes, **where)
     else:
@@ -209,6 +213,13 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         metavar="N",
         help="train N runs side by side, each in a process of its own (default: 1)",
+    )
+    run.add_argument(
+        "--devices",
+        type=_at_least_one,
+        default=1,
+        metavar="N",
+        help="spread every batch of a run over N devices (default: 1)",
     )
     run.set_defaults(command=_run)
 

@@ -37,6 +37,7 @@ def main() -> int:
             results_dir=order["results_dir"],
             data_dir=order["data_dir"],
             progress=progress,
+            devices=order["devices"],
         )
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -20,7 +20,9 @@ class RunsFailed(RuntimeError):
         super().__init__(f"{len(lines)} of {total} runs failed.\n" + "\n".join(lines))
 
 
-def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
+def run(
+    recipe, *, results_dir=None, data_dir=None, data=None, progress=None, devices=1
+):
     """Train a recipe, unless there is a record of it already.
 
     Args:
@@ -31,6 +33,8 @@ def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
         data_dir: Folder of real data files, as for `load_dataset`.
         data: A loaded data set, to save loading it again.
         progress: From `open_progress`; by default one for this run.
+        devices: Over how many devices of this machine each batch is spread. The
+            numbers are those of one device, but for the order of sums.
 
     Returns:
         The record, a dictionary: the new one, or the one that was there.
@@ -38,6 +42,7 @@ def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
     Raises:
         RecordError: If a file stands in the record's place that is not a record
             of this recipe.
+        ValueError: If that many devices cannot share the work.
         OSError: If nothing can be written to `results_dir`. Nothing was trained.
     """
     results_dir = Path(results_dir or record.default_results_directory())
@@ -64,7 +69,7 @@ def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
             progress.skip_run(done["name"], why)
             return done
         remove_leftovers(records / f"{name}.json")
-        finished = train(recipe, name, data, partial, progress)
+        finished = train(recipe, name, data, partial, progress, devices)
         record.write_record(finished, records)
         partial.remove()
         final = finished["final"]
@@ -75,7 +80,7 @@ def run(recipe, *, results_dir=None, data_dir=None, data=None, progress=None):
         return finished
 
 
-def run_all(recipes, *, results_dir=None, data_dir=None, progress=None):
+def run_all(recipes, *, results_dir=None, data_dir=None, progress=None, devices=1):
     """Train recipes one after another; those with a record are skipped.
 
     Args:
@@ -83,6 +88,7 @@ def run_all(recipes, *, results_dir=None, data_dir=None, progress=None):
         results_dir: As for `run`.
         data_dir: As for `run`.
         progress: From `open_progress`; by default one for these runs.
+        devices: As for `run`.
 
     Returns:
         The list of their records.
@@ -102,6 +108,7 @@ def run_all(recipes, *, results_dir=None, data_dir=None, progress=None):
                     results_dir=results_dir,
                     data=loaded[recipe.dataset],
                     progress=progress,
+                    devices=devices,
                 )
             )
             # Or the memory of all earlier models stays taken.

@@ -79,7 +79,7 @@ class PartialRun:
         try:
             model = keras.saving.load_model(path)
             for variable, value in zip(
-                _random_states(model), state["random_states"], strict=True
+                random_states(model), state["random_states"], strict=True
             ):
                 variable.assign(np.asarray(value, dtype=variable.dtype))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -106,7 +106,7 @@ class PartialRun:
                 raise
             state["random_states"] = [
                 keras.ops.convert_to_numpy(variable).tolist()
-                for variable in _random_states(model)
+                for variable in random_states(model)
             ]
             state["model"] = name
             write_atomically(self._path, json.dumps(state))
@@ -195,7 +195,7 @@ class PartialRun:
         )
 
 
-def _random_states(model):
+def random_states(model):
     """The variables that noise is drawn from: those that are no weights."""
     weights = {id(variable) for variable in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]

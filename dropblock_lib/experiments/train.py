@@ -16,6 +16,7 @@ import numpy as np
 from dropblock_lib.drop_block_2d import DropBlock2D
 from dropblock_lib.experiments import environment, record
 from dropblock_lib.experiments.augment import AUGMENTATIONS
+from dropblock_lib.experiments.devices import check_shares, prepare, spread_over
 from dropblock_lib.experiments.split import fingerprint, split
 from dropblock_lib.models import NETWORKS
 from dropblock_lib.schedule import (
@@ -28,7 +29,7 @@ from dropblock_lib.variants import get_variant
 EVALUATION_BATCH = 256
 
 
-def train(recipe, name, data, partial, progress):
+def train(recipe, name, data, partial, progress, devices=1):
     """Train a recipe from where it was left.
 
     Args:
@@ -37,14 +38,25 @@ def train(recipe, name, data, partial, progress):
         data: A loaded data set.
         partial: A `PartialRun`, locked: where the state is kept.
         progress: From `open_progress`.
+        devices: Over how many devices each batch is spread.
 
     Returns:
         The record, a dictionary.
+
+    Raises:
+        ValueError: If that many devices cannot share the work.
     """
+    with spread_over(devices):
+        return _train(recipe, name, data, partial, progress, devices)
+
+
+def _train(recipe, name, data, partial, progress, devices):
     started = time.monotonic()
     git = environment.git_state()
     images = split(data, recipe)
     steps = math.ceil(len(images.y_train) / recipe.batch_size)
+    check_shares(recipe, images, devices)
+    evaluation_batch = EVALUATION_BATCH - EVALUATION_BATCH % devices
 
     state = partial.read(recipe, progress.say)
     if state is None:
@@ -62,9 +74,13 @@ def train(recipe, name, data, partial, progress):
     else:
         epochs_done = len(state["history"]["loss"])
         commit = git["commit"] if git else None
-        state["resumes"].append({"epoch": epochs_done, "commit": commit})
+        state["resumes"].append(
+            {"epoch": epochs_done, "commit": commit, "devices": devices}
+        )
         keras.utils.set_random_seed(recipe.seed)
         model = partial.load_model(state)
+
+    prepare(model, devices)
 
     augment = AUGMENTATIONS[recipe.augmentation]
     history = state["history"]
@@ -93,7 +109,7 @@ def train(recipe, name, data, partial, progress):
             initial_epoch=epoch,
             epochs=epoch + 1,
             validation_data=(images.x_val, images.y_val),
-            validation_batch_size=EVALUATION_BATCH,
+            validation_batch_size=evaluation_batch,
             callbacks=callbacks,
             verbose=0,
         ).history
@@ -107,9 +123,13 @@ def train(recipe, name, data, partial, progress):
         partial.write(state, model)
         progress.end_epoch(epoch, row)
 
-    train_loss, train_accuracy = _evaluate(model, images.x_train, images.y_train)
+    train_loss, train_accuracy = _evaluate(
+        model, images.x_train, images.y_train, evaluation_batch
+    )
     # The one look at the test set, with the weights that training ended with.
-    test_loss, test_accuracy = _evaluate(model, images.x_test, images.y_test)
+    test_loss, test_accuracy = _evaluate(
+        model, images.x_test, images.y_test, evaluation_batch
+    )
     best = int(np.argmax(history["val_accuracy"]))
     return {
         "schema": record.SCHEMA,
@@ -140,7 +160,7 @@ def train(recipe, name, data, partial, progress):
             "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
         },
         "seconds": round(seconds_before + time.monotonic() - started, 3),
-        "hardware": environment.hardware(),
+        "hardware": {**environment.hardware(), "devices": devices},
         "backend": keras.backend.backend(),
         "versions": state["versions"],
         "git": state["git"],
@@ -203,10 +223,8 @@ def _keep_prob(model):
     return next((layer.keep_prob for layer in find_drop_block_layers(model)), None)
 
 
-def _evaluate(model, x, y):
-    result = model.evaluate(
-        x, y, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
-    )
+def _evaluate(model, x, y, batch_size):
+    result = model.evaluate(x, y, batch_size=batch_size, verbose=0, return_dict=True)
     return _number(result["loss"]), _number(result["accuracy"])
 
 

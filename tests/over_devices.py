@@ -1,0 +1,84 @@
+"""Trains over two virtual devices of the processor, and over one; prints JSON.
+
+python over_devices.py RESULTS
+"""
+
+import json
+import os
+import sys
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+
+import keras
+from tiny import tiny_data, tiny_net, tiny_recipe
+
+from dropblock_lib.experiments import run
+from dropblock_lib.experiments.progress import LineProgress
+from dropblock_lib.models import NETWORKS
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    processor = tf.config.list_physical_devices("CPU")[0]
+    two = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(processor, two)
+
+
+def quiet_net(*arguments, **options):
+    """The tiny network without noise."""
+    kept = [
+        layer
+        for layer in tiny_net(*arguments, **options).layers
+        if "drop" not in layer.name
+    ]
+    return keras.Sequential([keras.Input((32, 32, 3)), *kept])
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(step):
+    steps = iter(range(1, step))
+
+    def count(self):
+        if next(steps, None) is None:
+            raise Stopped
+
+    LineProgress.step = count
+
+
+def attempt(recipe, results, **options):
+    """The record, or what was refused."""
+    try:
+        return run(recipe, results_dir=results, data=tiny_data(), **options)
+    except (Stopped, ValueError) as error:
+        return str(error)
+
+
+def main(results):
+    NETWORKS.update(tiny=tiny_net, quiet=quiet_net)
+    noisy = keras.backend.backend() == "jax"
+    # Adam turns the rounding of a gradient that should be 0 into a full step.
+    recipe = tiny_recipe(
+        network="tiny" if noisy else "quiet",
+        variant="dropblock-3-0.7" if noisy else "none",
+        optimizer="sgd",
+        learning_rate=0.01,
+    )
+    step = LineProgress.step
+    answers = {"one": attempt(recipe, f"{results}/one")}
+    stop_at(6)
+    attempt(recipe, f"{results}/two")
+    LineProgress.step = step
+    # The first epoch was trained on one device, the others are on two.
+    answers["two"] = attempt(recipe, f"{results}/two", devices=2)
+    answers["too many"] = attempt(recipe, f"{results}/none", devices=3)
+    uneven = tiny_recipe(batch_size=7, test_size=19)
+    answers["uneven"] = attempt(uneven, f"{results}/none", devices=2)
+    answers["noise"] = None if noisy else attempt(tiny_recipe(), results, devices=2)
+    print(f"\n{json.dumps(answers)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,49 @@
+"""One run over two devices, which here are two halves of the processor."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from dropblock_lib.experiments.devices import spread_over
+
+SCRIPT = Path(__file__).with_name("over_devices.py")
+BACKEND = keras.backend.backend()
+
+
+@pytest.mark.backends
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch is given one device only")
+def test_two_devices_compute_what_one_does(tmp_path):
+    command = [sys.executable, SCRIPT, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout.splitlines()[-1])
+
+    one, two = answers["one"], answers["two"]
+    assert one["hardware"]["devices"] == 1 and two["hardware"]["devices"] == 2
+    assert [(r["epoch"], r["devices"]) for r in two["resumes"]] == [(1, 2)]
+    assert one["recipe_hash"] == two["recipe_hash"]
+    # Sums of 12 terms in another order: some 1e-7 a step, and there are eight. Were
+    # batch normalization to see half of a batch, it would be some 1e-1.
+    for key in ("loss", "val_loss"):
+        assert two["history"][key] == pytest.approx(one["history"][key], rel=1e-4)
+        assert two["history"][key][0] == one["history"][key][0]
+    for key in ("test_loss", "train_loss"):
+        assert two["final"][key] == pytest.approx(one["final"][key], rel=1e-4)
+
+    assert "at most 2: cpu:0, cpu:1" in answers["too many"]
+    assert "batch_size=7, test images=19. Received: devices=2" in answers["uneven"]
+    if BACKEND == "tensorflow":
+        assert "the same noise; KERAS_BACKEND=jax" in answers["noise"]
+
+
+@pytest.mark.backends
+def test_more_devices_than_there_are_is_refused():
+    with (
+        pytest.raises(ValueError, match=r"argument `devices`.*Received: devices=1000"),
+        spread_over(1000),
+    ):
+        pass
