@@ -16,11 +16,16 @@ def invalid(name, expected, value):
 
 def check_keep_prob(keep_prob):
     """Returns `keep_prob` as a float in (0, 1], or raises a `ValueError`."""
-    is_number = isinstance(keep_prob, numbers.Real) and not isinstance(keep_prob, bool)
+    return check_fraction("keep_prob", keep_prob)
+
+
+def check_fraction(name, value):
+    """Returns a value as a float in (0, 1], or raises a `ValueError`."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     # A comparison with NaN is false, so NaN is refused here too.
-    if not (is_number and 0 < keep_prob <= 1):
-        raise invalid("keep_prob", "a float in (0, 1]", keep_prob)
-    return float(keep_prob)
+    if not (is_number and 0 < value <= 1):
+        raise invalid(name, "a float in (0, 1]", value)
+    return float(value)
 
 
 def check_gamma(gamma):

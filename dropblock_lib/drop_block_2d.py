@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from dropblock_lib.arguments import (
+    check_fraction,
     check_gamma_rule,
     check_keep_prob,
     check_sides,
@@ -50,6 +51,9 @@ class DropBlock2D(keras.layers.Layer):
         data_format: `"channels_last"` or `"channels_first"`. By default
             `keras.config.image_data_format()`.
         seed: Integer in [0, 2**32), or None. Makes the masks repeatable.
+        rate_scale: Float in (0, 1]. `KeepProbScheduler` lets this layer drop so
+            much of what its schedule says. Only the scheduler heeds it: what the
+            layer drops is decided by `keep_prob`.
         **kwargs: `name`, `dtype` and the like, as for every Keras layer.
 
     Call arguments:
@@ -87,6 +91,7 @@ class DropBlock2D(keras.layers.Layer):
         per_channel=True,
         data_format=None,
         seed=None,
+        rate_scale=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -99,6 +104,7 @@ class DropBlock2D(keras.layers.Layer):
         self.per_channel = _check_boolean("per_channel", per_channel)
         self.data_format = _check_data_format(data_format)
         self.seed = _check_seed(seed)
+        self.rate_scale = check_fraction("rate_scale", rate_scale)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
@@ -154,6 +160,7 @@ class DropBlock2D(keras.layers.Layer):
             "per_channel": self.per_channel,
             "data_format": self.data_format,
             "seed": self.seed,
+            "rate_scale": self.rate_scale,
         }
 
     def _dropped(self, inputs):

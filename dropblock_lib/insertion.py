@@ -46,8 +46,8 @@ def insert_after(model, factory, where):
       consecutive blocks whose sum has the same number of channels.
 
     For the quarter the placement changes the layer that the factory made: its
-    `keep_prob`, or its `rate`. `KeepProbScheduler` sets all layers to one
-    `keep_prob` and so takes the quarter away.
+    `keep_prob` and `rate_scale`, so that `KeepProbScheduler` keeps to it, or its
+    `rate`.
 
     Args:
         model: A functional `keras.Model`, or a built `keras.Sequential`.
@@ -383,6 +383,7 @@ def _scale_rate(layer, scale, name):
         return
     if hasattr(layer, "keep_prob"):
         layer.keep_prob = 1 - scale * (1 - layer.keep_prob)
+        layer.rate_scale = scale * getattr(layer, "rate_scale", 1.0)
     elif hasattr(layer, "rate"):
         layer.rate = scale * layer.rate
     else:

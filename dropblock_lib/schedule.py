@@ -5,7 +5,7 @@ import warnings
 
 import keras
 
-from dropblock_lib.arguments import check_keep_prob, invalid
+from dropblock_lib.arguments import check_fraction, check_keep_prob, invalid
 from dropblock_lib.drop_block_2d import DropBlock2D
 
 UNITS = ("epoch", "step")
@@ -38,8 +38,8 @@ def linear_schedule(start, stop, steps):
         [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), section 3.1,
         "Scheduled DropBlock".
     """
-    start = _check_fraction("start", start)
-    stop = _check_fraction("stop", stop)
+    start = check_fraction("start", start)
+    stop = check_fraction("stop", stop)
     is_integer = isinstance(steps, numbers.Integral) and not isinstance(steps, bool)
     if not (is_integer and steps > 0):
         raise invalid("steps", "a positive integer", steps)
@@ -72,8 +72,8 @@ def decrement_schedule(start, decrement, floor):
     >>> [round(schedule(epoch), 2) for epoch in (0, 1, 4, 5)]
     [1.0, 0.93, 0.72, 0.7]
     """
-    start = _check_fraction("start", start)
-    floor = _check_fraction("floor", floor)
+    start = check_fraction("start", start)
+    floor = check_fraction("floor", floor)
     if floor > start:
         raise invalid("floor", f"at most start={start}", floor)
     is_number = isinstance(decrement, numbers.Real) and not isinstance(decrement, bool)
@@ -89,8 +89,9 @@ def decrement_schedule(start, decrement, floor):
 class KeepProbScheduler(keras.callbacks.Callback):
     """Sets keep_prob of every `DropBlock2D` of a model by a schedule.
 
-    It reaches the layers of nested models and of layers inside layers. The
-    keep_prob in use is added to the logs, so that it stands in
+    It reaches the layers of nested models and of layers inside layers. A layer with
+    a `rate_scale` below 1 drops that much less than the schedule says. The
+    schedule's keep_prob is added to the logs, so that it stands in
     `history.history["keep_prob"]`. The index counts from the very first epoch, or
     step, of the training: `fit(initial_epoch=...)` goes on where it was.
 
@@ -159,7 +160,12 @@ class KeepProbScheduler(keras.callbacks.Callback):
         # By way of `self.model`, where Keras hands the weights back to the layers:
         # JAX keeps them elsewhere within an epoch, and would lose what is set here.
         for layer in find_drop_block_layers(self.model):
-            layer.keep_prob = self._keep_prob
+            layer.keep_prob = self._keep_prob_of(layer)
+
+    def _keep_prob_of(self, layer):
+        if layer.rate_scale == 1:
+            return self._keep_prob  # to the last digit
+        return 1 - layer.rate_scale * (1 - self._keep_prob)
 
     def _steps_before(self, epoch):
         steps_per_epoch = self.params.get("steps")
@@ -186,10 +192,3 @@ def find_drop_block_layers(model):
     # this one changes.
     layers = model._flatten_layers()
     return [layer for layer in layers if isinstance(layer, DropBlock2D)]
-
-
-def _check_fraction(name, value):
-    try:
-        return check_keep_prob(value)
-    except ValueError:
-        raise invalid(name, "a float in (0, 1]", value) from None

@@ -557,7 +557,14 @@ def test_a_layer_comes_back_from_its_configuration(arguments):
     stored = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
     assert stored["registered_name"] == "dropblock_lib>DropBlock2D"
     assert keras.saving.deserialize_keras_object(stored).get_config() == config
-    for name in ("keep_prob", "gamma", "per_channel", "data_format", "seed"):
+    for name in (
+        "keep_prob",
+        "gamma",
+        "per_channel",
+        "data_format",
+        "seed",
+        "rate_scale",
+    ):
         assert config[name] == getattr(layer, name)
 
 
@@ -573,6 +580,7 @@ def test_the_default_arguments():
         "per_channel": True,
         "data_format": keras.config.image_data_format(),
         "seed": None,
+        "rate_scale": 1.0,
     }
 
 
@@ -632,6 +640,7 @@ def message(name, expected, value):
     ("name", "expected", "values"),
     [
         ("keep_prob", "a float in (0, 1]", [0, 1.5, math.nan, "0.9", True]),
+        ("rate_scale", "a float in (0, 1]", [0, 1.5, "1", None]),
         ("block_size", "a positive integer or a pair of them", [0, -1, 2.5, (3, 0)]),
         ("gamma", "'paper' or 'exact'", ["best", None, 0.1]),
         ("per_channel", "True or False", ["yes", None, 1]),

@@ -24,6 +24,10 @@ def outputs(model, x=X, **kwargs):
     return ops.convert_to_numpy(model(x, **kwargs))
 
 
+def is_relu(layer):
+    return layer.name.startswith("relu")
+
+
 @pytest.fixture(scope="module")
 def application():
     made = {}
@@ -81,6 +85,76 @@ def test_paper_code_drops_a_quarter_in_the_earlier_group(application):
     assert first is model.get_layer("conv4_block1_out").output
 
 
+def residual():
+    """Two groups of one residual block each."""
+    inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 1)(inputs)
+    for group in range(2):
+        x = layers.Conv2D(4 + group, 1)(x)
+        main = layers.Conv2D(2, 1)(x)
+        main = layers.BatchNormalization()(main)
+        main = layers.ReLU(name=f"relu{group}")(main)
+        main = layers.Conv2D(4 + group, 1, name=f"main{group}")(main)
+        x = layers.Add(name=f"add{group}")([x, main])
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.mark.backends
+def test_a_schedule_keeps_to_the_quarter(tmp_path):
+    model = insert_after(residual(), DROP_BLOCK, "paper-code")
+    model.compile("sgd", "mse")
+    scheduler = dbl.KeepProbScheduler(dbl.linear_schedule(1.0, 0.6, 1))
+    model.fit(X, np.ones((4, 5)), epochs=2, callbacks=[scheduler], verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = {
+        f"drop_{name}{group}{end}": keep_prob
+        for group, keep_prob in ((0, 0.9), (1, 0.6))
+        for name, end in (("add", "_skip"), ("relu", ""), ("main", ""))
+    }
+    assert {
+        layer.name: pytest.approx(layer.keep_prob)
+        for layer in dbl.find_drop_block_layers(loaded)
+    } == expected
+
+
+@pytest.mark.parametrize("where", ["main-path-relu", "paper-code", is_relu])
+def test_variants_all_sit_in_the_same_places(where):
+    names = {
+        tuple(drops(insert_after(residual(), factory, where)))
+        for variant, factory in dbl.VARIANTS.items()
+        if variant != "none"
+    }
+    assert len(names) == 1 and len(names.pop()) == (6 if where == "paper-code" else 2)
+
+
+def test_an_application_saves_and_loads(application, tmp_path):
+    plain = application("ResNet50")
+    model = insert_after(plain, DROP_BLOCK, "paper-code")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(outputs(loaded), outputs(plain))
+    keep_probs = [layer.keep_prob for layer in dbl.find_drop_block_layers(loaded)]
+    assert sorted(keep_probs) == pytest.approx([0.7] * 12 + [0.925] * 24)
+
+
+@pytest.mark.backends
+def test_keeps_precision_trainability_and_functions():
+    inputs = keras.Input(SHAPE)
+    policy = keras.DTypePolicy("mixed_bfloat16")
+    x = layers.Conv2D(4, 3, name="conv", dtype=policy)(inputs)
+    x = layers.ReLU(name="relu", dtype=policy)(x)
+    x = ops.tanh(x) + 1.0
+    plain = keras.Model(inputs, layers.GlobalMaxPooling2D(dtype=policy)(x))
+    plain.get_layer("conv").trainable = False
+    model = insert_after(
+        plain, lambda name: dbl.DropBlock2D(3, 0.7, name=name, dtype=policy), is_relu
+    )
+    assert model.get_layer("conv").dtype_policy == policy
+    assert model.trainable_weights == []
+    np.testing.assert_array_equal(outputs(model), outputs(plain))
+
+
 def small():
     inputs = keras.Input(SHAPE)
     x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
@@ -90,10 +164,7 @@ def small():
     return keras.Model(inputs, layers.Dense(2, name="logits")(x), name="small")
 
 
-def is_relu(layer):
-    return layer.name == "relu"
-
-
+@pytest.mark.backends
 def test_saves_loads_and_drops_only_while_training(tmp_path):
     model = insert_after(small(), DROP_BLOCK, is_relu)
     assert drops(model) == ["drop_relu"]
@@ -103,6 +174,7 @@ def test_saves_loads_and_drops_only_while_training(tmp_path):
     np.testing.assert_array_equal(outputs(loaded), outputs(model))
 
 
+@pytest.mark.backends
 def test_trains_without_the_original():
     plain = small()
     before = [weight.copy() for weight in plain.get_weights()]
@@ -115,6 +187,7 @@ def test_trains_without_the_original():
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.backends
 def test_shared_layers_and_several_inputs_and_outputs():
     a, b = keras.Input((8, 8, 3), name="a"), keras.Input((8, 8, 3), name="b")
     conv, relu = layers.Conv2D(3, 1, name="conv"), layers.ReLU(name="relu")
@@ -128,6 +201,7 @@ def test_shared_layers_and_several_inputs_and_outputs():
         np.testing.assert_array_equal(got[key], expected[key])
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("sequential", [False, True])
 def test_reaches_into_nested_models(sequential, tmp_path):
     inner = small()

@@ -104,6 +104,26 @@ def indices(model, data, unit, *, first_epoch=0, epochs, **arguments):
 # Schedules
 
 
+def test_a_layer_may_drop_a_share_of_what_the_schedule_says(tmp_path):
+    model = compiled_model(
+        DropBlock2D(2, name="whole"), DropBlock2D(2, rate_scale=0.25, name="quarter")
+    )
+    x = ones(4)
+    callback = KeepProbScheduler(lambda index: (1.0, 0.6)[index])
+    fit = model.fit(x, x, epochs=2, callbacks=[callback], verbose=0)
+    assert fit.history["keep_prob"] == [1.0, 0.6]
+    assert model.get_layer("whole").keep_prob == 0.6
+    assert model.get_layer("quarter").keep_prob == pytest.approx(0.9)
+    # Known to the saved model too, even where all drop nothing as yet.
+    model.fit(x, x, epochs=1, callbacks=[callback], verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(
+        tmp_path / "model.keras", custom_objects={"dropped": dropped}
+    )
+    fit = loaded.fit(x, x, initial_epoch=1, epochs=2, callbacks=[callback], verbose=0)
+    assert loaded.get_layer("quarter").keep_prob == pytest.approx(0.9)
+
+
 def test_the_linear_schedule_is_a_straight_line_between_its_ends():
     schedule = dbl.linear_schedule(1.0, 0.9, steps=4)
     values = [schedule(index) for index in range(7)]
