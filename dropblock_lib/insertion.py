@@ -119,7 +119,7 @@ def _behind_layers(calls, where):
 
 
 def _main_path_relu(calls):
-    blocks = _blocks(calls, (keras.layers.Add, keras.layers.Concatenate))
+    blocks = _blocks(calls, _SUM, _CONCATENATION)
     main = set().union(*(block.main for block in blocks)) if blocks else None
     return [
         _Place(call.outputs[0], f"drop_{call.operation.name}")
@@ -129,9 +129,7 @@ def _main_path_relu(calls):
 
 
 def _dense_block_relu(calls):
-    main = set().union(
-        *(block.main for block in _blocks(calls, (keras.layers.Concatenate,)))
-    )
+    main = set().union(*(block.main for block in _blocks(calls, _CONCATENATION)))
     return [
         _Place(call.outputs[0], f"drop_{call.operation.name}")
         for call in calls
@@ -140,7 +138,7 @@ def _dense_block_relu(calls):
 
 
 def _paper_code(calls):
-    blocks = _blocks(calls, (keras.layers.Add,))
+    blocks = _blocks(calls, _SUM)
     groups = []
     for block in blocks:
         if not groups or groups[-1][-1].channels != block.channels:
@@ -170,20 +168,52 @@ PLACEMENTS = {
 
 # === The graph ===
 
-_ACTIVATIONS = (
-    keras.layers.Activation,
-    keras.layers.ELU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ReLU,
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """Layers of some classes, or functions of `keras.ops` of some names."""
+
+    layers: tuple
+    functions: frozenset = frozenset()
+
+    def has(self, operation):
+        if isinstance(operation, keras.layers.Layer):
+            return isinstance(operation, self.layers)
+        return type(operation).__name__ in self.functions
+
+
+_ACTIVATION = _Kind(
+    (
+        keras.layers.Activation,
+        keras.layers.ELU,
+        keras.layers.LeakyReLU,
+        keras.layers.PReLU,
+        keras.layers.ReLU,
+    ),
+    frozenset(
+        [
+            "Celu",
+            "Elu",
+            "Gelu",
+            "HardSilu",
+            "LeakyRelu",
+            "Mish",
+            "Relu",
+            "ReLU",
+            "Relu6",
+            "Selu",
+            "Silu",
+        ]
+    ),
 )
-_CONVOLUTIONS = (
-    keras.layers.Conv2D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
+_CONVOLUTION = _Kind(
+    (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 )
-_NORMALIZED = (_ACTIVATIONS, keras.layers.BatchNormalization)
-_NORMALIZED_CONVOLUTION = (*_NORMALIZED, _CONVOLUTIONS)
+_NORMALIZATION = _Kind((keras.layers.BatchNormalization,))
+_SUM = _Kind((keras.layers.Add,), frozenset({"Add"}))
+_CONCATENATION = _Kind((keras.layers.Concatenate,), frozenset({"Concatenate"}))
+_NORMALIZED = (_ACTIVATION, _NORMALIZATION)
+_NORMALIZED_CONVOLUTION = (*_NORMALIZED, _CONVOLUTION)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +254,7 @@ def _maker(tensor):
 def _follows(call, kinds):
     """Whether the call is of the first kind, its input made by the second, ..."""
     for kind in kinds:
-        if not isinstance(call.operation, kind):
+        if not kind.has(call.operation):
             return False
         if len(call.input_tensors) != 1:
             return False
@@ -232,7 +262,7 @@ def _follows(call, kinds):
     return True
 
 
-def _blocks(calls, merges):
+def _blocks(calls, *merges):
     """The blocks of a model: of two ways to a merge, one has more convolutions."""
     before = {}
     for call in calls:
@@ -240,23 +270,22 @@ def _blocks(calls, merges):
         before[call] = makers.union(*(before.get(maker, ()) for maker in makers))
     blocks = []
     for call in calls:
-        if not isinstance(call.operation, merges) or len(call.input_tensors) != 2:
+        merging = any(merge.has(call.operation) for merge in merges)
+        if not merging or len(call.input_tensors) != 2:
             continue
         ways = []
         for tensor in call.input_tensors:
             maker = _maker(tensor)
             ways.append({maker} | set(before.get(maker, ())))
         alone = [ways[0] - ways[1], ways[1] - ways[0]]
-        counts = [
-            sum(isinstance(c.operation, _CONVOLUTIONS) for c in way) for way in alone
-        ]
+        counts = [sum(_CONVOLUTION.has(c.operation) for c in way) for way in alone]
         if counts[0] == counts[1] or not ways[0] & ways[1]:
             continue
         main = counts.index(max(counts))
         layer = next(
             c.operation
             for c in calls
-            if c in alone[main] and isinstance(c.operation, _CONVOLUTIONS)
+            if c in alone[main] and _CONVOLUTION.has(c.operation)
         )
         axis = -1 if layer.data_format == "channels_last" else 1
         blocks.append(
@@ -336,7 +365,9 @@ class _Copier:
         return copy
 
     def _copy_operation(self, operation):
-        if not isinstance(operation, keras.layers.Layer):
+        if isinstance(operation, keras.layers.Lambda) or not isinstance(
+            operation, keras.layers.Layer
+        ):
             return operation  # holds nothing that training could change
         if _is_graph(operation) and self.finds_something(operation):
             return self.copy_model(operation)

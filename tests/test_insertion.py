@@ -118,6 +118,23 @@ def test_a_schedule_keeps_to_the_quarter(tmp_path):
     } == expected
 
 
+def test_finds_functions_where_a_model_uses_them_for_layers():
+    inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 1)(inputs)
+    for block in range(2):
+        main = layers.Conv2D(4, 1)(x)
+        main = ops.relu(layers.BatchNormalization()(main))
+        main = layers.Conv2D(4, 1, name=f"main{block}")(main)
+        x = keras.activations.relu(x + main)
+    x = layers.Lambda(lambda values: 2 * values, output_shape=(32, 32, 4))(x)
+    plain = keras.Model(inputs, ops.mean(x, (1, 2)))
+    for where, count in (("main-path-relu", 2), ("paper-code", 6)):
+        model = insert_after(plain, DROP_BLOCK, where)
+        assert len(drops(model)) == count
+        np.testing.assert_array_equal(outputs(model), outputs(plain))
+        assert not np.array_equal(outputs(model, training=True), outputs(plain))
+
+
 @pytest.mark.parametrize("where", ["main-path-relu", "paper-code", is_relu])
 def test_variants_all_sit_in_the_same_places(where):
     names = {
