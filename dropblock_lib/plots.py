@@ -784,3 +784,31 @@ def differences_by_variant(rows, published=None):
         ax.set_xlabel("percentage points of test accuracy against plain")
         fig.legend(loc="outside upper left", ncols=3)
     return fig
+
+
+def differences(settings):
+    """Differences to plain training with their intervals, a panel a setting.
+
+    Args:
+        settings: Dict of title -> rows of `experiments.compare.differences`; two
+            panels a row.
+    """
+    rows = -(-len(settings) // 2)
+    with figure(2, rows, width=3.0, height=1.9, sharex="col") as (fig, axes):
+        panels = np.ravel(axes)
+        for ax in panels[len(settings) :]:
+            ax.set_visible(False)
+        for ax, (title, found) in zip(panels, settings.items(), strict=False):
+            for place, row in enumerate(found):
+                color = VARIANT_COLORS[row["variant"]]
+                ax.plot([row["low"], row["high"]], [place, place], color=color, lw=2.5)
+                ax.plot(row["difference"], place, "o", color=color, ms=6)
+            ax.axvline(0, color=PALETTE["ink"], lw=1)
+            ax.set_title(title)
+            ax.set_yticks(range(len(found)), [LABELS[row["variant"]] for row in found])
+            ax.tick_params(axis="y", colors=PALETTE["ink"], labelsize=9)
+            ax.set_ylim(len(found) - 0.4, -0.6)
+            ax.grid(axis="y", visible=False)
+            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        fig.supxlabel("difference of test accuracy to plain, in points", fontsize=12)
+    return fig

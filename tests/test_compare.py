@@ -8,6 +8,9 @@ from dropblock_lib.experiments.compare import (
     by_variant,
     differences,
     format_differences,
+    histories,
+    ranking,
+    select,
 )
 
 
@@ -34,6 +37,60 @@ def test_values_are_ordered_by_seed_and_variants_as_in_the_library():
 def test_records_of_two_settings_are_refused():
     with pytest.raises(ValueError, match=r"`records`.*one setting"):
         by_variant([*PLAIN, record("dropout-0.25", 0, 0.5, epochs=3)])
+
+
+def test_select_takes_those_with_all_the_values():
+    records = [*PLAIN, record("dropout-0.25", 1, 0.5)]
+    assert select(records, variant="none", seed=1) == [PLAIN[1]]
+    assert select(records, epochs=2) == records
+    with pytest.raises(ValueError, match=r"`fields`.*'variant': 'spatial-0.3'"):
+        select(records, variant="spatial-0.3")
+
+
+def test_histories_are_ordered_as_the_values_are():
+    def with_history(variant, seed, loss):
+        return record(variant, seed, 0.5) | {"history": {"loss": [loss]}}
+
+    records = [
+        with_history("dropout-0.25", 0, 3.0),
+        with_history("none", 1, 2.0),
+        with_history("none", 0, 1.0),
+    ]
+    assert list(histories(records).items()) == [
+        ("none", [{"loss": [1.0]}, {"loss": [2.0]}]),
+        ("dropout-0.25", [{"loss": [3.0]}]),
+    ]
+
+
+def test_a_published_ranking_is_held_against_the_seeds():
+    records = [
+        *PLAIN,
+        *(record("dropout-0.25", s, a) for s, a in enumerate((0.60, 0.64, 0.62))),
+        *(record("spatial-0.7", s, a) for s, a in enumerate((0.50, 0.53, 0.52))),
+    ]
+    published = {"none": 0.7, "dropout-0.25": 0.6, "spatial-0.7": 0.65}
+    rows = {(row["better"], row["worse"]): row for row in ranking(records, published)}
+    assert next(iter(rows)) == ("none", "dropout-0.25")
+    verdicts = {pair: row["verdict"] for pair, row in rows.items()}
+    assert verdicts == {
+        ("none", "dropout-0.25"): "is reversed",
+        ("none", "spatial-0.7"): "not told apart",
+        ("spatial-0.7", "dropout-0.25"): "is reversed",
+    }
+    [against_plain] = differences([*PLAIN, *records[3:6]])
+    row = rows["none", "dropout-0.25"]
+    assert row["low"] == pytest.approx(-against_plain["high"])
+    assert row["published"] == pytest.approx(0.1)
+    assert ranking(records, {"dropout-0.25": 0.9, "none": 0.1})[0]["verdict"] == (
+        "holds"
+    )
+
+
+def test_figures_that_are_equal_are_not_ranked():
+    records = [*PLAIN, *(record("dropout-0.25", s, a) for s, a in enumerate((0, 1)))]
+    assert ranking(records, {"none": 0.5, "dropout-0.25": 0.5}) == []
+    with pytest.raises(ValueError, match=r"`records`.*\['spatial-0.7'\]"):
+        ranking(records, {"none": 0.5, "spatial-0.7": 0.4})
 
 
 def test_welch_interval_agrees_with_its_formula():

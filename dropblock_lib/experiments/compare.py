@@ -1,7 +1,52 @@
 """Is a variant better than plain training, or is that only the seeds?"""
 
+import itertools
+
 from dropblock_lib.arguments import invalid
 from dropblock_lib.variants import LABELS, VARIANTS
+
+
+def select(records, **fields):
+    """Those records whose recipe has the given values.
+
+    Args:
+        records: From `load_records`.
+        **fields: Fields of `Recipe`, such as `network="resnet50"`.
+
+    Returns:
+        A list of records.
+
+    Raises:
+        ValueError: If no record has them.
+
+    Example:
+
+    >>> select(load_records(), network="custom_net", dataset="mnist", seed=0)
+    """
+    found = [
+        record
+        for record in records
+        if all(record["recipe"].get(key) == value for key, value in fields.items())
+    ]
+    if not found:
+        raise invalid("fields", "values that some record has", fields)
+    return found
+
+
+def histories(records):
+    """The history of every run, for `plots.learning_curves`.
+
+    Args:
+        records: Records that differ in nothing but variant and seed.
+
+    Returns:
+        Dict of variant -> list of histories by rising seed, in the order of
+        `dropblock_lib.VARIANTS`.
+
+    Raises:
+        ValueError: If the records differ in more than variant and seed.
+    """
+    return _of_each_variant(records, lambda record: record["history"])
 
 
 def by_variant(records, metric="test_accuracy"):
@@ -18,23 +63,7 @@ def by_variant(records, metric="test_accuracy"):
     Raises:
         ValueError: If the records differ in more than variant and seed.
     """
-    settings = {_setting(record) for record in records}
-    if len(settings) != 1:
-        raise invalid(
-            "records",
-            "records of one setting, which differ in variant and seed only",
-            [record["name"] for record in records],
-        )
-    ordered = sorted(records, key=lambda record: record["recipe"]["seed"])
-    values = {
-        variant: [
-            record["final"][metric]
-            for record in ordered
-            if record["recipe"]["variant"] == variant
-        ]
-        for variant in VARIANTS
-    }
-    return {variant: found for variant, found in values.items() if found}
+    return _of_each_variant(records, lambda record: record["final"][metric])
 
 
 def differences(records, baseline="none", confidence=0.95):
@@ -57,32 +86,57 @@ def differences(records, baseline="none", confidence=0.95):
         ValueError: If the baseline is not among the records, or a variant has a
             single seed.
     """
-    from scipy.stats import ttest_ind
-
     values = by_variant(records)
     if baseline not in values:
         raise invalid("baseline", f"one of {list(values)}", baseline)
-    single = [variant for variant, found in values.items() if len(found) < 2]
-    if single:
-        raise invalid("records", "two seeds or more for every variant", single)
-
+    _check_seeds(values)
     rows = []
     for variant, accuracies in values.items():
         if variant == baseline:
             continue
-        test = ttest_ind(accuracies, values[baseline], equal_var=False)
-        low, high = (float(end) for end in test.confidence_interval(confidence))
-        verdict = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
+        row = _difference(accuracies, values[baseline], confidence)
+        verdict = _verdict(row, higher="higher", lower="lower")
+        rows.append({"variant": variant, **row, "verdict": verdict})
+    return rows
+
+
+def ranking(records, published, confidence=0.95):
+    """Does a published ranking of the variants hold over the seeds?
+
+    Args:
+        records: As for `differences`.
+        published: Dict of variant -> published accuracy.
+        confidence: Float in (0, 1).
+
+    Returns:
+        List of dicts, one for every two variants that the published figures rank,
+        widest published difference first: `better` and `worse` (variants, as
+        published), `published` (their difference), `difference` (of our means),
+        `low`, `high` and `verdict`: "holds", "is reversed" or "not told apart".
+
+    Raises:
+        ValueError: If a variant has a single seed, or none.
+    """
+    values = by_variant(records)
+    missing = [variant for variant in published if variant not in values]
+    if missing:
+        raise invalid("records", "runs of every published variant", missing)
+    _check_seeds(values)
+    rows = []
+    for better, worse in itertools.permutations(published, 2):
+        if published[better] <= published[worse]:
+            continue
+        row = _difference(values[better], values[worse], confidence)
         rows.append(
             {
-                "variant": variant,
-                "difference": _mean(accuracies) - _mean(values[baseline]),
-                "low": low,
-                "high": high,
-                "verdict": verdict,
+                "better": better,
+                "worse": worse,
+                "published": published[better] - published[worse],
+                **row,
+                "verdict": _verdict(row, higher="holds", lower="is reversed"),
             }
         )
-    return rows
+    return sorted(rows, key=lambda row: -row["published"])
 
 
 def format_differences(rows):
@@ -105,6 +159,48 @@ def format_differences(rows):
         cells = (LABELS[row["variant"]], difference, f"{low} to {high}", row["verdict"])
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _of_each_variant(records, value):
+    """Dict of variant -> values by rising seed, of records of one setting."""
+    settings = {_setting(record) for record in records}
+    if len(settings) != 1:
+        raise invalid(
+            "records",
+            "records of one setting, which differ in variant and seed only",
+            [record["name"] for record in records],
+        )
+    ordered = sorted(records, key=lambda record: record["recipe"]["seed"])
+    values = {
+        variant: [
+            value(record)
+            for record in ordered
+            if record["recipe"]["variant"] == variant
+        ]
+        for variant in VARIANTS
+    }
+    return {variant: found for variant, found in values.items() if found}
+
+
+def _check_seeds(values):
+    single = [variant for variant, found in values.items() if len(found) < 2]
+    if single:
+        raise invalid("records", "two seeds or more for every variant", single)
+
+
+def _difference(ours, theirs, confidence):
+    """Difference of two means, with Welch's interval."""
+    from scipy.stats import ttest_ind
+
+    test = ttest_ind(ours, theirs, equal_var=False)
+    low, high = (float(end) for end in test.confidence_interval(confidence))
+    return {"difference": _mean(ours) - _mean(theirs), "low": low, "high": high}
+
+
+def _verdict(row, higher, lower):
+    if row["low"] > 0:
+        return higher
+    return lower if row["high"] < 0 else "not told apart"
 
 
 def _setting(record):
