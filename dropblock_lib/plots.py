@@ -791,24 +791,31 @@ def differences(settings):
 
     Args:
         settings: Dict of title -> rows of `experiments.compare.differences`; two
-            panels a row.
+            panels a row, of which the second has the variants of the first.
     """
+    ticks = (-30, -3, 0, 3)
     rows = -(-len(settings) // 2)
-    with figure(2, rows, width=3.0, height=1.9, sharex="col") as (fig, axes):
+    with figure(2, rows, width=3.0, height=1.9, sharex=True) as (fig, axes):
         panels = np.ravel(axes)
         for ax in panels[len(settings) :]:
             ax.set_visible(False)
-        for ax, (title, found) in zip(panels, settings.items(), strict=False):
+        for number, (title, found) in enumerate(settings.items()):
+            ax = panels[number]
             for place, row in enumerate(found):
                 color = VARIANT_COLORS[row["variant"]]
-                ax.plot([row["low"], row["high"]], [place, place], color=color, lw=2.5)
-                ax.plot(row["difference"], place, "o", color=color, ms=6)
+                ends = [100 * row["low"], 100 * row["high"]]
+                ax.plot(ends, [place, place], color=color, lw=2.5)
+                ax.plot(100 * row["difference"], place, "o", color=color, ms=6)
             ax.axvline(0, color=PALETTE["ink"], lw=1)
             ax.set_title(title)
-            ax.set_yticks(range(len(found)), [LABELS[row["variant"]] for row in found])
-            ax.tick_params(axis="y", colors=PALETTE["ink"], labelsize=9)
+            names = [LABELS[row["variant"]] for row in found]
+            ax.set_yticks(range(len(found)), names if number % 2 == 0 else [])
+            ax.tick_params(axis="y", colors=PALETTE["ink"])
             ax.set_ylim(len(found) - 0.4, -0.6)
             ax.grid(axis="y", visible=False)
-            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        fig.supxlabel("difference of test accuracy to plain, in points", fontsize=12)
+            # A variant far off must not squeeze the others together.
+            ax.set_xscale("symlog", linthresh=3, linscale=1.5)
+            ax.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+            ax.minorticks_off()
+        fig.supxlabel("percentage points above plain", fontsize=12)
     return fig
