@@ -81,7 +81,8 @@ def _train(recipe, name, data, partial, progress, devices):
         model = partial.load_model(state)
 
     prepare(model, devices)
-
+    if devices == 1:
+        _make_variables(model, len(data.classes))
     augment = AUGMENTATIONS[recipe.augmentation]
     history = state["history"]
     seconds_before = state["seconds"]
@@ -199,6 +200,18 @@ def _jit():
     """
     slow = keras.backend.backend() == "tensorflow" and not environment.has_gpu()
     return False if slow else "auto"
+
+
+def _make_variables(model, classes):
+    """Make what training would make in its first step.
+
+    TensorFlow traces a step again that has made variables, which takes as long as
+    a small run.
+    """
+    model.optimizer.build(model.trainable_variables)
+    label, logits = keras.ops.zeros((1,), "int32"), keras.ops.zeros((1, classes))
+    model.compute_metrics(None, label, logits)
+    model.reset_metrics()
 
 
 def _seed_epoch(seed, epoch):
