@@ -22,12 +22,10 @@ def densenet121(
     channels are put beside all those before. The regularizer sits behind the two
     ReLUs ("drop_conv2_block1_0_relu" and so on), at 58 x 2 = 116 places.
 
-    Sides of the feature maps at the regularizers, for images of 32x32, in pixels:
+    For images of 32x32 the maps at the regularizers are, in pixels,
 
-    | stem | block 1 | block 2 | block 3 | block 4 |
-    | :-- | :-: | :-: | :-: | :-: |
-    | `"imagenet"` | 8 | 4 | 2 | 1 |
-    | `"cifar"` | 32 | 16 | 8 | 4 |
+    - 8, 4, 2 and 1 wide in the four dense blocks with `stem="imagenet"`,
+    - 32, 16, 8 and 4 wide with `stem="cifar"`.
 
     Pixels, logits, borders, and the momentum of batch normalization are as in
     `resnet50`.

@@ -21,12 +21,10 @@ def resnet50(
     normalization, the first two also by a ReLU. The regularizer sits behind these
     two ReLUs ("drop_conv2_block1_1_relu" and so on), at 16 x 2 = 32 places.
 
-    Sides of the feature maps at the regularizers, for images of 32x32, in pixels:
+    For images of 32x32 the maps at the regularizers are, in pixels,
 
-    | stem | group 1 | group 2 | group 3 | group 4 |
-    | :-- | :-: | :-: | :-: | :-: |
-    | `"imagenet"` | 8 | 4 | 2 | 1 |
-    | `"cifar"` | 32 | 16 | 8 | 4 |
+    - 8, 4, 2 and 1 wide in the four groups with `stem="imagenet"`,
+    - 32, 16, 8 and 4 wide with `stem="cifar"`.
 
     `DropBlock2D` clips its block to the map: of 7x7 nothing is left but
     SpatialDropout from the second group on, if the stem is ImageNet's.
