@@ -641,6 +641,42 @@ def schedules(curves, ylabel="keep_prob"):
 # === Records ===
 
 
+def sampling_error(figures, images):
+    """Published accuracies with the error of counting on a finite test set.
+
+    Args:
+        figures: Dict of title -> dict of variant -> accuracy, one run each.
+        images: Number of test images.
+    """
+    rows = sum(len(five) + 1 for five in figures.values())
+    with figure(width=5.9, height=0.32 * rows + 0.7) as (fig, ax):
+        place, places, names = 0, [], []
+        for title, five in figures.items():
+            places.append(place)
+            names.append(title)
+            for variant, accuracy in five.items():
+                place += 1
+                error = 1.96 * (accuracy * (1 - accuracy) / images) ** 0.5
+                ends = [accuracy - error, accuracy + error]
+                color = VARIANT_COLORS[variant]
+                ax.plot(ends, [place, place], color=color, lw=2.5)
+                ax.plot(accuracy, place, "x", color=PALETTE["ink"], ms=6)
+                places.append(place)
+                names.append(LABELS[variant])
+            place += 1
+        ax.set_yticks(places, names)
+        for label in ax.get_yticklabels():
+            if label.get_text() in figures:
+                label.set_fontweight("bold")
+        ax.tick_params(axis="y", colors=PALETTE["ink"], length=0)
+        ax.set_ylim(place - 0.4, -0.6)
+        ax.grid(axis="y", visible=False)
+        ax.locator_params(axis="x", nbins=5)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        ax.set_xlabel("test accuracy")
+    return fig
+
+
 def accuracy_by_variant(rows, published=None):
     """Test accuracy of every variant: seeds, mean, and a published figure.
 
