@@ -24,14 +24,16 @@ VARIANTS_OF = {
 }
 
 # Chosen once per network, on validation images of the plain variant, for all
-# variants and data sets: results/tuning.toml.
+# variants: results/tuning.toml.
 TRAINING_OF = {
-    "custom_net": {"learning_rate": 1e-3},
-    "resnet50": {"learning_rate": 1e-3},
-    "resnet50_cifar": {"learning_rate": 1e-3},
-    "densenet121": {"learning_rate": 1e-3},
-    "densenet121_cifar": {"learning_rate": 1e-3},
+    "custom_net": {"learning_rate": 1e-3, "augmentation": "none"},
+    "resnet50": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
+    "resnet50_cifar": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
+    "densenet121": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
+    "densenet121_cifar": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
 }
+# A mirrored digit is another sign.
+DIGITS = ("mnist", "digits")
 BOOK_NETWORKS = ("custom_net", "resnet50", "densenet121")
 _LARGE = BOOK_NETWORKS[1:]
 
@@ -129,13 +131,16 @@ def make_recipe(
             f"{', '.join(chosen.settings)} in the profile {profile}. "
             f"Received: dataset={dataset!r}"
         )
+    training = TRAINING_OF.get(network, {})
+    if dataset in DIGITS:
+        training = {**training, "augmentation": "none"}
     return Recipe(
         network=network,
         variant=variant,
         dataset=dataset,
         seed=seed,
         profile=profile,
-        **TRAINING_OF.get(network, {})
+        **training
         | chosen.settings[dataset]
         | chosen.exceptions.get(network, {}).get(dataset, {}),
     )

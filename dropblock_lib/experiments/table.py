@@ -92,6 +92,7 @@ def describe_setting(records: list[dict]) -> str:
         f"**{data['source']}**: {data['train']:,} training, "
         f"{data['validation']:,} validation and {data['test']:,} test images; "
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}; "
+        f"augmentation: {recipe.augmentation}; "
         f"{recipe.optimizer.capitalize()} with a learning rate of "
         f"{recipe.learning_rate:g} ({recipe.learning_rate_schedule}); keep_prob "
         f"from 1 to its target ({recipe.keep_prob_schedule}); "
