@@ -92,8 +92,9 @@ colab: $(READY) ## run the notebooks and the tests as Colab would, COLAB_PYTHON=
 	$(BIN)/pytest tests/colab
 
 .PHONY: results
-results: $(READY) ## run the experiments whose records are missing
-	$(BIN)/python -m dropblock_lib.experiments run --profile $(PROFILE)
+results: $(READY) ## run the experiments whose records are missing, RUNFLAGS=...
+	$(BIN)/python -m dropblock_lib.experiments run --profile $(PROFILE) $(RUNFLAGS)
+	$(BIN)/python -m dropblock_lib.experiments run --grid results/tuning.toml $(RUNFLAGS)
 
 .PHONY: lint
 lint: $(READY) ## check style, and that notebooks carry no outputs

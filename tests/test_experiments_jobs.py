@@ -48,7 +48,7 @@ def test_interrupted_and_killed_processes_lose_nothing(tmp_path, monkeypatch):
     assert not list(results.rglob("*.tmp"))
 
     # The first seed had an epoch, or began; the second is killed where it may be.
-    monkeypatch.setenv("TINY_AT", "1:3:SIGKILL")
+    monkeypatch.setenv("TINY_AT", f"1:3:SIGKILL:{tmp_path}/killed")
     lines.clear()
     with pytest.raises(RunsFailed) as caught:
         start(lines.append)

@@ -10,6 +10,7 @@ from dropblock_lib.experiments import PROFILES, make_recipes, run_all
 from dropblock_lib.experiments.grid import read_grid
 from dropblock_lib.experiments.jobs import import_modules, run_side_by_side
 from dropblock_lib.experiments.listing import format_runs, list_runs
+from dropblock_lib.experiments.ray_engine import run_on_ray
 from dropblock_lib.experiments.record import (
     RecordError,
     default_records_directory,
@@ -57,7 +58,20 @@ def _run(options) -> int:
         "data_dir": options.data_dir,
         "devices": options.devices,
     }
-    if options.jobs == 1:
+    if options.engine != "ray" and (options.address or options.gpus):
+        raise ValueError("--address and --gpus are for --engine ray.")
+    if options.engine == "ray":
+        if options.jobs != 1:
+            raise ValueError("--jobs is for one machine; with --engine ray use --cpus.")
+        run_on_ray(
+            recipes,
+            address=options.address,
+            cpus=options.cpus,
+            gpus=options.gpus,
+            modules=options.modules,
+            **where,
+        )
+    elif options.jobs == 1:
         run_all(recipes, **where)
     else:
         run_side_by_side(recipes, options.jobs, modules=options.modules, **where)
@@ -220,6 +234,30 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         metavar="N",
         help="spread every batch of a run over N devices (default: 1)",
+    )
+    run.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where runs take place: here, or on a Ray cluster (extra `cluster`)",
+    )
+    run.add_argument(
+        "--address",
+        help="of the Ray cluster, such as auto (default: one of this machine alone)",
+    )
+    run.add_argument(
+        "--cpus",
+        type=float,
+        default=1,
+        metavar="N",
+        help="processors that a run takes of a Ray cluster (default: 1)",
+    )
+    run.add_argument(
+        "--gpus",
+        type=float,
+        metavar="N",
+        help="GPUs that a run takes of a Ray cluster; 0.25 lets four share one "
+        "(default: 1 where the cluster has any)",
     )
     run.set_defaults(command=_run)
 

@@ -57,11 +57,10 @@ def run_side_by_side(
     group = _Group(len(recipes), say or LineProgress(0, sys.stdout).say)
 
     def one(index, recipe):
-        found = find_records(recipe, results_dir / "records")
-        real = [r for r in found if not _of_stand_in(r)]
-        if real:
-            group.skip(index, real[0]["name"])
-            return real[0]
+        found = find_finished(recipe, results_dir)
+        if found:
+            group.skip(index, found["name"])
+            return found
         order = {
             "recipe": recipe.to_dict(),
             "results_dir": str(results_dir),
@@ -86,6 +85,15 @@ def run_side_by_side(
     if group.failures:
         raise RunsFailed(group.failures, len(recipes))
     return done
+
+
+def find_finished(recipe, results_dir) -> dict | None:
+    """The record that makes a run needless, whatever data there is."""
+    for done in find_records(recipe, results_dir / "records"):
+        # Of a stand-in it depends on the data, which only the run itself loads.
+        if not record.is_stand_in(done["data"]["requested"], done["data"]["source"]):
+            return done
+    return None
 
 
 class _Group:
@@ -177,7 +185,3 @@ def _reason(code, errors):
         return f"killed by {signal.Signals(-code).name}"
     said = [line.strip() for line in errors if line.strip()]
     return said[-1].removeprefix("error: ") if said else f"exit code {code}"
-
-
-def _of_stand_in(done):
-    return record.is_stand_in(done["data"]["requested"], done["data"]["source"])

@@ -1,0 +1,177 @@
+"""Runs on a Ray cluster of two worker nodes, of which one dies."""
+
+import importlib.util
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import keras
+import pytest
+from tiny import outcome, tiny_data, tiny_recipe, use_tiny_net
+
+from dropblock_lib.experiments import load_records, ray_engine, run
+from dropblock_lib.experiments.__main__ import main
+from dropblock_lib.experiments.ray_engine import run_on_ray
+from dropblock_lib.experiments.run import RunsFailed
+
+run_module = sys.modules["dropblock_lib.experiments.run"]
+# At which training step of its first run each node, or the process on it, dies.
+# Epochs have four steps.
+HEAD_DIES_AT, OTHER_DIES_AT = 6, 7
+
+
+@pytest.fixture(autouse=True)
+def _tiny_net(monkeypatch):
+    use_tiny_net(monkeypatch)
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Two nodes with one processor each, whose processes know the tiny network."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("needs the extra cluster: Ray is not installed")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's processes give way to all others, which on a busy machine takes minutes.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    import ray
+    from ray.cluster_utils import Cluster
+
+    def node(what, **options):
+        return {"num_cpus": 1, "env_vars": {"TINY_AT": f"*:{what}"}} | options
+
+    process_dies = f"{HEAD_DIES_AT}:SIGKILL:{tmp_path}/process"
+    head = node(process_dies, include_dashboard=False)
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        other = cluster.add_node(**node(f"{OTHER_DIES_AT}:wait:{tmp_path}/node"))
+        ray.init(cluster.address, log_to_driver=False, logging_level="error")
+        yield lambda: cluster.remove_node(other, allow_graceful=False)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def when_it_is_there(file, do):
+    """A thread that does something once a file is there."""
+
+    def watch():
+        while not file.exists():
+            time.sleep(0.05)
+        do()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_every_record_is_there_once_whoever_dies(cluster, tmp_path):
+    recipes = [tiny_recipe(seed=seed) for seed in range(3)]
+    watcher = when_it_is_there(tmp_path / "node", cluster)
+    lines = []
+    results = tmp_path / "results"
+    records = run_on_ray(
+        recipes, results_dir=results, modules=["tiny_registered"], say=lines.append
+    )
+    watcher.join(60)
+    assert not watcher.is_alive() and (tmp_path / "process").exists()
+    assert load_records(results / "records") == records
+    assert [r["name"] for r in records] == [recipe.name for recipe in recipes]
+    # Two died in their second epoch, and went on after the first.
+    epochs = [[resume["epoch"] for resume in r["resumes"]] for r in records]
+    assert sorted(epochs) == [[], [1], [1]]
+    alone = [run(r, results_dir=tmp_path / "alone", data=tiny_data()) for r in recipes]
+    assert [outcome(r) for r in records] == [outcome(r) for r in alone]
+    left = [path for path in results.rglob("*") if path.is_file()]
+    assert len(left) == 3, "something was left behind"
+
+    # What has its record is not trained again; what fails is named.
+    lines.clear()
+    good, bad = tiny_recipe(seed=0), tiny_recipe(seed=3, batch_size=7)
+    with pytest.raises(RunsFailed, match=r"1 of 2 runs failed.\n.*-seed3: Value") as e:
+        run_on_ray(
+            [good, bad],
+            results_dir=results,
+            modules=["tiny_registered"],
+            devices=2,
+            say=lines.append,
+        )
+    assert "argument `devices`" in str(e.value)
+    assert lines[0] == f"[1/2] {good.name}: skipped, its record exists"
+    assert len(list((results / "records").iterdir())) == 3
+
+
+def test_a_machine_with_a_folder_of_its_own_returns_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "_load", lambda name, data_dir: tiny_data())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "there"))
+    monkeypatch.setattr(ray_engine.state, "PATIENCE", 0)
+    (tmp_path / "there").mkdir()
+    here = tmp_path / "here"
+    order = {
+        "recipe": tiny_recipe(epochs=1).to_dict(),
+        "backend": keras.backend.backend(),
+        "results_dir": str(here),
+        "token": "driver-0",
+        "data_dir": None,
+        "devices": 1,
+        "share_gpu": False,
+        "modules": [],
+        "index": 1,
+        "total": 1,
+    }
+    done = ray_engine._task(order)
+    assert not here.exists()
+    assert not [path for path in (tmp_path / "there").rglob("*") if path.is_file()]
+    assert ray_engine._keep(done, here) == done
+    assert load_records(here / "records") == [done]
+    # A second attempt that ends as well adds nothing.
+    again = {**done, "date": "later"}
+    assert ray_engine._keep(again, here) == done
+
+    with pytest.raises(ValueError, match="Start Ray there with KERAS_BACKEND=other"):
+        ray_engine._task({**order, "backend": "other"})
+
+
+def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    command = ["run", "--profile", "quick", "--dataset", "digits", "--engine", "ray"]
+    assert main([*command, "--results", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert "needs Ray" in err and "dropblock-lib[cluster]" in err
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--engine", "ray", "--jobs", "2"], "--jobs is for one machine"),
+        (["--address", "auto"], "--address and --gpus are for --engine ray"),
+        (["--jobs", "2", "--gpus", "1"], "--address and --gpus are for --engine ray"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path, capsys, options, says):
+    assert main(["run", *options, "--results", str(tmp_path)]) == 1
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_reach_the_engine(tmp_path, monkeypatch):
+    from dropblock_lib.experiments import __main__ as cli
+
+    seen = {}
+    monkeypatch.setattr(cli, "run_on_ray", lambda recipes, **named: seen.update(named))
+    command = ["run", "--engine", "ray", "--address", "10.0.0.1:6379", "--gpus", "0.5"]
+    command += ["--cpus", "4", "--devices", "2", "--data-dir", "data"]
+    assert main([*command, "--results", str(tmp_path)]) == 0
+    assert seen == {
+        "address": "10.0.0.1:6379",
+        "gpus": 0.5,
+        "cpus": 4,
+        "devices": 2,
+        "data_dir": "data",
+        "modules": [],
+        "results_dir": tmp_path,
+    }
