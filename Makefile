@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # A file stays with one worker, because its fixtures are dear.
 PARALLEL := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile
-PYTEST := $(PARALLEL) --ignore=tests/browser --ignore=tests/colab
+APART := browser cluster colab
+PYTEST := $(PARALLEL) $(APART:%=--ignore=tests/%)
 NOTEBOOKS = $(wildcard book/*.ipynb)
 
 # TensorFlow has wheels for these versions; a Python without venv cannot help.
@@ -86,6 +87,11 @@ test: book ## run every test: three backends, notebooks, browser
 	$(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
 	@echo "== The book in a browser"
 	BOOK_IS_BUILT=1 $(PARALLEL) tests/browser
+
+.PHONY: cluster
+cluster: $(READY) ## test runs on several processes, devices and machines
+	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/cluster
+	KERAS_BACKEND=jax $(BIN)/pytest tests/cluster -m backends
 
 .PHONY: colab
 colab: $(READY) ## run the notebooks and the tests as Colab would, COLAB_PYTHON=...

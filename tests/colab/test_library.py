@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-# They test the repository, its book and its files; there is none in Colab.
+# They test the repository, its book and its files, or many machines; there is none
+# of these in Colab.
 OF_THE_REPOSITORY = (
     "browser",
+    "cluster",
     "colab",
     "test_book.py",
     "test_readme.py",

@@ -35,7 +35,7 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's processes give way to all others, which on a busy machine takes minutes.
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
     import ray
     from ray.cluster_utils import Cluster

@@ -1,6 +1,7 @@
 """One run over two devices, which here are two halves of the processor."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,10 @@ BACKEND = keras.backend.backend()
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch is given one device only")
 def test_two_devices_compute_what_one_does(tmp_path):
     command = [sys.executable, SCRIPT, tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env=environment
+    )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout.splitlines()[-1])
 

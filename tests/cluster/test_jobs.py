@@ -26,7 +26,7 @@ def test_interrupted_and_killed_processes_lose_nothing(tmp_path, monkeypatch):
     expected = [run(r, results_dir=alone, data=tiny_data()) for r in recipes]
     results = tmp_path / "results"
     run(recipes[2], results_dir=results, data=tiny_data())
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     lines = []
 
     def start(say):
