@@ -48,6 +48,8 @@ def lines(fig):
         plots.two_placements,
         plots.dense_block,
         lambda: plots.masks_by_group({"stem": (8, 1)}, 7, 0.5),
+        lambda: plots.pixel_values({"one": [0.2, 0.8], "two": [0.5, 0.5]}),
+        lambda: plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}}),
         lambda: plots.generalization_gap(HISTORIES),
         lambda: plots.differences_by_variant(DIFFERENCES),
     ],
@@ -61,6 +63,29 @@ def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
     assert {color.upper() for color in colors} - TWINS.keys() == set()
     assert fig.get_figwidth() <= 6
     assert len(drawing.getvalue()) < 200_000
+
+
+def test_pictures_keep_their_values():
+    gray = np.arange(4, dtype="uint8").reshape(2, 2, 1)
+    color = np.arange(12, dtype="uint8").reshape(2, 2, 3)
+    fig = plots.pictures({"gray": [gray, gray + 9.4], "color": [color]}, columns=2)
+    shown = [[image.get_array() for image in ax.images] for ax in fig.axes]
+    # A gray picture is not stretched to the darkest and brightest that it has.
+    np.testing.assert_array_equal(shown[0][0], gray.repeat(3, -1))
+    np.testing.assert_array_equal(shown[0][1], (gray + 9).repeat(3, -1))
+    np.testing.assert_array_equal(shown[1][0], color)
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["gray", "color"]
+
+
+def test_parts_of_a_split_lie_side_by_side():
+    fig = plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}})
+    spans = {
+        (bars.get_label(), bar.get_x(), bar.get_width())
+        for bars in fig.axes[0].containers
+        for bar in bars
+        if bar.get_width()
+    }
+    assert spans == {("used", 0, 3), ("not used", 3, 1), ("test", 0, 2)}
 
 
 def test_both_kinds_of_residual_blocks_have_two_drop_layers():
