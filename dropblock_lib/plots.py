@@ -18,7 +18,7 @@ from dropblock_lib.masks import (
     seed_shape,
 )
 from dropblock_lib.palette import GRID, LINES, PALETTE
-from dropblock_lib.variants import LABELS, VARIANTS
+from dropblock_lib.variants import LABELS
 
 # At most 6 inches wide, and a phone shows its text in 9 pixels.
 STYLE = {
@@ -823,19 +823,6 @@ def learning_curves(curves, metric="accuracy"):
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=2)
     return fig
-
-
-def histories(records):
-    """The histories of records, as `learning_curves` takes them.
-
-    Returns:
-        Dict of variant -> list of histories by rising seed, in the order of
-        `VARIANTS`.
-    """
-    found = {variant: [] for variant in VARIANTS}
-    for record in sorted(records, key=lambda record: record["recipe"]["seed"]):
-        found[record["recipe"]["variant"]].append(record["history"])
-    return {variant: runs for variant, runs in found.items() if runs}
 
 
 def generalization_gap(curves, metric="accuracy"):

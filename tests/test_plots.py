@@ -120,13 +120,6 @@ def test_a_block_that_covers_the_map_drops_whole_channels():
     assert min(large) < channel
 
 
-def test_histories_come_by_variant_and_seed():
-    records = [record("dropout-0.25", 1), record("none", 0), record("dropout-0.25", 0)]
-    curves = plots.histories(records)
-    assert list(curves) == ["none", "dropout-0.25"]
-    assert [history["of"][1] for history in curves["dropout-0.25"]] == [0, 1]
-
-
 @pytest.mark.parametrize(
     ("metric", "expected"), [("accuracy", [0.2, 0.4]), ("loss", [0.0, 0.9])]
 )

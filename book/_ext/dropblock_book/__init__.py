@@ -7,6 +7,7 @@ MODULES = (
     "repository",
     "assets",
     "execution",
+    "side_by_side",
     "description",
     "card",
     "docstrings",
