@@ -72,7 +72,7 @@ serve: book ## build the book and serve it on this machine, PORT=8000
 	@$(BIN)/python -u -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 .PHONY: test
-test: book ## run every test: three backends, notebooks, browser
+test: book ## run the tests on three backends, and those of the book in a browser
 	@echo "== Tests on TensorFlow"
 	KERAS_BACKEND=tensorflow $(PYTEST)
 	@echo "== Tests on JAX"
@@ -83,10 +83,12 @@ test: book ## run every test: three backends, notebooks, browser
 	else \
 	  echo "skipped: $$(echo "$$reason" | tail -n 1)"; \
 	fi
-	@echo "== Notebooks, each run from its first cell to its last"
-	$(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
 	@echo "== The book in a browser"
 	BOOK_IS_BUILT=1 $(PARALLEL) tests/browser
+
+.PHONY: notebooks
+notebooks: $(READY) ## run every notebook as a reader does, apart from the book
+	$(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
 
 .PHONY: cluster
 cluster: $(READY) ## test runs on several processes, devices and machines
