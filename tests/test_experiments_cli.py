@@ -149,6 +149,8 @@ def test_table_in_three_formats(results, capsys):
     [line] = csv.DictReader(io.StringIO(table("--format", "csv")))
     assert float(line["test_accuracy_std"]) == row["test_accuracy_std"]
     assert table("--network", "custom_net") == "No records.\n"
+    assert table("--profile", "tin_") == "No records.\n"
+    assert table("--profile", "ti*") == table()
     [row] = json.loads(table("--format", "json", "--seeds", "1"))
     assert row["seeds"] == [1]
 

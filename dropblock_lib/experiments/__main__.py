@@ -138,8 +138,11 @@ def _filters(options) -> dict:
 
 
 def _passes(recipe: dict, wanted: dict) -> bool:
+    """Whether every field is, or matches, one of the values asked for."""
     return all(
-        values is None or recipe[field] in values for field, values in wanted.items()
+        values is None
+        or any(fnmatch.fnmatchcase(str(recipe[field]), str(value)) for value in values)
+        for field, values in wanted.items()
     )
 
 
