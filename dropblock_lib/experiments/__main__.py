@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dropblock_lib.experiments import PROFILES, make_recipes, run_all
+from dropblock_lib.experiments.columns import FORMATS
 from dropblock_lib.experiments.grid import read_grid
 from dropblock_lib.experiments.jobs import import_modules, run_side_by_side
 from dropblock_lib.experiments.listing import format_runs, list_runs
@@ -199,9 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         help="modules to import first, which add networks or variants of your own",
     )
     output = argparse.ArgumentParser(add_help=False)
-    output.add_argument(
-        "--format", choices=("text", "markdown", "csv", "json"), default="text"
-    )
+    output.add_argument("--format", choices=FORMATS, default="text")
     names = argparse.ArgumentParser(add_help=False)
     names.add_argument(
         "--grid",

@@ -3,6 +3,8 @@
 import csv
 import io
 
+FORMATS = ("text", "markdown", "csv", "json")
+
 
 def aligned(heading: list[str], rows: list[list]) -> str:
     """Columns as wide as their widest cell, for a terminal."""

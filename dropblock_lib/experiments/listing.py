@@ -3,7 +3,13 @@
 import json
 from pathlib import Path
 
-from dropblock_lib.experiments.columns import aligned, comma_separated, markdown
+from dropblock_lib.arguments import invalid
+from dropblock_lib.experiments.columns import (
+    FORMATS,
+    aligned,
+    comma_separated,
+    markdown,
+)
 from dropblock_lib.experiments.record import read_all
 
 _COLUMNS = (
@@ -99,10 +105,7 @@ def format_runs(rows: list[dict], format: str = "text") -> str:
         return markdown(heading, cells, [":--"] * len(heading))
     if format == "text":
         return aligned(heading, cells)
-    raise ValueError(
-        "Invalid value received for argument `format`. Expected one of text, "
-        f"markdown, csv, json. Received: format={format!r}"
-    )
+    raise invalid("format", f"one of {', '.join(FORMATS)}", format)
 
 
 def _row(recipe, name, state, epoch=0):

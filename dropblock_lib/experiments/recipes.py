@@ -2,25 +2,16 @@
 
 import dataclasses
 
+from dropblock_lib.experiments import slides
 from dropblock_lib.experiments.recipe import Recipe
+from dropblock_lib.models import NETWORKS
 
-# What the slides compare in each network.
-_FIVE = (
-    "none",
-    "dropout-0.25",
-    "spatial-0.7",
-    "dropblock-3-0.9",
-    "dropblock-7-0.9",
-)
-_DENSENET_FIVE = tuple(
-    "spatial-0.3" if variant == "spatial-0.7" else variant for variant in _FIVE
-)
+# What the slides compare in each network, whatever its stem.
 VARIANTS_OF = {
-    "custom_net": _FIVE,
-    "resnet50": _FIVE,
-    "resnet50_cifar": _FIVE,
-    "densenet121": _DENSENET_FIVE,
-    "densenet121_cifar": _DENSENET_FIVE,
+    network + stem: tuple(figures)
+    for (network, dataset), figures in slides.ACCURACY.items()
+    for stem in ("", "_cifar")
+    if dataset == "cifar10" and network + stem in NETWORKS
 }
 
 # Chosen once per network, on validation images of the plain variant, for all

@@ -4,8 +4,9 @@ import json
 import statistics
 
 from dropblock_lib import models
+from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments import slides
-from dropblock_lib.experiments.columns import aligned, comma_separated
+from dropblock_lib.experiments.columns import FORMATS, aligned, comma_separated
 from dropblock_lib.experiments.recipe import Recipe
 from dropblock_lib.experiments.record import is_stand_in
 from dropblock_lib.variants import LABELS, VARIANTS
@@ -71,10 +72,7 @@ def format_table(rows: list[dict], format: str = "text") -> str:
         return _markdown(rows)
     if format == "text":
         return _text(rows)
-    raise ValueError(
-        "Invalid value received for argument `format`. Expected one of text, "
-        f"markdown, csv, json. Received: format={format!r}"
-    )
+    raise invalid("format", f"one of {', '.join(FORMATS)}", format)
 
 
 def describe_setting(records: list[dict]) -> str:
