@@ -1,0 +1,94 @@
+"""The layers that are compared, each with its noise new at every call."""
+
+from dataclasses import dataclass
+
+import keras
+import peers
+
+import dropblock_lib as dbl
+
+BACKEND = keras.backend.backend()
+OURS = "DropBlock2D"
+BASE = "Dropout"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Something that drops units of a tensor.
+
+    Attributes:
+        call: Keras layer, or function of a PyTorch tensor.
+        channels_first: Whether it takes (batch, channels, height, width).
+    """
+
+    call: object
+    channels_first: bool = False
+
+
+class Product(keras.layers.Layer):
+    """`x * c`: no layer that changes its input can be faster."""
+
+    def call(self, inputs, training=False):
+        return inputs * 1.1
+
+
+def essential(block_size, keep_prob):
+    """Makers of DropBlock2D and of what it is measured by."""
+    return {
+        OURS: lambda: Contestant(dbl.DropBlock2D(block_size, keep_prob)),
+        BASE: lambda: Contestant(keras.layers.Dropout(1 - keep_prob)),
+    }
+
+
+def own(block_size, keep_prob):
+    """Makers of all that comes with this package, Keras and the backend."""
+    found = essential(block_size, keep_prob) | {
+        f"{OURS}, exact": lambda: Contestant(
+            dbl.DropBlock2D(block_size, keep_prob, gamma="exact")
+        ),
+        f"{OURS}, shared": lambda: Contestant(
+            dbl.DropBlock2D(block_size, keep_prob, per_channel=False)
+        ),
+        "SpatialDropout2D": lambda: Contestant(
+            keras.layers.SpatialDropout2D(1 - keep_prob)
+        ),
+        "x * c": lambda: Contestant(Product()),
+    }
+    if BACKEND == "torch":
+        from torch.nn.functional import dropout
+
+        found["torch dropout"] = lambda: Contestant(lambda x: dropout(x, 1 - keep_prob))
+    return found
+
+
+def others(block_size, keep_prob, loaded):
+    """Makers of the peers in `loaded`, from `peers.load_all`.
+
+    timm's masks serve all channels unless it is told otherwise.
+    """
+    rate = 1 - keep_prob
+    makers = {
+        "KerasCV": lambda layer: Contestant(layer(rate, block_size)),
+        "timm": lambda drop: Contestant(
+            lambda x: drop(x, rate, block_size, couple_channels=False),
+            channels_first=True,
+        ),
+        "timm, shared": lambda drop: Contestant(
+            lambda x: drop(x, rate, block_size), channels_first=True
+        ),
+        "torchvision": lambda drop: Contestant(
+            lambda x: drop(x, rate, block_size), channels_first=True
+        ),
+    }
+    found = {}
+    for name, make in makers.items():
+        package = name.partition(",")[0]
+        if package in loaded:
+            found[name] = lambda make=make, package=package: make(loaded[package])
+    return found
+
+
+def versions():
+    """Versions of the peers that are installed."""
+    known = {label: peers.version(label) for label in peers.PEERS}
+    return {label: version for label, version in known.items() if version}

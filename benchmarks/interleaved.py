@@ -1,0 +1,70 @@
+"""Timing that is fair on a machine whose speed changes while one measures.
+
+Every contestant is called once a round. pytest-benchmark and asv take all rounds of
+one contestant before those of the next, so that a processor that slows down, or a
+neighbor that wakes up, hits one of the two; here it hits both, and their ratio stays.
+"""
+
+import random
+import statistics
+import time
+
+
+def measure(calls, rounds, warm_up=2):
+    """Seconds of every call in every round.
+
+    Args:
+        calls: Dict of name -> function that returns when its work is done.
+        rounds: Number of times each is called.
+        warm_up: Number of calls before, which are not timed.
+
+    Returns:
+        Dict of name -> list of seconds, one a round.
+    """
+    for _ in range(warm_up):
+        for call in calls.values():
+            call()
+    seconds = {name: [] for name in calls}
+    order, rng = list(calls), random.Random(0)
+    for _ in range(rounds):
+        # In a new order each time: what ran before leaves its caches behind.
+        rng.shuffle(order)
+        for name in order:
+            start = time.perf_counter()
+            calls[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def summarize(seconds, base):
+    """Medians and quartiles of `measure`, and their ratios to one of the contestants.
+
+    Args:
+        seconds: From `measure`.
+        base: Name of the contestant that the others are compared with.
+
+    Returns:
+        Dict of name -> dict of `median`, `low` and `high` (quartiles), in seconds;
+        `ratio`, of the medians; `ratio_low` and `ratio_high`, the quartiles of the
+        ratios within each round.
+    """
+    found = {}
+    for name, times in seconds.items():
+        low, median, high = quartiles(times)
+        found[name] = {"median": median, "low": low, "high": high}
+        if base in seconds:
+            ratios = [a / b for a, b in zip(times, seconds[base], strict=True)]
+            ratio_low, _, ratio_high = quartiles(ratios)
+            found[name] |= {
+                "ratio": median / statistics.median(seconds[base]),
+                "ratio_low": ratio_low,
+                "ratio_high": ratio_high,
+            }
+    return found
+
+
+def quartiles(values):
+    """The values below which a quarter, half and three quarters lie."""
+    if len(values) == 1:
+        return [values[0]] * 3
+    return statistics.quantiles(values, n=4, method="inclusive")

@@ -1,0 +1,126 @@
+"""How long DropBlock2D and its like take, forward and backward.
+
+    KERAS_BACKEND=jax python benchmarks/layer_speed.py
+
+Writes `layer_speed-BACKEND.json`: the median and the quartiles of every contestant,
+called in turn, and its ratio to Keras' Dropout. All contestants are timed at the first
+of `--keep-probs`; at the others DropBlock2D and Dropout alone.
+"""
+
+import contestants
+import interleaved
+import options
+import peers
+import process
+from errors import in_one_line
+from forward_backward import prepare
+
+from dropblock_lib.experiments.benchmark import make_benchmark, write_benchmark
+
+SHAPES = [
+    (32, 56, 56, 64),
+    (32, 32, 32, 64),
+    (32, 14, 14, 256),
+    (128, 8, 8, 128),
+    (8, 64, 64, 256),
+]
+BLOCKS = [3, 7]
+KEEP_PROBS = [0.9, 0.5, 0.6, 0.7, 0.8, 0.95, 0.99, 1.0]
+
+
+def main(arguments=None):
+    chosen = _parser().parse_args(arguments)
+    if chosen.smoke:
+        chosen.shapes, chosen.blocks = [(2, 6, 5, 3)], [3]
+        chosen.keep_probs, chosen.rounds, chosen.warm_up = [0.9, 0.5], 2, 1
+    loaded, missing = peers.load_all(contestants.BACKEND)
+    rows = []
+    for shape in chosen.shapes:
+        for block_size in chosen.blocks:
+            for keep_prob in chosen.keep_probs:
+                makers = contestants.essential(block_size, keep_prob)
+                if keep_prob == chosen.keep_probs[0]:
+                    makers = contestants.own(block_size, keep_prob)
+                    makers |= contestants.others(block_size, keep_prob, loaded)
+                case = {
+                    "shape": list(shape),
+                    "block_size": block_size,
+                    "keep_prob": keep_prob,
+                }
+                found = measure(makers, shape, chosen.rounds, chosen.warm_up)
+                rows += [case | row for row in found]
+                print(_line(case, found), flush=True)
+    settings = {
+        "rounds": chosen.rounds,
+        "warm_up": chosen.warm_up,
+        "base": contestants.BASE,
+        "smoke": chosen.smoke,
+        "environment": process.stated(),
+    }
+    document = make_benchmark(
+        "layer_speed", rows, settings, missing, contestants.versions()
+    )
+    print(write_benchmark(document, chosen.output))
+
+
+def measure(makers, shape, rounds, warm_up):
+    """One row a contestant: its times, or why there are none."""
+    calls, rows = {}, {}
+    for name, make in makers.items():
+        rows[name] = {"contestant": name}
+        try:
+            calls[name], details = _prepare(make, shape)
+            rows[name] |= details
+        except Exception as error:
+            rows[name]["error"] = in_one_line(error)
+    seconds = interleaved.measure(calls, rounds, warm_up)
+    for name, found in interleaved.summarize(seconds, contestants.BASE).items():
+        rows[name] |= found
+    return list(rows.values())
+
+
+def _prepare(make, shape):
+    """Compiled or, for a peer that cannot be compiled, as it is; called once."""
+    try:
+        call, details = prepare(make(), shape)
+        call()
+    except Exception as error:
+        call, details = prepare(make(), shape, compiled=False)
+        call()
+        details["not_compiled"] = in_one_line(error)
+    return call, details
+
+
+def _line(case, rows):
+    batch, height, width, channels = case["shape"]
+    cells = [
+        f"{row['contestant']} {1000 * row['median']:.2f} ms"
+        for row in rows
+        if "median" in row
+    ]
+    return (
+        f"{batch}x{height}x{width}x{channels}, block {case['block_size']}, "
+        f"keep_prob {case['keep_prob']}: {'; '.join(cells)}"
+    )
+
+
+def _parser():
+    parser = options.parser("Speed of DropBlock2D and its like on one backend.")
+    parser.add_argument("--rounds", type=options.positive, default=21, help="runs each")
+    parser.add_argument("--warm-up", type=int, default=3, help="runs not timed")
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        type=options.sides(4),
+        default=SHAPES,
+        metavar="NxHxWxC",
+        help="inputs",
+    )
+    parser.add_argument("--blocks", nargs="+", type=options.positive, default=BLOCKS)
+    parser.add_argument("--keep-probs", nargs="+", type=float, default=KEEP_PROBS)
+    return parser
+
+
+if __name__ == "__main__":
+    process.restart_in_them()
+    main()

@@ -1,0 +1,47 @@
+"""What the command lines of all benchmarks have in common."""
+
+import argparse
+from pathlib import Path
+
+from dropblock_lib.experiments.benchmark import default_benchmarks_directory
+
+
+def parser(description, **kwargs):
+    """A parser with `--output` and `--smoke`."""
+    made = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        **kwargs,
+    )
+    made.add_argument(
+        "--output",
+        type=Path,
+        default=default_benchmarks_directory(),
+        help="folder of the JSON file",
+    )
+    made.add_argument(
+        "--smoke",
+        action="store_true",
+        help="only show that it runs, in seconds; says nothing about speed",
+    )
+    return made
+
+
+def positive(text):
+    """A positive integer."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def sides(count):
+    """A reader of so many positive integers with an x between them."""
+
+    def read(text):
+        found = tuple(positive(part) for part in text.split("x"))
+        if len(found) != count:
+            raise argparse.ArgumentTypeError(f"{text} is not {count} numbers")
+        return found
+
+    return read

@@ -1,0 +1,184 @@
+"""What each DropBlock drops, against what it was asked to drop.
+
+    KERAS_BACKEND=torch python benchmarks/peer_rates.py
+
+Writes `peer_rates-BACKEND.json`: for every size of map and block the dropped fraction
+with its standard error, what `expected_drop_rate` says of the paper's gamma, how many
+calls on a single map gave NaN or infinity, and errors where a call raises one. Nothing
+is timed.
+"""
+
+import contestants
+import keras
+import numpy as np
+import options
+import peers
+from errors import in_one_line
+
+import dropblock_lib as dbl
+from dropblock_lib.experiments.benchmark import make_benchmark, write_benchmark
+
+SIZES = [(56, 56), (14, 14), (8, 8), (7, 7), (4, 4), (8, 14), (14, 8)]
+BLOCKS = [3, 4, 7]
+RATES = [0.1]
+BATCH, CHANNELS = 64, 8
+
+
+def main(arguments=None):
+    chosen = _parser().parse_args(arguments)
+    if chosen.smoke:
+        chosen.sizes, chosen.blocks, chosen.rates = [(8, 6)], [3], [0.1]
+        chosen.calls, chosen.single_calls = 3, 2
+    loaded, missing = peers.load_all(contestants.BACKEND)
+    rows = []
+    for rate in chosen.rates:
+        for size in chosen.sizes:
+            for block_size in chosen.blocks:
+                case = {
+                    "size": list(size),
+                    "block_size": block_size,
+                    "nominal": rate,
+                    "expected": dbl.expected_drop_rate(
+                        dbl.gamma(1 - rate, block_size, size), block_size, size
+                    ),
+                }
+                found = observe(case, loaded, chosen)
+                rows += [case | row for row in found]
+                print(_line(case, found), flush=True)
+    settings = {
+        "batch": BATCH,
+        "channels": CHANNELS,
+        "standard_error": chosen.standard_error,
+        "calls": chosen.calls,
+        "single_calls": chosen.single_calls,
+        "smoke": chosen.smoke,
+    }
+    document = make_benchmark(
+        "peer_rates", rows, settings, missing, contestants.versions()
+    )
+    print(write_benchmark(document, chosen.output))
+
+
+def observe(case, loaded, chosen):
+    """One row for each DropBlock: what it dropped, or why it did not."""
+    block_size, keep_prob = case["block_size"], 1 - case["nominal"]
+    makers = {
+        name: make
+        for name, make in contestants.own(block_size, keep_prob).items()
+        if name.startswith(contestants.OURS)
+    }
+    makers |= contestants.others(block_size, keep_prob, loaded)
+    rows = []
+    for name, make in makers.items():
+        row = {"contestant": name}
+        rows.append(row)
+        try:
+            call = caller(make())
+            row |= dropped(call, case["size"], chosen)
+            row |= unusable(call, case["size"], chosen.single_calls)
+        except Exception as error:
+            row["error"] = in_one_line(error)
+    return rows
+
+
+def dropped(call, size, chosen):
+    """The dropped fraction over as many calls as its standard error asks for."""
+    shares = []
+    while len(shares) < chosen.calls:
+        # Of ones only what was dropped is not positive, or is NaN.
+        kept = call((BATCH, *size, CHANNELS)) > 0
+        shares.append(1 - kept.mean())
+        if len(shares) >= 10 and _standard_error(shares) <= chosen.standard_error:
+            break
+    return {
+        "dropped": float(np.mean(shares)),
+        "standard_error": float(_standard_error(shares)),
+        "calls": len(shares),
+    }
+
+
+def unusable(call, size, calls):
+    """How often a single map comes out with NaN or infinity."""
+    count = sum(not np.isfinite(call((1, *size, 1))).all() for _ in range(calls))
+    return {"not_finite": count, "single_calls": calls}
+
+
+def caller(contestant):
+    """A function of a shape: what the layer makes of ones, as an array."""
+    layer = contestant.call
+    is_keras = isinstance(layer, keras.Layer)
+
+    def on(shape):
+        if contestant.channels_first:
+            shape = (shape[0], shape[3], *shape[1:3])
+        x = keras.ops.ones(shape)
+        y = run(x) if is_keras else layer(x)
+        return keras.ops.convert_to_numpy(y)
+
+    if is_keras:
+        run = _compiled(layer)
+    return on
+
+
+def _compiled(layer):
+    """A layer's call; ours compiled on JAX, where it is slow piece by piece."""
+    ours = isinstance(layer, dbl.DropBlock2D)
+    if not (ours and contestants.BACKEND == "jax"):
+        return lambda x: layer(x, training=True)
+    import jax
+
+    @jax.jit
+    def call(state, x):
+        return layer.stateless_call([], state, x, training=True)
+
+    def run(x):
+        if not layer.built:
+            layer.build(x.shape)
+        variables = layer.non_trainable_variables
+        y, state = call([v.value for v in variables], x)
+        for variable, value in zip(variables, state, strict=True):
+            variable.assign(value)
+        return y
+
+    return run
+
+
+def _standard_error(shares):
+    return np.std(shares, ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 1.0
+
+
+def _line(case, rows):
+    height, width = case["size"]
+    cells = [
+        f"{row['contestant']} "
+        + (f"{row['dropped']:.4f}" if "dropped" in row else row["error"][:60])
+        for row in rows
+    ]
+    return (
+        f"{height}x{width}, block {case['block_size']}, nominal {case['nominal']}: "
+        f"{'; '.join(cells)}"
+    )
+
+
+def _parser():
+    parser = options.parser("What each DropBlock drops, on one backend.")
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=options.sides(2),
+        default=SIZES,
+        metavar="HxW",
+        help="maps",
+    )
+    parser.add_argument("--blocks", nargs="+", type=options.positive, default=BLOCKS)
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES)
+    parser.add_argument(
+        "--standard-error", type=float, default=0.001, help="that ends the calls"
+    )
+    parser.add_argument("--calls", type=options.positive, default=1500, help="at most")
+    parser.add_argument("--single-calls", type=options.positive, default=200)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

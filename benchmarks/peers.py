@@ -1,0 +1,132 @@
+"""DropBlock of other packages, from these packages, never from memory.
+
+Only the file with the layer is imported. timm as a whole imports torchvision, which
+must have been built for this very PyTorch; KerasCV as a whole imports TensorFlow
+beside PyTorch, and the two end a process in which they meet.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import types
+from dataclasses import dataclass, field
+
+INSTALL = "pip install 'dropblock-lib[peers]'"
+
+
+class Missing(Exception):
+    """A peer that is not installed, or that cannot be imported."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Where a package has its DropBlock.
+
+    Attributes:
+        distribution: Its name in the package index.
+        name: The layer or function, with its module.
+        backends: Backends of Keras on which it can be tried.
+        hollow: Further packages of which only the named modules are imported.
+        stubs: Modules that are not imported -> what is expected of them.
+    """
+
+    distribution: str
+    name: str
+    backends: tuple
+    hollow: tuple = ()
+    stubs: dict = field(default_factory=dict)
+
+
+PEERS = {
+    "KerasCV": Peer(
+        "keras-cv",
+        "keras_cv.src.layers.regularization.dropblock_2d.DropBlock2D",
+        ("tensorflow", "jax", "torch"),
+        hollow=("keras_cv.src.utils",),
+        # Both import TensorFlow, to see whether its Keras is Keras 3.
+        stubs={
+            "keras_cv.src.backend.config": {"keras_3": lambda: True},
+            "keras_cv.src.backend.tf_ops": {},
+        },
+    ),
+    "timm": Peer("timm", "timm.layers.drop.drop_block_2d", ("torch",)),
+    "torchvision": Peer(
+        "torchvision",
+        "torchvision.ops.drop_block.drop_block2d",
+        ("torch",),
+        stubs={"torchvision.utils": {"_log_api_usage_once": lambda _: None}},
+    ),
+}
+
+
+def version(label):
+    """The installed version of a peer, or `None`."""
+    try:
+        return importlib.metadata.version(PEERS[label].distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def load(label):
+    """A peer's layer or function.
+
+    Raises:
+        Missing: If there is none; the message says why.
+    """
+    peer = PEERS[label]
+    if version(label) is None:
+        raise Missing(f"{peer.distribution} is not installed ({INSTALL})")
+    before = set(sys.modules)
+    module, _, attribute = peer.name.rpartition(".")
+    try:
+        for package in [*_parents(module), *peer.hollow]:
+            _add_hollow_package(package)
+        for stub, attributes in peer.stubs.items():
+            sys.modules[stub] = types.ModuleType(stub)
+            vars(sys.modules[stub]).update(attributes)
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise Missing(f"{peer.distribution} cannot be imported: {error}") from error
+    finally:
+        # Whoever wants the whole package later must not find a hollow one.
+        root = peer.name.partition(".")[0]
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == root:
+                del sys.modules[name]
+
+
+def load_all(backend):
+    """Peers that can be tried on a backend, and why the others cannot.
+
+    Returns:
+        A pair of dicts: label -> layer or function, and label -> reason.
+    """
+    found, missing = {}, {}
+    for label, peer in PEERS.items():
+        if backend not in peer.backends:
+            continue
+        try:
+            found[label] = load(label)
+        except Missing as reason:
+            missing[label] = str(reason)
+            print(f"without {label}: {reason}", flush=True)
+    return found, missing
+
+
+def _parents(module):
+    names = module.split(".")
+    return [".".join(names[:depth]) for depth in range(1, len(names))]
+
+
+def _add_hollow_package(name):
+    """Puts a package without its `__init__` where imports will find it."""
+    parent, _, last = name.rpartition(".")
+    if parent:
+        paths = [f"{path}/{last}" for path in sys.modules[parent].__path__]
+    else:
+        # Finds a package on the disk without importing it.
+        paths = list(importlib.util.find_spec(name).submodule_search_locations)
+    package = types.ModuleType(name)
+    package.__path__ = paths
+    sys.modules[name] = package
