@@ -104,6 +104,10 @@ results: $(READY) ## run the experiments whose records are missing, RUNFLAGS=...
 	$(BIN)/python -m dropblock_lib.experiments run --profile $(PROFILE) $(RUNFLAGS)
 	$(BIN)/python -m dropblock_lib.experiments run --grid results/tuning.toml $(RUNFLAGS)
 
+.PHONY: bench
+bench: $(READY) ## measure the layer, training steps and peers, BENCHFLAGS=...
+	$(BIN)/python benchmarks/run.py $(BENCHFLAGS)
+
 .PHONY: lint
 lint: $(READY) ## check style, and that notebooks carry no outputs
 	$(BIN)/ruff check .

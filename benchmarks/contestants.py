@@ -89,6 +89,10 @@ def others(block_size, keep_prob, loaded):
 
 
 def versions():
-    """Versions of the peers that are installed."""
-    known = {label: peers.version(label) for label in peers.PEERS}
+    """Versions of the peers that are installed, for this backend."""
+    known = {
+        label: peers.version(label)
+        for label, peer in peers.PEERS.items()
+        if BACKEND in peer.backends
+    }
     return {label: version for label, version in known.items() if version}

@@ -128,6 +128,9 @@ def test_the_wheel_holds_the_package_and_its_records(wheel):
     }
     assert modules <= shipped
     assert {f"dropblock_lib/results/records/{name}" for name in records} <= shipped
+    measured = {path.name for path in ROOT.glob("results/benchmarks/*.json")}
+    assert measured
+    assert {f"dropblock_lib/results/benchmarks/{name}" for name in measured} <= shipped
 
 
 def test_the_layer_works_from_the_wheel(wheel, tmp_path):

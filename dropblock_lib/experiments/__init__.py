@@ -1,5 +1,6 @@
 """Experiments: a recipe is run, a run leaves a record, records make a table."""
 
+from dropblock_lib.experiments.benchmark import load_benchmarks
 from dropblock_lib.experiments.jobs import run_side_by_side
 from dropblock_lib.experiments.ray_engine import run_on_ray
 from dropblock_lib.experiments.recipe import Recipe
@@ -20,6 +21,7 @@ __all__ = [
     "RunsFailed",
     "describe_setting",
     "format_table",
+    "load_benchmarks",
     "load_records",
     "make_recipe",
     "make_recipes",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 CONTENT = (
     "dropblock_lib/**/*.py",
+    "results/benchmarks/*.json",
     "results/records/**/*.json",
     "requirements.txt",
 )

@@ -1,0 +1,153 @@
+"""Figures of what `make bench` found out, in the style of `plots.py`."""
+
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+
+from dropblock_lib.experiments.speed import BACKEND_LABELS, by, select
+from dropblock_lib.palette import PALETTE
+from dropblock_lib.plots import COLORS, figure
+
+# A color and a mark: either tells the contestants apart.
+MARKS = {
+    "DropBlock2D": (COLORS["purple"], "o"),
+    "DropBlock2D, exact": (COLORS["red"], "s"),
+    "DropBlock2D, shared": (COLORS["red"], "P"),
+    "SpatialDropout2D": (COLORS["yellow"], "D"),
+    "x * c": (PALETTE["muted"], "|"),
+    "torch dropout": (COLORS["blue"], "v"),
+    "KerasCV": (COLORS["blue"], "X"),
+    "timm": (COLORS["green"], "^"),
+    "timm, shared": (COLORS["green"], "<"),
+    "torchvision": (COLORS["cyan"], "h"),
+}
+
+
+def layer_speed(
+    documents,
+    block_size=7,
+    keep_prob=0.9,
+    contestants=("DropBlock2D", "SpatialDropout2D", "x * c"),
+):
+    """How long layers take, as a multiple of Keras' Dropout, a panel a backend.
+
+    Args:
+        documents: Dict of backend -> "layer_speed", from `load_benchmarks`.
+        block_size: Which of the blocks.
+        keep_prob: Which of the keep_probs.
+        contestants: Names of the layers; those that a backend has not are left out.
+    """
+    chosen = {
+        backend: select(document, block_size=block_size, keep_prob=keep_prob)
+        for backend, document in documents.items()
+    }
+    inputs = _unique(tuple(r["shape"]) for rows in chosen.values() for r in rows)
+    height = 0.34 * len(inputs) * len(chosen) + 0.45 * len(chosen) + 1.1
+    with figure(rows=len(chosen), width=5.9, height=height / len(chosen),
+                sharex=True, squeeze=False) as (fig, axes):  # fmt: skip
+        for ax, (backend, rows) in zip(axes.flat, chosen.items(), strict=True):
+            ax.axvline(1, color=PALETTE["ink"], lw=1.2)
+            for row in rows:
+                if row["contestant"] in contestants and "ratio" in row:
+                    place = inputs.index(tuple(row["shape"]))
+                    _dot(ax, row, place)
+            ax.set_title(BACKEND_LABELS[backend])
+            _name_places(ax, [by(shape) for shape in inputs])
+        axes[-1, 0].set_xlabel("times as long as Keras' Dropout")
+        _show_marks(fig, contestants, columns=3)
+    return fig
+
+
+def peer_rates(
+    documents,
+    block_size=7,
+    nominal=0.1,
+    contestants=(
+        "DropBlock2D",
+        "DropBlock2D, exact",
+        "KerasCV",
+        "timm",
+        "torchvision",
+    ),
+):
+    """What each DropBlock drops of maps of several sizes, and what it was asked to.
+
+    A ring says that some calls on a single map gave NaN or infinity. What raises an
+    error stands in a column of its own.
+
+    Args:
+        documents: Dict of backend -> "peer_rates", from `load_benchmarks`. What is
+            on several backends is taken from the first on which it works.
+        block_size: Which of the blocks.
+        nominal: Which of the nominal rates.
+        contestants: Names of the layers; those that were not observed are left out.
+            A mask that channels share drops as much as one for each.
+    """
+    found = {}
+    for document in documents.values():
+        for row in select(document, block_size=block_size, nominal=nominal):
+            key = tuple(row["size"]), row["contestant"]
+            if row["contestant"] not in contestants:
+                continue
+            if key not in found or "error" in found[key]:
+                found[key] = row
+    sizes = _unique(size for size, _ in found)
+    names = [n for n in contestants if any(n == name for _, name in found)]
+    highest = max(row.get("dropped", 0) for row in found.values())
+    beyond = 1.12 * max(highest, nominal)
+    with figure(width=5.9, height=0.42 * len(sizes) + 1.6) as (fig, ax):
+        ax.axvline(nominal, color=PALETTE["ink"], lw=1.2)
+        for (size, name), row in found.items():
+            color, mark = MARKS[name]
+            # Side by side, or those that agree would hide each other.
+            shift = 0.7 * (names.index(name) + 0.5) / len(names) - 0.35
+            place = sizes.index(size) + shift
+            failed = "error" in row
+            rate = beyond if failed else row["dropped"]
+            ax.plot(rate, place, mark, color=color, ms=6)
+            if row.get("not_finite"):
+                ax.plot(rate, place, "o", color=PALETTE["dropped"], ms=12,
+                        fillstyle="none", mew=1.8)  # fmt: skip
+        for edge in np.arange(len(sizes) - 1) + 0.5:
+            ax.axhline(edge, color=PALETTE["muted"], lw=0.5)
+        _name_places(ax, [by(size) for size in sizes])
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        if any("error" in row for row in found.values()):
+            ticks = [tick for tick in ax.get_xticks() if 0 <= tick < 0.95 * beyond]
+            shown = [f"{100 * tick:.0f}%" for tick in ticks]
+            ax.set_xticks([*ticks, beyond], [*shown, "error"])
+        ax.set_xlim(0, 1.06 * beyond)
+        ax.set_xlabel(f"dropped, of {100 * nominal:g}% nominal")
+        several = any(row.get("not_finite") for row in found.values())
+        _show_marks(fig, names, columns=2, ring=several)
+    return fig
+
+
+def _dot(ax, row, place):
+    color, mark = MARKS[row["contestant"]]
+    spread = [row["ratio_low"], row["ratio_high"]]
+    ax.plot(spread, [place, place], color=color, lw=2, alpha=0.5)
+    ax.plot(row["ratio"], place, mark, color=color, ms=8, mew=2)
+
+
+def _name_places(ax, names):
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", colors=PALETTE["ink"], length=0)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlim(left=0)
+    ax.grid(axis="y", visible=False)
+
+
+def _show_marks(fig, names, columns, ring=False):
+    ax = fig.axes[0]
+    for name in names:
+        color, mark = MARKS[name]
+        ax.plot([], [], mark, color=color, ms=7, mew=2, label=name)
+    if ring:
+        ax.plot([], [], "o", color=PALETTE["dropped"], ms=11, fillstyle="none",
+                mew=1.8, label="NaN in some calls")  # fmt: skip
+    handles, labels = ax.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def _unique(values):
+    return list(dict.fromkeys(values))

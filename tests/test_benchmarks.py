@@ -1,0 +1,240 @@
+"""The benchmarks run, and compare like with like. No test says how fast anything is."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from dropblock_lib.experiments.benchmark import load_benchmarks, read_benchmark
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+BACKEND = keras.backend.backend()
+BENCHMARKS = ("layer_speed", "step_speed", "peer_rates")
+
+pytestmark = pytest.mark.backends
+
+# They are scripts, which find each other in their own folder.
+sys.path.insert(0, str(FOLDER))
+
+import contestants  # noqa: E402
+import errors  # noqa: E402
+import forward_backward  # noqa: E402
+import interleaved  # noqa: E402
+import layer_speed  # noqa: E402
+import peer_rates  # noqa: E402
+import peers  # noqa: E402
+import run  # noqa: E402
+import step_speed  # noqa: E402
+import table  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder with the files of all benchmarks, run in smoke mode."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    for script in (layer_speed, step_speed, peer_rates):
+        script.main(["--smoke", "--output", str(folder)])
+    return folder
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_leaves_one_whole_file(written, name):
+    document = read_benchmark(written / f"{name}-{BACKEND}.json")
+    assert document["backend"] == BACKEND
+    assert document["hardware"]["cores"] >= 1
+    assert keras.__version__ == document["versions"]["keras"]
+    assert document["settings"]["smoke"]
+    assert list(written.glob(f"*{name}*")) == [written / f"{name}-{BACKEND}.json"]
+
+
+def test_every_layer_of_ours_and_of_keras_is_timed_as_compiled(written):
+    document = load_benchmarks("layer_speed", written)[BACKEND]
+    mode = {"tensorflow": "graph", "jax": "jit", "torch": "eager"}[BACKEND]
+    known = contestants.own(3, 0.9)
+    rows = [row for row in document["rows"] if row["contestant"] in known]
+    assert {row["contestant"] for row in rows} == set(known)
+    for row in rows:
+        assert row["mode"] == mode
+        assert 0 < row["low"] <= row["median"] <= row["high"]
+        assert row["ratio"] > 0
+        assert ("temp_memory" in row) == (BACKEND == "jax")
+
+
+def test_a_step_is_timed_with_and_without_regularizers(written):
+    rows = load_benchmarks("step_speed", written)[BACKEND]["rows"]
+    assert [(row["variant"], row["layers"]) for row in rows] == [
+        ("none", 0),
+        ("dropblock-3-0.9", 3),
+    ]
+    assert all(row["median"] > 0 for row in rows)
+
+
+def test_a_peer_is_there_or_said_to_be_missing(written):
+    for name in ("layer_speed", "peer_rates"):
+        document = load_benchmarks(name, written)[BACKEND]
+        seen = {row["contestant"] for row in document["rows"]}
+        for label, peer in peers.PEERS.items():
+            if BACKEND in peer.backends:
+                assert (label in seen) != (label in document["missing"])
+                assert (label in seen) == (label in document["versions"])
+            else:
+                assert label not in seen | set(document["missing"])
+
+
+def test_the_table_shows_all_of_them(written, tmp_path, capsys):
+    arguments = ["--input", str(written), "--plots", str(tmp_path)]
+    table.main([*arguments, "--format", "markdown"])
+    shown = capsys.readouterr().out
+    assert "| 2x6x5x3 | 3 | 0.5 |" in shown
+    assert "| dropblock-3-0.9 | 3 |" in shown
+    assert "| 8x6 | 3 | 10 |" in shown
+    for document in load_benchmarks("layer_speed", written).values():
+        for reason in document["missing"].values():
+            assert reason in shown
+    drawn = {path.name for path in tmp_path.glob("*.svg")}
+    assert drawn == {"layer-speed-3.svg", "peer-rates-3.svg"}
+
+
+def test_the_command_runs_a_benchmark_and_names_what_it_skips(tmp_path):
+    command = [sys.executable, FOLDER / "run.py", "--smoke", "--only", "peer_rates"]
+    command += ["--backends", BACKEND, "--output", tmp_path, "--plots", tmp_path]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert f"== peer_rates on {BACKEND}" in ran.stdout
+    assert "8x6" in ran.stdout
+    assert (tmp_path / f"peer_rates-{BACKEND}.json").is_file()
+    assert run.why_not("a_backend_that_nobody_has") == (
+        "ModuleNotFoundError: No module named 'a_backend_that_nobody_has'"
+    )
+
+
+@pytest.mark.parametrize("name", list(contestants.own(3, 0.5)))
+def test_what_is_timed_is_a_layer_with_new_noise_and_its_gradient(name):
+    contestant = contestants.own(3, 0.5)[name]()
+    call, _ = forward_backward.prepare(contestant, (4, 6, 6, 3))
+    rng = np.random.default_rng(0)
+    x, gradient = rng.uniform(0.5, 1.5, (2, 4, 6, 6, 3)).astype("float32")
+    masks = []
+    for _ in range(2):
+        y, dx = (keras.ops.convert_to_numpy(found) for found in call())
+        # Each is the mask, with its scale, times what went in.
+        np.testing.assert_allclose(y / x, dx / gradient, rtol=1e-5)
+        masks.append(y > 0)
+    is_random = name != "x * c"
+    assert (masks[0] != masks[1]).any() == is_random
+    assert (~masks[0]).any() == is_random
+
+
+def test_every_contestant_is_called_once_a_round_and_waits_for_no_other():
+    log = []
+    calls = {name: lambda name=name: log.append(name) for name in "abc"}
+    seconds = interleaved.measure(calls, rounds=40, warm_up=2)
+    assert {name: len(times) for name, times in seconds.items()} == dict(
+        a=40, b=40, c=40
+    )
+    rounds = (
+        list(itertools.batched(log, 3))
+        if hasattr(itertools, "batched")
+        else [tuple(log[i : i + 3]) for i in range(0, len(log), 3)]
+    )
+    assert all(sorted(called) == ["a", "b", "c"] for called in rounds)
+    assert len({called for called in rounds}) == 6, "never always after the same one"
+
+
+def test_medians_quartiles_and_ratios():
+    seconds = {"a": [2.0, 4.0, 6.0, 8.0, 10.0], "b": [1.0, 4.0, 2.0, 2.0, 10.0]}
+    found = interleaved.summarize(seconds, base="b")
+    assert found["a"] == {
+        "median": 6.0, "low": 4.0, "high": 8.0,
+        "ratio": 3.0, "ratio_low": 1.0, "ratio_high": 3.0,
+    }  # fmt: skip
+    assert found["b"]["ratio"] == 1.0
+    assert interleaved.summarize({"a": [3.0]}, base="b") == {
+        "a": {"median": 3.0, "low": 3.0, "high": 3.0}
+    }
+
+
+def test_an_error_is_told_without_places_of_this_machine():
+    traced = TypeError(
+        'in user code:\n\n    File "/home/me/a.py", line 1, in f  *\n        f(x)\n'
+        '    File "/home/me/b.py", line 2, in g\n        g(x)\n\n'
+        "    TypeError: Exception encountered when calling DropBlock2D.call().\n\n"
+        "    \x1b[1mno int of /home/me/c.py\x1b[0m\n\n"
+        "    Arguments received by DropBlock2D.call():\n      x=1\n"
+    )
+    assert errors.in_one_line(traced) == "TypeError: no int of c.py"
+    assert errors.in_one_line(ValueError("a / b")) == "ValueError: a / b"
+    assert len(errors.in_one_line(ValueError("a" * 1000))) == errors.LONGEST
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package that cannot be imported whole, with a layer in it."""
+    layers = tmp_path / "heavy_package" / "layers"
+    layers.mkdir(parents=True)
+    for folder in (layers, layers.parent):
+        (folder / "__init__.py").write_text("raise RuntimeError('imported whole')")
+    (layers / "drop.py").write_text("from ..utils import log\ndrop = log\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    peer = peers.Peer(
+        "numpy", "heavy_package.layers.drop.drop", (BACKEND,),
+        stubs={"heavy_package.utils": {"log": "what was asked for"}},
+    )  # fmt: skip
+    monkeypatch.setitem(peers.PEERS, "heavy", peer)
+
+
+def test_of_a_peer_only_the_layers_file_is_imported(package):
+    assert peers.load("heavy") == "what was asked for"
+    assert [name for name in sys.modules if name.startswith("heavy_package")] == []
+
+
+def test_a_peer_that_cannot_be_had_says_why(package, monkeypatch):
+    peer = peers.PEERS["heavy"]
+    absent = peers.Peer("no-such-distribution", peer.name, peer.backends)
+    monkeypatch.setitem(peers.PEERS, "heavy", absent)
+    with pytest.raises(peers.Missing, match="no-such-distribution is not installed"):
+        peers.load("heavy")
+    broken = peers.Peer("numpy", "heavy_package.layers.gone.drop", peer.backends)
+    monkeypatch.setitem(peers.PEERS, "heavy", broken)
+    with pytest.raises(peers.Missing, match=r"cannot be imported: No module .*gone"):
+        peers.load("heavy")
+    assert [name for name in sys.modules if name.startswith("heavy_package")] == []
+
+
+def test_a_rate_counts_what_is_zero_or_nan_and_the_calls_that_spoil():
+    numbers = itertools.count()
+
+    def half_of_a_map_and_sometimes_nan(x):
+        mask = np.ones(x.shape, "float32")
+        mask[:, : x.shape[1] // 2] = np.nan if next(numbers) % 4 == 0 else 0
+        return mask
+
+    contestant = contestants.Contestant(half_of_a_map_and_sometimes_nan)
+    call = peer_rates.caller(contestant)
+    chosen = peer_rates._parser().parse_args(["--calls", "12"])
+    found = peer_rates.dropped(call, (8, 4), chosen)
+    assert found == {"dropped": 0.5, "standard_error": 0.0, "calls": 10}
+    spoiled = peer_rates.unusable(call, (8, 4), calls=8)
+    assert spoiled == {"not_finite": 2, "single_calls": 8}
+
+
+def test_a_timed_process_starts_anew_with_its_surroundings():
+    code = (
+        "import os, sys, process\nprocess.restart_in_them()\n"
+        "print(process.stated() == process.SETTINGS, sys.argv[1:])"
+    )
+    bare = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "TF_"))}
+    bare["PYTHONPATH"] = str(FOLDER)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "--rounds", "3"],
+        env=bare, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    told = ran.stdout.split(maxsplit=1)
+    is_glibc = "glibc" in os.confstr("CS_GNU_LIBC_VERSION") if os.name == "posix" else 0
+    assert told[0] == str(bool(is_glibc)), ran.stderr
+    assert told[1].strip() == "['--rounds', '3']"

@@ -1,0 +1,108 @@
+"""Figures of the benchmarks show what was measured."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+
+from dropblock_lib import speed_plots
+from dropblock_lib.palette import PALETTE, TWINS
+
+SHAPES = [(32, 56, 56, 64), (8, 64, 64, 256)]
+
+
+def layer_speed():
+    def document(factor):
+        rows = [
+            {"shape": list(shape), "block_size": 7, "keep_prob": keep_prob,
+             "contestant": name, "ratio": factor * ratio, "ratio_low": 0.8 * ratio,
+             "ratio_high": 1.2 * ratio}
+            for shape in SHAPES
+            for keep_prob in (0.9, 0.5)
+            for name, ratio in (("DropBlock2D", 0.5), ("Dropout", 1.0), ("x * c", 0.2))
+        ]  # fmt: skip
+        return {"rows": rows}
+
+    return {"tensorflow": document(1.0), "jax": document(0.5)}
+
+
+def peer_rates():
+    def row(size, name, **found):
+        return {"size": size, "block_size": 7, "nominal": 0.1,
+                "contestant": name} | found  # fmt: skip
+
+    return {
+        "jax": {"rows": [row([8, 8], "KerasCV", error="no")]},
+        "torch": {
+            "rows": [
+                row([8, 8], "DropBlock2D", dropped=0.096, not_finite=0),
+                row([8, 8], "KerasCV", dropped=0.03, not_finite=5),
+                row([7, 7], "DropBlock2D", dropped=0.1, not_finite=0),
+                row([7, 7], "KerasCV", error="no"),
+            ]
+        },
+    }
+
+
+def points(ax, color):
+    """Places of the marks of one color, without those of the legend."""
+    found = [
+        (line.get_xdata()[0], line.get_ydata()[0])
+        for line in ax.lines
+        if line.get_color() == color and len(line.get_xdata()) == 1
+    ]
+    return sorted(found, key=lambda point: point[1])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: speed_plots.layer_speed(layer_speed()),
+        lambda: speed_plots.peer_rates(peer_rates()),
+    ],
+)
+def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
+    fig = draw()
+    drawing = io.StringIO()
+    fig.savefig(drawing, format="svg")
+    colors = re.findall("#[0-9a-f]{6}(?![0-9a-z])", drawing.getvalue())
+    assert {color.upper() for color in colors} - TWINS.keys() == set()
+    assert fig.get_figwidth() <= 6
+    assert len(drawing.getvalue()) < 200_000
+
+
+def test_layers_stand_at_their_ratio_in_the_panel_of_their_backend():
+    fig = speed_plots.layer_speed(layer_speed())
+    color, _ = speed_plots.MARKS["DropBlock2D"]
+    shown = {ax.get_title(loc="left"): points(ax, color) for ax in fig.axes}
+    assert shown == {
+        "TensorFlow": [(0.5, 0), (0.5, 1)],
+        "JAX": [(0.25, 0), (0.25, 1)],
+    }
+    names = [text.get_text() for text in fig.axes[0].get_yticklabels()]
+    assert names == ["32x56x56x64", "8x64x64x256"]
+
+
+def test_peers_stand_at_their_rate_and_errors_apart():
+    ax = speed_plots.peer_rates(peer_rates()).axes[0]
+    ours, theirs = (
+        points(ax, speed_plots.MARKS[name][0]) for name in ("DropBlock2D", "KerasCV")
+    )
+    np.testing.assert_allclose([rate for rate, _ in ours], [0.096, 0.1])
+    assert theirs[0][0] == 0.03, "what works on one backend is no error"
+    errors = [
+        tick for tick, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+        if label.get_text() == "error"
+    ]  # fmt: skip
+    assert errors == [theirs[1][0]] and errors[0] > 0.1
+    rings = points(ax, PALETTE["dropped"])
+    assert rings == [theirs[0]]
+    # The same map's contestants lie side by side, in its own line.
+    assert ours[0][1] != theirs[0][1]
+    assert all(round(place) == 0 for _, place in (ours[0], theirs[0]))
+
+
+def test_only_chosen_peers_are_shown():
+    ax = speed_plots.peer_rates(peer_rates(), contestants=("KerasCV",)).axes[0]
+    assert points(ax, speed_plots.MARKS["DropBlock2D"][0]) == []
