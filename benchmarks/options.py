@@ -27,12 +27,19 @@ def parser(description, **kwargs):
     return made
 
 
-def positive(text):
-    """A positive integer."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
+def at_least(least):
+    """A reader of integers that are not smaller."""
+
+    def read(text):
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return value
+
+    return read
+
+
+positive = at_least(1)
 
 
 def sides(count):

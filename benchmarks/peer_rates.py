@@ -21,7 +21,9 @@ from dropblock_lib.experiments.benchmark import make_benchmark, write_benchmark
 SIZES = [(56, 56), (14, 14), (8, 8), (7, 7), (4, 4), (8, 14), (14, 8)]
 BLOCKS = [3, 4, 7]
 RATES = [0.1]
-BATCH, CHANNELS = 64, 8
+CHANNELS = 8
+# Calls before, which only say how many calls are needed.
+PILOT = 20
 
 
 def main(arguments=None):
@@ -46,7 +48,6 @@ def main(arguments=None):
                 rows += [case | row for row in found]
                 print(_line(case, found), flush=True)
     settings = {
-        "batch": BATCH,
         "channels": CHANNELS,
         "standard_error": chosen.standard_error,
         "calls": chosen.calls,
@@ -82,19 +83,29 @@ def observe(case, loaded, chosen):
 
 
 def dropped(call, size, chosen):
-    """The dropped fraction over as many calls as its standard error asks for."""
-    shares = []
-    while len(shares) < chosen.calls:
+    """The dropped fraction, over so many calls as its standard error asks for."""
+    shape = (batch(size), *size, CHANNELS)
+
+    def shares(calls):
         # Of ones only what was dropped is not positive, or is NaN.
-        kept = call((BATCH, *size, CHANNELS)) > 0
-        shares.append(1 - kept.mean())
-        if len(shares) >= 10 and _standard_error(shares) <= chosen.standard_error:
-            break
+        return [1 - (call(shape) > 0).mean() for _ in range(calls)]
+
+    # Not the same calls: who stops when the figures look steady stops at chance's best.
+    spread = np.std(shares(min(PILOT, chosen.calls)), ddof=1)
+    needed = int(np.ceil((spread / chosen.standard_error) ** 2))
+    found = shares(min(max(needed, PILOT), chosen.calls))
     return {
-        "dropped": float(np.mean(shares)),
-        "standard_error": float(_standard_error(shares)),
-        "calls": len(shares),
+        "dropped": float(np.mean(found)),
+        "standard_error": float(np.std(found, ddof=1) / np.sqrt(len(found))),
+        "calls": len(found),
+        "batch": shape[0],
     }
+
+
+def batch(size):
+    """Many small maps a call or a few large ones, which takes about as long."""
+    height, width = size
+    return int(np.clip(64 * 14 * 14 // (height * width), 8, 512))
 
 
 def unusable(call, size, calls):
@@ -143,10 +154,6 @@ def _compiled(layer):
     return run
 
 
-def _standard_error(shares):
-    return np.std(shares, ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 1.0
-
-
 def _line(case, rows):
     height, width = case["size"]
     cells = [
@@ -175,7 +182,9 @@ def _parser():
     parser.add_argument(
         "--standard-error", type=float, default=0.001, help="that ends the calls"
     )
-    parser.add_argument("--calls", type=options.positive, default=1500, help="at most")
+    parser.add_argument(
+        "--calls", type=options.at_least(2), default=1000, help="at most"
+    )
     parser.add_argument("--single-calls", type=options.positive, default=200)
     return parser
 

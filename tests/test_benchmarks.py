@@ -218,7 +218,7 @@ def test_a_rate_counts_what_is_zero_or_nan_and_the_calls_that_spoil():
     call = peer_rates.caller(contestant)
     chosen = peer_rates._parser().parse_args(["--calls", "12"])
     found = peer_rates.dropped(call, (8, 4), chosen)
-    assert found == {"dropped": 0.5, "standard_error": 0.0, "calls": 10}
+    assert found == {"dropped": 0.5, "standard_error": 0.0, "calls": 12, "batch": 392}
     spoiled = peer_rates.unusable(call, (8, 4), calls=8)
     assert spoiled == {"not_finite": 2, "single_calls": 8}
 
