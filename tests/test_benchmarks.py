@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from backend import BACKEND
 
 from dropblock_lib.experiments.benchmark import load_benchmarks, read_benchmark
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-BACKEND = keras.backend.backend()
 BENCHMARKS = ("layer_speed", "step_speed", "peer_rates")
 
 pytestmark = pytest.mark.backends
@@ -137,11 +137,7 @@ def test_every_contestant_is_called_once_a_round_and_waits_for_no_other():
     assert {name: len(times) for name, times in seconds.items()} == dict(
         a=40, b=40, c=40
     )
-    rounds = (
-        list(itertools.batched(log, 3))
-        if hasattr(itertools, "batched")
-        else [tuple(log[i : i + 3]) for i in range(0, len(log), 3)]
-    )
+    rounds = [tuple(log[i : i + 3]) for i in range(0, len(log), 3)]
     assert all(sorted(called) == ["a", "b", "c"] for called in rounds)
     assert len({called for called in rounds}) == 6, "never always after the same one"
 
