@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
+from dropblock_lib import masks
 from dropblock_lib.arguments import (
     check_fraction,
     check_gamma_rule,
@@ -15,11 +16,15 @@ from dropblock_lib.arguments import (
     check_sides,
     invalid,
 )
+from dropblock_lib.packing import Packing, count_ones
+from dropblock_lib.seeds import draw_seeds
 
 # Newton's method reaches float32's precision in seven steps, whatever keep_prob is.
 NEWTON_STEPS = 7
 # Below it float32 gives up digits, and compiled code reads zero.
 SMALLEST = 1e-30
+# Compiled code is made ready for it, also by a schedule that begins at 1.
+USUAL_KEEP_PROB = 0.9
 
 
 @keras.saving.register_keras_serializable(package="dropblock_lib")
@@ -100,6 +105,7 @@ class DropBlock2D(keras.layers.Layer):
         self.block_size = self._block_sides if is_pair else self._block_sides[0]
         self._keep_prob_variable = None
         self._keep_prob = check_keep_prob(keep_prob)
+        self._lowest_keep_prob = min(self._keep_prob, USUAL_KEEP_PROB)
         self.gamma = check_gamma_rule(gamma)
         self.per_channel = _check_boolean("per_channel", per_channel)
         self.data_format = _check_data_format(data_format)
@@ -123,6 +129,7 @@ class DropBlock2D(keras.layers.Layer):
     @keep_prob.setter
     def keep_prob(self, keep_prob):
         self._keep_prob = check_keep_prob(keep_prob)
+        self._lowest_keep_prob = min(self._lowest_keep_prob, self._keep_prob)
         if self._keep_prob_variable is not None:
             self._keep_prob_variable.assign(self._keep_prob)
 
@@ -144,8 +151,16 @@ class DropBlock2D(keras.layers.Layer):
         _check_rank(inputs.shape)
         if not training:
             return inputs
-        dropped = self._dropped(inputs)
-        return _drop_and_scale(inputs, dropped)
+        batch, *sizes = ops.shape(inputs)
+        channel_axis = 3 if self.data_format == "channels_last" else 1
+        channels = sizes.pop(channel_axis - 1)
+        if not self.per_channel:
+            channels = 1
+        packing = Packing.of(batch, channels)
+        packed = self._draw_blocks(packing, channels, sizes)
+        units = batch * math.prod(sizes) * channels
+        dropped = packing.unpack(packed, channel_axis)
+        return _drop_and_scale(inputs, dropped, units - count_ones(packed), units)
 
     def compute_output_shape(self, input_shape):
         _check_rank(input_shape)
@@ -163,33 +178,35 @@ class DropBlock2D(keras.layers.Layer):
             "rate_scale": self.rate_scale,
         }
 
-    def _dropped(self, inputs):
-        """Boolean mask: True where a unit is dropped, one channel if shared."""
-        batch, *sizes = ops.shape(inputs)
-        if self.data_format == "channels_last":
-            channel_axis, rows, columns = 3, 1, 2
-        else:
-            channel_axis, rows, columns = 1, 2, 3
-        map_sides = (sizes[rows - 1], sizes[columns - 1])
-        seed_sides = tuple(
-            _maximum(side - block + 1, 1)
-            for side, block in zip(map_sides, self._block_sides, strict=True)
+    def _draw_blocks(self, packing, channels, map_sides):
+        """Packed masks, of rank 4: bits are 1 where a unit is dropped."""
+        axes = (0, 1) if self.data_format == "channels_last" else (1, 2)
+        sides = list(zip(axes, self._block_sides, map_sides, strict=True))
+        places = [channels // packing.chunks] * 3
+        for axis, block, side in sides:
+            places[axis] = _maximum(side - block + 1, 1)
+        packed = draw_seeds(
+            self.seed_generator,
+            self._gamma(map_sides),
+            self._gamma_at_most(map_sides),
+            packing,
+            places,
         )
+        for axis, block, side in sides:
+            packed = _grow_blocks(packed, block, side, 1 + axis)
+        return packed
 
-        noise_shape = [batch, 1, 1, 1]
-        noise_shape[rows], noise_shape[columns] = seed_sides
-        if self.per_channel:
-            noise_shape[channel_axis] = sizes[channel_axis - 1]
-        noise = keras.random.uniform(
-            noise_shape, dtype="float32", seed=self.seed_generator
-        )
-        dropped = noise < self._gamma(map_sides)
+    def _gamma_at_most(self, map_sides):
+        """What gamma is at the lowest `keep_prob` so far, a float.
 
-        for axis, block, side in zip(
-            (rows, columns), self._block_sides, map_sides, strict=True
-        ):
-            dropped = _grow_blocks(dropped, block, side, axis)
-        return dropped
+        Of a side that is not known, twice the block is assumed; in smaller maps
+        gamma may be larger.
+        """
+        rule = {"paper": masks.gamma, "exact": masks.exact_gamma}[self.gamma]
+        sides = zip(map_sides, self._block_sides, strict=True)
+        known = tuple(s if isinstance(s, int) else 2 * b for s, b in sides)
+        # Rounding must not make it smaller than the same gamma in float32.
+        return 1.0001 * rule(self._lowest_keep_prob, self._block_sides, known)
 
     def _gamma(self, map_sides):
         """Probability of a seed, as a float32 scalar; see `masks.gamma`."""
@@ -197,11 +214,12 @@ class DropBlock2D(keras.layers.Layer):
         clipped = [(side, _minimum(block, side)) for side, block in sides]
         keep_prob = ops.convert_to_tensor(self._keep_prob_variable)
         if self.gamma == "paper":
-            gamma = 1 - keep_prob
+            # A number, not a tensor, where the sides are known.
+            places_a_unit = 1.0
             for side, block in clipped:
                 side, block = _float(side), _float(block)
-                gamma = gamma / block * side / (side - block + 1)
-            return gamma
+                places_a_unit = places_a_unit * side / (block * (side - block + 1))
+            return (1 - keep_prob) * places_a_unit
 
         (height, kh), (width, kw) = clipped
         cover = ops.expand_dims(_cover_counts(height, kh), 1) * _cover_counts(width, kw)
@@ -216,8 +234,8 @@ class DropBlock2D(keras.layers.Layer):
         return -ops.expm1(-lam)
 
 
-def _grow_blocks(is_seed, block, side, axis):
-    """Extends every True of `is_seed` over `block` places, within a map of `side`.
+def _grow_blocks(seeds, block, side, axis):
+    """Extends every 1 bit of `seeds` over `block` places, within a map of `side`.
 
     Doubling: two windows of 1 make one of 2, two of 2 make one of 4, and two that
     overlap make any other. A block longer than the map covers it from its one
@@ -227,11 +245,11 @@ def _grow_blocks(is_seed, block, side, axis):
         block = min(block, side)
     padding = [(0, 0)] * 4
     padding[axis] = (block - 1, block - 1)
-    grown = ops.pad(is_seed, padding) if block > 1 else is_seed
+    grown = ops.pad(seeds, padding) if block > 1 else seeds
     window = 1
     while window < block:
         shift = min(window, block - window)
-        grown = ops.logical_or(
+        grown = ops.bitwise_or(
             grown[_along(axis, slice(shift, None))],
             grown[_along(axis, slice(None, -shift))],
         )
@@ -239,41 +257,39 @@ def _grow_blocks(is_seed, block, side, axis):
     return grown if isinstance(side, int) else grown[_along(axis, slice(None, side))]
 
 
-def _drop_and_scale(inputs, dropped):
-    """Zero where dropped, else the input times units over kept units."""
-    # Counted in int32: float32 loses units from 2 ** 24 on.
-    units = math.prod(ops.shape(dropped))
-    dropped_units = ops.sum(ops.cast(dropped, "int32"))
-    kept_units = ops.maximum(units - dropped_units, 1)
-    # float16 and bfloat16 cannot count; float64 keeps its digits.
-    is_double = keras.backend.standardize_dtype(inputs.dtype) == "float64"
-    dtype = "float64" if is_double else "float32"
-    scale = _float(units, dtype) / _float(kept_units, dtype)
-    # `where` rather than a product, so that NaN and infinity do not leak from a
-    # dropped unit, neither forward nor into the gradient.
-    kept = ops.where(dropped, ops.zeros((), inputs.dtype), inputs)
-    return kept * ops.cast(_without_overflow(scale, kept), inputs.dtype)
+def _drop_and_scale(inputs, dropped, kept_units, units):
+    """Zero where dropped, else the input over the share of units that is kept."""
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    # Units are counted in int32: float32 loses some from 2 ** 24 on, and float16 and
+    # bfloat16 cannot count. float64 keeps its digits.
+    wide = "float64" if dtype == "float64" else "float32"
+    share = _float(ops.maximum(kept_units, 1), wide) / _float(units, wide)
+    zero = ops.zeros((), dtype)
+    if dtype == "float16":
+        share = _without_overflow(share, ops.where(dropped, zero, inputs))
+    # Not a product with a mask, so that NaN and infinity do not leak from a dropped
+    # unit, neither forward nor into the gradient.
+    if keras.backend.backend() == "torch":
+        # What follows takes seven passes over the units there, and this only two.
+        return ops.where(dropped, zero, inputs) * ops.cast(1 / share, dtype)
+    return ops.divide_no_nan(inputs, ops.where(dropped, zero, ops.cast(share, dtype)))
 
 
-def _without_overflow(scale, kept):
-    """`scale`, or what is left of it where it would make a finite unit infinite.
+def _without_overflow(share, kept):
+    """`share`, or what makes no finite unit infinite by dividing it.
 
-    One scale for all rather than a clipped output: the gradient stays the mask
-    times the scale, and two reductions cost less than clipping every unit.
+    For float16, whose largest number, 65,504, is not far from what networks compute.
+    One divisor for all rather than a clipped output: the gradient stays the mask over
+    the share.
     """
-    dtype = keras.backend.standardize_dtype(kept.dtype)
-    largest = float(ml_dtypes.finfo(dtype).max)
-    kept = ops.stop_gradient(kept)
-    # As a share of the largest number, which float32 can hold for every dtype.
-    highest = ops.cast(ops.max(kept, initial=0) / largest, "float32")
-    lowest = ops.cast(ops.min(kept, initial=0) / -largest, "float32")
-    # At least that of 1, because the scale itself must be finite in this dtype.
-    share = ops.maximum(ops.maximum(highest, lowest), 1 / largest)
-    # A little below 1, because the scale is rounded afterwards; false for NaN.
-    overflows = ops.cast(scale, "float32") * share > 0.99
-    # Never below 1: what was finite stays so, and nothing shrinks.
-    limit = ops.cast(ops.maximum(0.99 / share, 1.0), scale.dtype)
-    return ops.where(overflows, limit, scale)
+    largest = float(ml_dtypes.finfo("float16").max)
+    kept = ops.cast(ops.stop_gradient(kept), "float32")
+    extreme = ops.maximum(ops.max(kept), -ops.min(kept))
+    # A little more, because it is rounded afterwards; at least what float16 can hold,
+    # and no more than 1, so that nothing shrinks.
+    enough = ops.clip(1.01 * extreme / largest, 1 / largest, 1)
+    # False for NaN.
+    return ops.where(share < enough, enough, share)
 
 
 def _cover_counts(side, block):

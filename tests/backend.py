@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 import dropblock_lib as dbl
+from dropblock_lib import drop_block_2d
 
 BACKEND = keras.backend.backend()
 
@@ -91,14 +92,26 @@ def trained(layer, x):
 
 
 @contextlib.contextmanager
-def uniform_noise(noise):
-    """Has `keras.random.uniform` give this noise, and checks what it is asked."""
+def noise_of_seeds(noise):
+    """Has the layer set a seed where this noise is below gamma.
 
-    def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
-        assert (minval, maxval) == (0.0, 1.0)
-        static = [side for side in shape if isinstance(side, int)]
-        assert len(static) < len(shape) or tuple(shape) == noise.shape
-        return ops.convert_to_tensor(noise, dtype)
+    Args:
+        noise: Array (samples, ...) of the shape of the valid seed region, with an
+            axis of channels, or of 1 if they share a mask.
+    """
 
-    with mock.patch.object(keras.random, "uniform", uniform):
+    def draw_seeds(generator, gamma, gamma_at_most, packing, places):
+        static = [side for side in places if isinstance(side, int)]
+        assert len(static) < 3 or tuple(places) == noise.shape[1:]
+        assert packing.chunks == 1
+        samples = len(noise)
+        groups = -(-samples // 32)
+        padding = [(0, -samples % groups)] + [(0, 0)] * 3
+        filled = ops.convert_to_tensor(np.pad(noise, padding, constant_values=2))
+        is_seed = ops.cast(filled < gamma, "int32")
+        is_seed = ops.reshape(is_seed, (groups, -1, *noise.shape[1:]))
+        bit = ops.reshape(ops.arange(is_seed.shape[1], dtype="int32"), (1, -1, 1, 1, 1))
+        return ops.sum(ops.left_shift(is_seed, bit), axis=1)
+
+    with mock.patch.object(drop_block_2d, "draw_seeds", draw_seeds):
         yield

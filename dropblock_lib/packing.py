@@ -1,0 +1,113 @@
+"""Masks of up to 32 feature maps in the bits of an int32.
+
+Most of the work of DropBlock is done on masks. Where one integer holds the same unit
+of many maps, growing a block by one step is a single `or` for all of them, and a mask
+takes a thirty-second of the memory of the feature maps.
+
+A word holds a group of samples. Where there are few of them, it holds several
+channels of each as well: bit s * chunks + q belongs to sample s of its group, and to
+the q-th of `chunks` equal runs of channels.
+"""
+
+import dataclasses
+
+from keras import ops
+
+WORD_BITS = 32
+# Shorter runs of channels are slow to unpack.
+SHORTEST_RUN = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """How the masks of a batch share words.
+
+    Attributes:
+        samples: Batch size. Like `groups` and `size` an integer, or a scalar tensor
+            where it is not known.
+        groups: How many groups of samples there are.
+        size: Samples in a group; the last groups may lack one.
+        chunks: Channels of one sample that share a word.
+    """
+
+    samples: int
+    groups: int
+    size: int
+    chunks: int
+
+    @classmethod
+    def of(cls, samples, channels):
+        """As few groups as possible, no larger than need be: 40 samples are 2 of 20."""
+        groups = -(-samples // WORD_BITS)
+        size = _at_least_one(-(-samples // _at_least_one(groups)))
+        chunks = 1
+        if isinstance(size, int) and isinstance(channels, int):
+            while (
+                2 * chunks * size <= WORD_BITS
+                and channels % (2 * chunks * SHORTEST_RUN) == 0
+            ):
+                chunks *= 2
+        return cls(samples, groups, size, chunks)
+
+    @property
+    def bits(self):
+        """How many bits of a word are in use."""
+        return self.size * self.chunks
+
+    def present(self):
+        """Bits of the samples that there are, int32 (groups,); None if all are."""
+        if isinstance(self.samples, int) and self.samples == self.groups * self.size:
+            return None
+        # A group that lacks samples has more than 16, and so one chunk.
+        bit = ops.expand_dims(ops.arange(self.size, dtype="int32"), 0)
+        group = ops.expand_dims(ops.arange(self.groups, dtype="int32"), 1)
+        one = ops.left_shift(ops.ones_like(bit), bit)
+        return ops.sum(
+            ops.where(group * self.size + bit < self.samples, one, 0), axis=1
+        )
+
+    def unpack(self, packed, channel_axis):
+        """A boolean for each bit.
+
+        Args:
+            packed: Int32 tensor of rank 4: groups, height and width, and runs of
+                channels at `channel_axis`.
+            channel_axis: 1 or 3.
+
+        Returns:
+            Boolean tensor of rank 4, of samples and channels.
+        """
+        places = list(ops.shape(packed)[1:])
+        places[channel_axis - 1] *= self.chunks
+        # Axes of samples behind that of groups, of chunks before that of channels.
+        chunk_axis = channel_axis + 1
+        packed = ops.expand_dims(ops.expand_dims(packed, 1), chunk_axis)
+        shape = [1] * 6
+        shape[1], shape[chunk_axis] = self.size, self.chunks
+        bit = ops.reshape(ops.arange(self.bits, dtype="int32"), shape)
+        bits = ops.bitwise_and(packed, ops.left_shift(ops.ones_like(bit), bit))
+        return ops.cast(ops.reshape(bits, (-1, *places)), "bool")[: self.samples]
+
+
+def count_ones(packed):
+    """How many bits are 1: sums of 2 bits, of 4, of 8, and of all 32 in each word.
+
+    Args:
+        packed: Int32 tensor.
+
+    Returns:
+        Int32 scalar tensor.
+    """
+
+    def shifted(words, by, mask):
+        return ops.bitwise_and(ops.right_shift(words, by), mask)
+
+    sums = packed - shifted(packed, 1, 0x55555555)
+    sums = ops.bitwise_and(sums, 0x33333333) + shifted(sums, 2, 0x33333333)
+    sums = ops.bitwise_and(sums + ops.right_shift(sums, 4), 0x0F0F0F0F)
+    # The product has the sum of the four bytes in its highest.
+    return ops.sum(ops.right_shift(sums * 0x01010101, 24))
+
+
+def _at_least_one(value):
+    return max(value, 1) if isinstance(value, int) else ops.maximum(value, 1)

@@ -1,0 +1,141 @@
+"""Seeds of blocks, drawn with few random numbers.
+
+DropBlock needs a coin for every place where a block may be set: heads, and a block is
+set. Heads come up with probability gamma, all coins are independent, and almost all
+show tails. There are two ways to throw them, with the same distribution.
+
+`_throw` throws every coin: one random number a coin, heads if it is below gamma.
+
+`_skip` goes from heads to heads. The number of throws up to and including the next
+heads is geometric: it exceeds n if n throws in a row show tails, which has probability
+(1 - gamma)^n. So with u uniform in (0, 1),
+
+    throws = 1 + floor(log(u) / log(1 - gamma))
+
+exceeds n just if u < (1 - gamma)^n. Its running sum is where heads lie. That takes one
+random number a seed, not one a coin: at a gamma of 0.01, a hundredth.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+# Above it heads are so many that skipping from one to the next saves nothing.
+SKIPPING_PAYS_BELOW = 0.1
+# Coins lie in rows of about so many, so that sums of throws stay short.
+ROW = 2**16
+# The probability that a row has more heads than there are random numbers for it.
+TRUNCATED = 1e-15
+
+
+def draw_seeds(generator, gamma, gamma_at_most, packing, places):
+    """Throws a coin for every bit of packed masks.
+
+    Args:
+        generator: `keras.random.SeedGenerator`.
+        gamma: Float32 scalar tensor in [0, 1]: the probability of heads.
+        gamma_at_most: Float. What `gamma` is not expected to exceed. If it does all
+            the same, every coin is thrown.
+        packing: A `Packing`.
+        places: Shape of the words of one group, of integers or scalar tensors.
+
+    Returns:
+        Int32 tensor (groups, *places): bits are 1 where a seed is, and 0 for a sample
+        that there is not.
+    """
+    shape = (packing.groups, *places)
+    # One draw, whichever way is taken: compiled code cannot advance the generator
+    # in one branch only.
+    seed = generator.next()
+
+    def throw():
+        return _throw(seed, gamma, shape, packing.bits)
+
+    def skip():
+        return _skip(seed, gamma, gamma_at_most, shape, packing.bits)
+
+    if gamma_at_most > SKIPPING_PAYS_BELOW:
+        seeds = throw()
+    else:
+        seeds = ops.cond(gamma <= gamma_at_most, skip, throw)
+    present = packing.present()
+    if present is None:
+        return seeds
+    return ops.bitwise_and(seeds, ops.reshape(present, (-1,) + (1,) * len(places)))
+
+
+def _throw(seed, gamma, shape, bits):
+    """All coins, those of one bit after those of another."""
+
+    def throw_bit(bit, seeds):
+        noise = keras.random.uniform(
+            shape, dtype="float32", seed=_Drawn(_another(seed, bit))
+        )
+        heads = ops.cast(noise < gamma, "int32")
+        return ops.bitwise_or(seeds, ops.left_shift(heads, bit))
+
+    return ops.fori_loop(0, bits, throw_bit, ops.zeros(shape, "int32"))
+
+
+def _skip(seed, gamma, gamma_at_most, shape, bits):
+    """Where the coins show heads, row by row, and the bits that stand for them."""
+    words = math.prod(shape)
+    words_a_row = ROW // bits
+    rows = -(-words // words_a_row)
+    noise = keras.random.uniform(
+        (rows, _most_heads(gamma_at_most)), dtype="float32", seed=_Drawn(seed)
+    )
+    # Noise comes in steps of 2**-23: half a step keeps clear of log(0).
+    log_noise = ops.log(noise + 2**-24)
+    log_tails = ops.log1p(-ops.maximum(gamma, 1e-20))
+    tails = ops.cast(ops.minimum(log_noise / log_tails, ROW), "int32")
+    coin = ops.cumsum(tails + 1, axis=1) - 1
+
+    word = coin // bits
+    first_word = ops.expand_dims(ops.arange(rows, dtype="int32") * words_a_row, 1)
+    # What lies beyond the end of a row goes beyond the end of all, and is cut off.
+    nowhere = rows * words_a_row
+    word = ops.where(word < words_a_row, first_word + word, nowhere)
+    bit = ops.left_shift(ops.ones_like(coin), coin % bits)
+    seeds = _collect(ops.reshape(bit, (-1,)), ops.reshape(word, (-1,)), nowhere + 1)
+    return ops.reshape(seeds[:words], shape)
+
+
+def _collect(bit, word, words):
+    """The `or` of the bits of each word. They differ, so that it is their sum."""
+    if keras.backend.backend() != "torch":
+        return ops.segment_sum(bit, word, num_segments=words)
+    # Keras sums in float32 there, which holds 24 bits: half a word at a time.
+    low = ops.segment_sum(ops.bitwise_and(bit, 0xFFFF), word, num_segments=words)
+    high = ops.bitwise_and(ops.right_shift(bit, 16), 0xFFFF)
+    high = ops.segment_sum(high, word, num_segments=words)
+    return ops.bitwise_or(low, ops.left_shift(high, 16))
+
+
+def _most_heads(gamma):
+    """Random numbers enough for a row, but for a probability of `TRUNCATED`.
+
+    By Bernstein's inequality the heads exceed their mean m by t or more with
+    probability at most exp(-t² / (2 (m + t / 3))).
+    """
+    mean = ROW * gamma
+    a = -math.log(TRUNCATED)
+    excess = a / 3 + math.sqrt(a**2 / 9 + 2 * a * mean)
+    return math.ceil(mean + excess)
+
+
+def _another(seed, index):
+    """For each index a seed that the generator does not come to draw."""
+    # Keras counts the second of a seed's two numbers up; PyTorch adds both.
+    return seed + (ops.cast(index, seed.dtype) + 1) * 0x51ED270B
+
+
+class _Drawn(keras.random.SeedGenerator):
+    """A seed in the form that `keras.random` takes, but drawn before."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def next(self, ordered=True):
+        return self.seed
