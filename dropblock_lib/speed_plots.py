@@ -1,11 +1,12 @@
-"""Figures of what `make bench` found out, in the style of `plots.py`."""
+"""Figures of the chapter on speed, in the style of `plots.py`."""
 
 import numpy as np
+from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.experiments.speed import BACKEND_LABELS, by, select
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots import COLORS, figure
+from dropblock_lib.plots import COLORS, DROPPED, KEPT, figure
 
 # A color and a mark: either tells the contestants apart.
 MARKS = {
@@ -20,6 +21,35 @@ MARKS = {
     "timm, shared": (COLORS["green"], "<"),
     "torchvision": (COLORS["cyan"], "h"),
 }
+
+
+def skipping(coins):
+    """A row of coins, and the way from heads to heads.
+
+    Args:
+        coins: Booleans of shape (n,), True where a coin shows heads.
+    """
+    with figure(width=5.9, height=1.5) as (fig, ax):
+        for place, heads in enumerate(coins):
+            color, opacity = DROPPED if heads else KEPT
+            ax.add_patch(Rectangle((place, 0), 0.86, 0.86, color=color, alpha=opacity))
+        before = -1
+        for place in np.flatnonzero(coins):
+            throws = place - before
+            arc = FancyArrowPatch(
+                (before + 0.43, 1.0), (place + 0.43, 1.0),
+                connectionstyle=f"arc3,rad={-0.9 / max(throws, 2):.2f}",
+                arrowstyle="-|>", mutation_scale=9, color=PALETTE["ink"], lw=1.2,
+            )  # fmt: skip
+            ax.add_patch(arc)
+            ax.text((before + place) / 2 + 0.43, 2.0, str(throws), ha="center",
+                    va="bottom", color=PALETTE["ink"])  # fmt: skip
+            before = place
+        ax.set_xlim(-1.2, len(coins))
+        ax.set_ylim(-0.4, 3.4)
+        ax.set_aspect("equal")
+        ax.axis("off")
+    return fig
 
 
 def layer_speed(
