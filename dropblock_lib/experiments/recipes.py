@@ -20,8 +20,8 @@ TRAINING_OF = {
     "custom_net": {"learning_rate": 1e-3, "augmentation": "none"},
     "resnet50": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
     "resnet50_cifar": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
-    "densenet121": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
-    "densenet121_cifar": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
+    "densenet121": {"learning_rate": 1e-3, "augmentation": "none"},
+    "densenet121_cifar": {"learning_rate": 1e-3, "augmentation": "none"},
 }
 # A mirrored digit is another sign.
 DIGITS = ("mnist", "digits")
