@@ -132,10 +132,18 @@ def caller(contestant):
 
 
 def _compiled(layer):
-    """A layer's call; ours compiled on JAX, where it is slow piece by piece."""
-    ours = isinstance(layer, dbl.DropBlock2D)
-    if not (ours and contestants.BACKEND == "jax"):
-        return lambda x: layer(x, training=True)
+    """A layer's call; ours compiled, because piece by piece it is slow."""
+
+    def call_it(x):
+        return layer(x, training=True)
+
+    # KerasCV's cannot be compiled.
+    if contestants.BACKEND == "torch" or not isinstance(layer, dbl.DropBlock2D):
+        return call_it
+    if contestants.BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(call_it)
     import jax
 
     @jax.jit

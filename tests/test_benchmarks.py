@@ -157,10 +157,10 @@ def test_medians_quartiles_and_ratios():
 
 def test_an_error_is_told_without_places_of_this_machine():
     traced = TypeError(
-        'in user code:\n\n    File "/home/me/a.py", line 1, in f  *\n        f(x)\n'
-        '    File "/home/me/b.py", line 2, in g\n        g(x)\n\n'
+        'in user code:\n\n    File "/my/own/a.py", line 1, in f  *\n        f(x)\n'
+        '    File "/my/own/b.py", line 2, in g\n        g(x)\n\n'
         "    TypeError: Exception encountered when calling DropBlock2D.call().\n\n"
-        "    \x1b[1mno int of /home/me/c.py\x1b[0m\n\n"
+        "    \x1b[1mno int of /my/own/c.py\x1b[0m\n\n"
         "    Arguments received by DropBlock2D.call():\n      x=1\n"
     )
     assert errors.in_one_line(traced) == "TypeError: no int of c.py"
