@@ -29,25 +29,24 @@ def skipping(coins):
     Args:
         coins: Booleans of shape (n,), True where a coin shows heads.
     """
-    with figure(width=5.9, height=1.5) as (fig, ax):
+    with figure(width=5.9, height=1.4) as (fig, ax):
         for place, heads in enumerate(coins):
             color, opacity = DROPPED if heads else KEPT
-            ax.add_patch(Rectangle((place, 0), 0.86, 0.86, color=color, alpha=opacity))
+            ax.add_patch(Rectangle((place, 0), 0.86, 1, color=color, alpha=opacity))
         before = -1
         for place in np.flatnonzero(coins):
             throws = place - before
             arc = FancyArrowPatch(
-                (before + 0.43, 1.0), (place + 0.43, 1.0),
-                connectionstyle=f"arc3,rad={-0.9 / max(throws, 2):.2f}",
-                arrowstyle="-|>", mutation_scale=9, color=PALETTE["ink"], lw=1.2,
+                (before + 0.43, 1.1), (place + 0.43, 1.1),
+                connectionstyle=f"arc3,rad={-0.5 / throws**0.5:.2f}",
+                arrowstyle="-|>", mutation_scale=10, color=PALETTE["ink"], lw=1.2,
             )  # fmt: skip
             ax.add_patch(arc)
-            ax.text((before + place) / 2 + 0.43, 2.0, str(throws), ha="center",
+            ax.text((before + place + 0.86) / 2, 2.3, str(throws), ha="center",
                     va="bottom", color=PALETTE["ink"])  # fmt: skip
             before = place
         ax.set_xlim(-1.2, len(coins))
-        ax.set_ylim(-0.4, 3.4)
-        ax.set_aspect("equal")
+        ax.set_ylim(-0.1, 3.2)
         ax.axis("off")
     return fig
 

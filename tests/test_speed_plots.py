@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from dropblock_lib import speed_plots
 from dropblock_lib.palette import PALETTE, TWINS
@@ -106,3 +107,17 @@ def test_peers_stand_at_their_rate_and_errors_apart():
 def test_only_chosen_peers_are_shown():
     ax = speed_plots.peer_rates(peer_rates(), contestants=("KerasCV",)).axes[0]
     assert points(ax, speed_plots.MARKS["DropBlock2D"][0]) == []
+
+
+def test_skipping_says_how_many_throws_lie_between_heads():
+    coins = np.zeros(20, bool)
+    coins[[2, 3, 11]] = True
+    [ax] = speed_plots.skipping(coins).axes
+    assert [text.get_text() for text in ax.texts] == ["3", "1", "8"]
+    cells = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    assert [cell.get_x() for cell in cells] == list(range(20))
+    heads = {
+        cell.get_facecolor() for cell, coin in zip(cells, coins, strict=True) if coin
+    }
+    tails = {cell.get_facecolor() for cell in cells} - heads
+    assert len(heads) == len(tails) == 1
