@@ -23,8 +23,9 @@ from dropblock_lib.seeds import draw_seeds
 NEWTON_STEPS = 7
 # Below it float32 gives up digits, and compiled code reads zero.
 SMALLEST = 1e-30
-# Compiled code is made ready for it, also by a schedule that begins at 1.
-USUAL_KEEP_PROB = 0.9
+# Compiled code has random numbers ready for these; below the last it needs more.
+# Always the same two: the masks must not depend on what keep_prob once was.
+EXPECTED_KEEP_PROBS = (0.9, 0.5)
 
 
 @keras.saving.register_keras_serializable(package="dropblock_lib")
@@ -105,7 +106,6 @@ class DropBlock2D(keras.layers.Layer):
         self.block_size = self._block_sides if is_pair else self._block_sides[0]
         self._keep_prob_variable = None
         self._keep_prob = check_keep_prob(keep_prob)
-        self._lowest_keep_prob = min(self._keep_prob, USUAL_KEEP_PROB)
         self.gamma = check_gamma_rule(gamma)
         self.per_channel = _check_boolean("per_channel", per_channel)
         self.data_format = _check_data_format(data_format)
@@ -129,7 +129,6 @@ class DropBlock2D(keras.layers.Layer):
     @keep_prob.setter
     def keep_prob(self, keep_prob):
         self._keep_prob = check_keep_prob(keep_prob)
-        self._lowest_keep_prob = min(self._lowest_keep_prob, self._keep_prob)
         if self._keep_prob_variable is not None:
             self._keep_prob_variable.assign(self._keep_prob)
 
@@ -188,7 +187,7 @@ class DropBlock2D(keras.layers.Layer):
         packed = draw_seeds(
             self.seed_generator,
             self._gamma(map_sides),
-            self._gamma_at_most(map_sides),
+            self._expected_gammas(map_sides),
             packing,
             places,
         )
@@ -196,8 +195,8 @@ class DropBlock2D(keras.layers.Layer):
             packed = _grow_blocks(packed, block, side, 1 + axis)
         return packed
 
-    def _gamma_at_most(self, map_sides):
-        """What gamma is at the lowest `keep_prob` so far, a float.
+    def _expected_gammas(self, map_sides):
+        """Gamma at each of `EXPECTED_KEEP_PROBS`, as floats.
 
         Of a side that is not known, twice the block is assumed; in smaller maps
         gamma may be larger.
@@ -206,7 +205,10 @@ class DropBlock2D(keras.layers.Layer):
         sides = zip(map_sides, self._block_sides, strict=True)
         known = tuple(s if isinstance(s, int) else 2 * b for s, b in sides)
         # Rounding must not make it smaller than the same gamma in float32.
-        return 1.0001 * rule(self._lowest_keep_prob, self._block_sides, known)
+        return [
+            1.0001 * rule(keep_prob, self._block_sides, known)
+            for keep_prob in EXPECTED_KEEP_PROBS
+        ]
 
     def _gamma(self, map_sides):
         """Probability of a seed, as a float32 scalar; see `masks.gamma`."""

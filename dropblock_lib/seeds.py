@@ -29,36 +29,39 @@ ROW = 2**16
 TRUNCATED = 1e-15
 
 
-def draw_seeds(generator, gamma, gamma_at_most, packing, places):
+def draw_seeds(generator, gamma, expected_gammas, packing, places):
     """Throws a coin for every bit of packed masks.
 
     Args:
         generator: `keras.random.SeedGenerator`.
         gamma: Float32 scalar tensor in [0, 1]: the probability of heads.
-        gamma_at_most: Float. What `gamma` is not expected to exceed. If it does all
-            the same, every coin is thrown.
+        expected_gammas: Rising floats. Numbers are set aside for each of them, and
+            those for the first that is not below `gamma` are used. Where it exceeds
+            all, every coin is thrown.
         packing: A `Packing`.
         places: Shape of the words of one group, of integers or scalar tensors.
 
     Returns:
         Int32 tensor (groups, *places): bits are 1 where a seed is, and 0 for a sample
-        that there is not.
+        that there is not. They depend on nothing but the generator's state, `gamma`
+        and the other arguments, so that a training that is resumed goes on alike.
     """
     shape = (packing.groups, *places)
     # One draw, whichever way is taken: compiled code cannot advance the generator
     # in one branch only.
     seed = generator.next()
 
-    def throw():
-        return _throw(seed, gamma, shape, packing.bits)
+    def draw(expected):
+        worth_it = expected and expected[0] <= SKIPPING_PAYS_BELOW
+        if not worth_it:
+            return _throw(seed, gamma, shape, packing.bits)
+        return ops.cond(
+            gamma <= expected[0],
+            lambda: _skip(seed, gamma, expected[0], shape, packing.bits),
+            lambda: draw(expected[1:]),
+        )
 
-    def skip():
-        return _skip(seed, gamma, gamma_at_most, shape, packing.bits)
-
-    if gamma_at_most > SKIPPING_PAYS_BELOW:
-        seeds = throw()
-    else:
-        seeds = ops.cond(gamma <= gamma_at_most, skip, throw)
+    seeds = draw(tuple(expected_gammas))
     present = packing.present()
     if present is None:
         return seeds
@@ -78,13 +81,13 @@ def _throw(seed, gamma, shape, bits):
     return ops.fori_loop(0, bits, throw_bit, ops.zeros(shape, "int32"))
 
 
-def _skip(seed, gamma, gamma_at_most, shape, bits):
+def _skip(seed, gamma, expected_gamma, shape, bits):
     """Where the coins show heads, row by row, and the bits that stand for them."""
     words = math.prod(shape)
     words_a_row = ROW // bits
     rows = -(-words // words_a_row)
     noise = keras.random.uniform(
-        (rows, _most_heads(gamma_at_most)), dtype="float32", seed=_Drawn(seed)
+        (rows, _most_heads(expected_gamma)), dtype="float32", seed=_Drawn(seed)
     )
     # Noise comes in steps of 2**-23: half a step keeps clear of log(0).
     log_noise = ops.log(noise + 2**-24)

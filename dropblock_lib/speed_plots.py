@@ -135,7 +135,7 @@ def peer_rates(
             ax.plot(rate, place, mark, color=color, ms=6)
             if row.get("not_finite"):
                 ax.plot(rate, place, "o", color=PALETTE["dropped"], ms=12,
-                        fillstyle="none", mew=1.8)  # fmt: skip
+                        mfc="none", mew=1.8)  # fmt: skip
         for edge in np.arange(len(sizes) - 1) + 0.5:
             ax.axhline(edge, color=PALETTE["muted"], lw=0.5)
         _name_places(ax, [by(size) for size in sizes])
@@ -172,7 +172,7 @@ def _show_marks(fig, names, columns, ring=False):
         color, mark = MARKS[name]
         ax.plot([], [], mark, color=color, ms=7, mew=2, label=name)
     if ring:
-        ax.plot([], [], "o", color=PALETTE["dropped"], ms=11, fillstyle="none",
+        ax.plot([], [], "o", color=PALETTE["dropped"], ms=11, mfc="none",
                 mew=1.8, label="NaN in some calls")  # fmt: skip
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -100,7 +100,7 @@ def noise_of_seeds(noise):
             axis of channels, or of 1 if they share a mask.
     """
 
-    def draw_seeds(generator, gamma, gamma_at_most, packing, places):
+    def draw_seeds(generator, gamma, expected_gammas, packing, places):
         static = [side for side in places if isinstance(side, int)]
         assert len(static) < 3 or tuple(places) == noise.shape[1:]
         assert packing.chunks == 1
