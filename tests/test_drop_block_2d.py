@@ -521,6 +521,17 @@ def test_every_keep_prob_holds_in_code_compiled_for_another(block_size):
         assert abs(last - expected) <= 5 * error * 2
 
 
+def test_masks_do_not_depend_on_what_keep_prob_once_was():
+    """Or a training that is stopped and resumed would not end alike."""
+    first, second = DropBlock2D(3, 0.3, seed=1), DropBlock2D(3, 1.0, seed=1)
+    x = ops.ones((8, 12, 10, 16))
+    outputs = []
+    for layer in (first, second):
+        layer.keep_prob = 0.8
+        outputs.append(array(compiled(layer)(x)))
+    np.testing.assert_array_equal(*outputs)
+
+
 @pytest.mark.parametrize("bad", [0, 1.5, -1, math.nan, "0.9", True, None])
 @pytest.mark.parametrize("built", [True, False])
 def test_a_bad_assignment_leaves_the_old_value(bad, built):
