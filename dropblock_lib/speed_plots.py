@@ -1,6 +1,7 @@
 """Figures of the chapter on speed, in the style of `plots.py`."""
 
 import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
@@ -20,6 +21,14 @@ MARKS = {
     "timm": (COLORS["green"], "^"),
     "timm, shared": (COLORS["green"], "<"),
     "torchvision": (COLORS["cyan"], "h"),
+}
+
+
+# Filled with its own color, but not at all: "none" is black in an SVG.
+RING = {
+    "color": PALETTE["dropped"],
+    "markerfacecolor": to_rgba(PALETTE["dropped"], 0),
+    "mew": 1.8,
 }
 
 
@@ -134,8 +143,7 @@ def peer_rates(
             rate = beyond if failed else row["dropped"]
             ax.plot(rate, place, mark, color=color, ms=6)
             if row.get("not_finite"):
-                ax.plot(rate, place, "o", color=PALETTE["dropped"], ms=12,
-                        mfc="none", mew=1.8)  # fmt: skip
+                ax.plot(rate, place, "o", ms=12, **RING)
         for edge in np.arange(len(sizes) - 1) + 0.5:
             ax.axhline(edge, color=PALETTE["muted"], lw=0.5)
         _name_places(ax, [by(size) for size in sizes])
@@ -172,8 +180,7 @@ def _show_marks(fig, names, columns, ring=False):
         color, mark = MARKS[name]
         ax.plot([], [], mark, color=color, ms=7, mew=2, label=name)
     if ring:
-        ax.plot([], [], "o", color=PALETTE["dropped"], ms=11, mfc="none",
-                mew=1.8, label="NaN in some calls")  # fmt: skip
+        ax.plot([], [], "o", ms=11, label="NaN in some calls", **RING)
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=columns)
 
