@@ -272,7 +272,7 @@ def _drop_and_scale(inputs, dropped, kept_units, units):
     # Not a product with a mask, so that NaN and infinity do not leak from a dropped
     # unit, neither forward nor into the gradient.
     if keras.backend.backend() == "torch":
-        # What follows takes seven passes over the units there, and this only two.
+        # The quotient takes seven passes over the units there, and this only two.
         return ops.where(dropped, zero, inputs) * ops.cast(1 / share, dtype)
     return ops.divide_no_nan(inputs, ops.where(dropped, zero, ops.cast(share, dtype)))
 
@@ -286,7 +286,8 @@ def _without_overflow(share, kept):
     """
     largest = float(ml_dtypes.finfo("float16").max)
     kept = ops.cast(ops.stop_gradient(kept), "float32")
-    extreme = ops.maximum(ops.max(kept), -ops.min(kept))
+    # Also of no sample at all.
+    extreme = ops.maximum(ops.max(kept, initial=0), -ops.min(kept, initial=0))
     # A little more, because it is rounded afterwards; at least what float16 can hold,
     # and no more than 1, so that nothing shrinks.
     enough = ops.clip(1.01 * extreme / largest, 1 / largest, 1)

@@ -26,7 +26,7 @@ class Packing:
         samples: Batch size. Like `groups` and `size` an integer, or a scalar tensor
             where it is not known.
         groups: How many groups of samples there are.
-        size: Samples in a group; the last groups may lack one.
+        size: Samples in a group; the last group may lack some.
         chunks: Channels of one sample that share a word.
     """
 

@@ -22,8 +22,6 @@ MARKS = {
     "timm, shared": (COLORS["green"], "<"),
     "torchvision": (COLORS["cyan"], "h"),
 }
-
-
 # Filled with its own color, but not at all: "none" is black in an SVG.
 RING = {
     "color": PALETTE["dropped"],

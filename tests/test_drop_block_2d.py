@@ -328,6 +328,12 @@ def test_the_output_is_finite_for_the_largest_numbers(dtype, keep_prob):
             assert np.isin(np.sign(y), (0, np.sign(value))).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_empty_batch_stays_empty(dtype):
+    y = DropBlock2D(3, 0.9, dtype=dtype)(ops.zeros((0, 8, 8, 4), dtype), training=True)
+    assert tuple(y.shape) == (0, 8, 8, 4)
+
+
 @pytest.mark.parametrize("block_size", [1, 5, 7, (7, 1)])
 def test_nothing_kept_is_zero_rather_than_nan(block_size):
     layer = DropBlock2D(block_size, 1e-12, gamma="exact", seed=1)
