@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-# They test the repository, its book and its files, or many machines; there is none
-# of these in Colab.
+# They test the repository, its book, benchmarks and files, or many machines; there is
+# none of these in Colab.
 OF_THE_REPOSITORY = (
     "browser",
     "cluster",
     "colab",
+    "test_benchmarks.py",
     "test_book.py",
     "test_readme.py",
     "test_repository.py",
