@@ -49,7 +49,7 @@ def locate(name):
         `(path, None)`, or `(None, reason)` where there is none and none to be had.
     """
     file = FILES[name]
-    path = _cache_folder() / file.fname
+    path = cache_folder("datasets") / file.fname
     if path.exists():
         return path, None
     reason = network.why_unreachable(file.origin)
@@ -73,13 +73,14 @@ def read(name, path):
     }
 
 
-def _cache_folder():
+def cache_folder(kind):
+    """Where Keras keeps downloaded files: "datasets" or "models"."""
     home = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     # Where Keras goes when it may not write at home.
     if home.exists() and not os.access(home, os.W_OK):
         temporary = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
         home = pathlib.Path(temporary) / ".keras"
-    return home / "datasets"
+    return home / kind
 
 
 def _download(file, path):

@@ -5,8 +5,9 @@ from functools import partial
 from dropblock_lib.models.custom_net import custom_net
 from dropblock_lib.models.densenet121 import densenet121
 from dropblock_lib.models.resnet50 import resnet50
+from dropblock_lib.models.retinanet import retinanet
 
-# What a recipe may name. Every network has the signature
+# The classifiers a recipe may name. Every one has the signature
 # (variant="none", input_shape=(32, 32, 3), classes=10, seed=None) and takes raw
 # pixels, 0 to 255, to logits.
 NETWORKS = {
@@ -26,4 +27,11 @@ LABELS = {
     "densenet121_cifar": "DenseNet-121, CIFAR stem",
 }
 
-__all__ = ["LABELS", "NETWORKS", "custom_net", "densenet121", "resnet50"]
+__all__ = [
+    "LABELS",
+    "NETWORKS",
+    "custom_net",
+    "densenet121",
+    "resnet50",
+    "retinanet",
+]

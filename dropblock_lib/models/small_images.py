@@ -1,15 +1,10 @@
 """Networks that were made for large images, rebuilt for small ones."""
 
 import keras
-import numpy as np
 
-from dropblock_lib.arguments import (
-    check_classes,
-    check_image_shape,
-    check_seed,
-    invalid,
-)
+from dropblock_lib.arguments import check_classes, check_image_shape, invalid
 from dropblock_lib.insertion import insert_after
+from dropblock_lib.models.seed_streams import seed_streams
 from dropblock_lib.variants import get_variant
 
 STEMS = ("imagenet", "cifar")
@@ -44,7 +39,7 @@ def for_small_images(
     factory = get_variant(variant)
     height, width, channels = check_image_shape(input_shape)
     classes = check_classes(classes)
-    kernel_seeds, drop_seeds = _two_streams(seed)
+    kernel_seeds, drop_seeds = seed_streams(seed)
     if stem not in STEMS:
         raise invalid("stem", "'imagenet' or 'cifar'", stem)
 
@@ -57,7 +52,8 @@ def for_small_images(
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(x)
     trunk = application(include_top=False, weights=None, input_tensor=x, pooling="avg")
     outputs = keras.layers.Dense(classes, name="logits")(trunk.output)
-    model = _rebuilt(keras.Model(inputs, outputs, name=name), stem, kernel_seeds)
+    model = keras.Model(inputs, outputs, name=name)
+    model = with_seeds(model, kernel_seeds, stem)
     if variant == "none":
         return model
     return insert_after(
@@ -65,8 +61,17 @@ def for_small_images(
     )
 
 
-def _rebuilt(model, stem, kernel_seeds):
-    """The model with the stem asked for, seeded kernels and a shorter memory."""
+def with_seeds(model, kernel_seeds, stem="imagenet"):
+    """The model with seeded kernels, a shorter memory and the stem asked for.
+
+    Args:
+        model: A functional `keras.Model`, one of Keras' applications.
+        kernel_seeds: Iterator of integers, or of `None`.
+        stem: `"imagenet"` or `"cifar"`.
+
+    Returns:
+        A new model.
+    """
     own = ("border",)  # paddings that are not the application's
 
     def rebuild(layer):
@@ -88,19 +93,3 @@ def _rebuilt(model, stem, kernel_seeds):
         return layer(*args, **kwargs)
 
     return keras.models.clone_model(model, clone_function=rebuild, call_function=call)
-
-
-def _two_streams(seed):
-    """Seeds for kernels and for regularizers, without end.
-
-    Two streams, so that a variant with regularizers begins with the same weights
-    as the one without.
-    """
-    check_seed(seed)
-    return [_stream(seed, kind) for kind in (0, 1)]
-
-
-def _stream(seed, kind):
-    rng = None if seed is None else np.random.default_rng((int(seed), kind))
-    while True:
-        yield None if rng is None else int(rng.integers(2**31))

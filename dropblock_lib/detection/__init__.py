@@ -1,0 +1,1 @@
+"""What RetinaNet needs beyond KerasHub: beginnings, losses, decoding, evaluation."""

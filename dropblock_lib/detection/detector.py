@@ -1,0 +1,120 @@
+"""KerasHub's RetinaNet, with the losses and the decoding of the paper."""
+
+import keras
+import keras_hub
+from keras import ops
+
+from dropblock_lib.detection.box_loss import BoxLoss
+from dropblock_lib.detection.focal_loss import FocalLoss
+from dropblock_lib.detection.non_max_suppression import PerClassNonMaxSuppression
+
+BOX_FORMAT = "xyxy"  # left, top, right, bottom, in pixels
+
+
+@keras.saving.register_keras_serializable("dropblock_lib")
+class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
+    """A RetinaNet that learns and evaluates as the paper's.
+
+    Images are float `(batch, height, width, 3)`, 0 to 255; `y` is a dict of `boxes`
+    `(batch, boxes, 4)`, left, top, right and bottom in pixels, and `labels` `(batch,
+    boxes)`, both padded with -1. Train with `fit` on batches of `(images, y)`.
+    `predict` returns `boxes`, `confidence`, `labels` and `num_detections`.
+
+    What differs from `keras_hub.models.RetinaNetObjectDetector`: `FocalLoss` and
+    `BoxLoss` instead of losses that take means, batches without objects are learned
+    from, `PerClassNonMaxSuppression`, and a model that was compiled is so again after
+    saving and loading, with its optimizer.
+
+    Args:
+        backbone: A `keras_hub.models.RetinaNetBackbone`.
+        num_classes: Number of classes.
+        **kwargs: As for `keras_hub.models.RetinaNetObjectDetector`.
+
+    Reference:
+
+    - [Lin et al., 2017](https://arxiv.org/abs/1708.02002).
+    """
+
+    # Keras' own: KerasHub's turn all data into tf.data, which takes no
+    # keras.utils.PyDataset, no dict of targets in train_on_batch, and TensorFlow.
+    fit = keras.Model.fit
+    evaluate = keras.Model.evaluate
+    predict = keras.Model.predict
+    train_on_batch = keras.Model.train_on_batch
+    test_on_batch = keras.Model.test_on_batch
+    predict_on_batch = keras.Model.predict_on_batch
+
+    def __init__(self, backbone, num_classes, **kwargs):
+        kwargs.setdefault("bounding_box_format", BOX_FORMAT)
+        kwargs["prediction_decoder"] = (
+            kwargs.get("prediction_decoder") or PerClassNonMaxSuppression()
+        )
+        super().__init__(backbone, num_classes, **kwargs)
+
+    def compile(
+        self, optimizer="auto", box_loss=None, classification_loss=None, **kwargs
+    ):
+        """Configure training.
+
+        Args:
+            optimizer: As for `keras.Model.compile`; Adam with 5e-5 by default.
+            box_loss: By default `BoxLoss()`.
+            classification_loss: By default `FocalLoss()`.
+            **kwargs: As for `keras.Model.compile`.
+        """
+        super().compile(
+            optimizer=optimizer,
+            box_loss=box_loss or BoxLoss(),
+            classification_loss=classification_loss or FocalLoss(),
+            **kwargs,
+        )
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """The sum over all anchors, for each anchor that holds an object.
+
+        KerasHub gives a batch in which no anchor does the loss 0, so that nothing is
+        learned from an image without objects.
+        """
+        boxes, labels = self.label_encoder(
+            images=x, gt_boxes=y["boxes"], gt_classes=y["labels"]
+        )
+        holds_object = labels >= 0
+        is_between = labels == self.label_encoder.ignore_class
+        share = 1 / ops.maximum(ops.sum(ops.cast(holds_object, "float32")), 1)
+        targets = {
+            # Where there is no object the offset is none either, and may be infinite.
+            "bbox_regression": ops.where(holds_object[..., None], boxes, 0.0),
+            "cls_logits": ops.one_hot(ops.cast(labels, "int32"), self.num_classes),
+        }
+        weights = {
+            "bbox_regression": share * ops.cast(holds_object, "float32"),
+            "cls_logits": share * ops.cast(~is_between, "float32"),
+        }
+        # Of keras.Model: KerasHub's would encode again, and leave such batches out.
+        return super(keras_hub.models.RetinaNetObjectDetector, self).compute_loss(
+            x=x, y=targets, y_pred=y_pred, sample_weight=weights, training=training
+        )
+
+    def get_compile_config(self):
+        """What Keras leaves out for a model with its own `compile`."""
+        if not self.compiled:
+            return None
+        return {
+            name: keras.saving.serialize_keras_object(value)
+            for name, value in self._compiled_with().items()
+        }
+
+    def compile_from_config(self, config):
+        """Compile as before saving, the state of the optimizer included."""
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
+    def _compiled_with(self):
+        return {
+            "optimizer": self.optimizer,
+            "box_loss": self.loss["bbox_regression"],
+            "classification_loss": self.loss["cls_logits"],
+        }

@@ -1,0 +1,143 @@
+"""COCO's average precision, against counting by hand and COCO's tools from outside."""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+
+from dropblock_lib.detection.average_precision import (
+    MEASURES,
+    average_precision,
+    to_coco,
+)
+
+
+def annotation(number, image, category, box, iscrowd=0):
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": box,
+        "area": box[2] * box[3],
+        "iscrowd": iscrowd,
+    }
+
+
+def result(image, category, box, score):
+    return {"image_id": image, "category_id": category, "bbox": box, "score": score}
+
+
+ANNOTATIONS = {
+    "images": [{"id": 5, "width": 200, "height": 200}, {"id": 9, "width": 200}],
+    "categories": [{"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush"}],
+    "annotations": [
+        annotation(1, 5, 1, [10, 10, 40, 40]),
+        annotation(2, 5, 90, [100, 100, 60, 60]),
+        annotation(3, 9, 1, [20, 20, 100, 120]),
+        annotation(4, 9, 1, [0, 150, 200, 50], iscrowd=1),
+    ],
+}
+PERFECT = [
+    result(5, 1, [10, 10, 40, 40], 0.9),
+    result(5, 90, [100, 100, 60, 60], 0.8),
+    result(9, 1, [20, 20, 100, 120], 0.7),
+]
+
+
+def test_the_truth_itself_scores_one():
+    measured = average_precision(ANNOTATIONS, PERFECT)
+    assert set(measured) == set(MEASURES)
+    assert measured["AP"] == measured["AP50"] == measured["AP75"] == 1
+    assert measured["AP_small"] is None  # no object is that small
+
+
+def test_nothing_found_scores_zero():
+    assert average_precision(ANNOTATIONS, [])["AP"] == 0
+
+
+def test_without_objects_there_is_no_precision():
+    empty = {**ANNOTATIONS, "annotations": []}
+    assert average_precision(empty, PERFECT)["AP"] is None
+
+
+def test_a_false_alarm_before_the_truth_halves_the_precision():
+    # Person: two objects, three detections. A false one is the surest: precision is
+    # 1/2 at the first object found and 2/3 at the second; COCO takes the largest
+    # precision at any recall from there on, 2/3 everywhere. Toothbrush: 1.
+    alarm = result(9, 1, [150, 0, 40, 40], 0.99)
+    measured = average_precision(ANNOTATIONS, [*PERFECT, alarm])
+    assert measured["AP50"] == pytest.approx((2 / 3 + 1) / 2, abs=1e-3)
+
+
+def test_a_detection_in_a_crowd_is_no_false_alarm():
+    crowd = result(9, 1, [50, 160, 30, 30], 0.99)
+    assert average_precision(ANNOTATIONS, [*PERFECT, crowd])["AP50"] == 1
+
+
+def test_a_box_that_is_half_right_counts_at_low_thresholds_only():
+    # 40 x 40 shifted by 10: IoU 30 * 40 / (2 * 1600 - 1200) = .6, so it counts at
+    # .50, .55 and .60 of ten thresholds.
+    shifted = [result(5, 1, [20, 10, 40, 40], 0.9), *PERFECT[1:]]
+    one = {
+        **ANNOTATIONS,
+        "annotations": ANNOTATIONS["annotations"][:2],
+    }
+    measured = average_precision(one, shifted[:2])
+    assert measured["AP50"] == pytest.approx(1)
+    assert measured["AP75"] == pytest.approx(0.5, abs=1e-6)
+    assert measured["AP"] == pytest.approx((0.3 + 1) / 2, abs=1e-6)
+
+
+def test_coco_tools_from_outside_agree(tmp_path):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    rng = np.random.default_rng(0)
+    noisy = [
+        {
+            **row,
+            "bbox": [float(side + rng.normal(0, 6)) for side in row["bbox"]],
+            "score": float(rng.random()),
+        }
+        for row in PERFECT * 5
+    ]
+    ours = average_precision(ANNOTATIONS, noisy)
+    (tmp_path / "truth.json").write_text(json.dumps({"info": {}, **ANNOTATIONS}))
+    (tmp_path / "found.json").write_text(json.dumps(noisy))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(tmp_path / "truth.json"))
+        found = truth.loadRes(str(tmp_path / "found.json"))
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    theirs = [None if value < 0 else value for value in evaluation.stats]
+    assert list(ours.values()) == theirs
+    assert 0 < ours["AP"] < 1
+
+
+def test_what_it_is_given_stays_as_it_was():
+    before = json.dumps([ANNOTATIONS, PERFECT])
+    average_precision(ANNOTATIONS, PERFECT)
+    assert json.dumps([ANNOTATIONS, PERFECT]) == before
+
+
+def test_a_result_of_another_image_is_refused():
+    with pytest.raises(ValueError, match=r"`results`.*77"):
+        average_precision(ANNOTATIONS, [result(77, 1, [0, 0, 5, 5], 0.5)])
+
+
+def test_predictions_become_results_in_stored_pixels():
+    predictions = {
+        "boxes": np.array([[[5, 10, 15, 40], [-1] * 4], [[0, 0, 2, 2], [1, 1, 4, 3]]]),
+        "labels": np.array([[1, -1], [0, 1]]),
+        "confidence": np.array([[0.75, -1], [0.5, 0.25]]),
+    }
+    rows = to_coco(predictions, [5, 9], [0.5, 2.0], [1, 90])
+    assert rows == [
+        result(5, 90, [10, 20, 20, 60], 0.75),
+        result(9, 1, [0, 0, 1, 1], 0.5),
+        result(9, 90, [0.5, 0.5, 1.5, 1], 0.25),
+    ]

@@ -1,0 +1,296 @@
+"""The detector: its loss against NumPy, what KerasHub's does instead, a round trip."""
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from backend import array, tensor
+
+from dropblock_lib.detection.beginnings import begin_heads, begin_pyramid
+from dropblock_lib.detection.detector import RetinaNet
+from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
+from dropblock_lib.drop_block_2d import DropBlock2D
+
+pytestmark = pytest.mark.backends
+
+SIZE = 64
+CLASSES = 3
+# XLA takes minutes to compile what these tests run once.
+JIT = keras.backend.backend() == "jax"
+LEVELS = {"P3": "third", "P4": "fourth", "P5": "fifth"}
+
+
+def small_encoder(drop=False):
+    """Three maps, 8, 16 and 32 times smaller than the image."""
+    x = inputs = keras.Input((SIZE, SIZE, 3), name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(x)
+    x = keras.layers.Conv2D(8, 8, strides=8, activation="relu", name="third")(x)
+    if drop:
+        x = DropBlock2D(3, 0.8, seed=1, name="drop")(x)
+    x = keras.layers.Conv2D(8, 2, strides=2, activation="relu", name="fourth")(x)
+    x = keras.layers.Conv2D(8, 2, strides=2, activation="relu", name="fifth")(x)
+    return keras.Model(inputs, x, name="small")
+
+
+def make(cls=RetinaNet, drop=False, begin=True):
+    keras.utils.set_random_seed(0)
+    backbone = keras_hub.models.RetinaNetBackbone(
+        PyramidEncoder(small_encoder(drop), LEVELS),
+        min_level=3,
+        max_level=5,
+        use_p5=True,
+        image_shape=(SIZE, SIZE, 3),
+    )
+    model = cls(
+        backbone, CLASSES, bounding_box_format="xyxy", pre_logits_num_conv_layers=1
+    )
+    if begin:
+        begin_pyramid(backbone.feature_pyramid, iter(range(100)))
+        begin_heads(model, iter(range(100)))
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=JIT)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make()
+
+
+class OneBatch(keras.utils.PyDataset):
+    """The same images and boxes at every step."""
+
+    def __init__(self, images, truth, steps=1):
+        super().__init__()
+        self.batch, self.steps = (images, truth), steps
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def images(count=2):
+    rng = np.random.default_rng(0)
+    return rng.uniform(0, 255, (count, SIZE, SIZE, 3)).astype("float32")
+
+
+def truth(*objects):
+    """Targets of images, each a list of (label, box); padded to two objects."""
+    boxes = np.full((len(objects), 2, 4), -1, "float32")
+    labels = np.full((len(objects), 2), -1, "float32")
+    for image, rows in enumerate(objects):
+        for place, (label, box) in enumerate(rows):
+            boxes[image, place], labels[image, place] = box, label
+    return {"boxes": boxes, "labels": labels}
+
+
+SOME = truth([(0, (4, 4, 40, 36)), (2, (30, 20, 62, 62))], [(1, (10, 8, 30, 60))])
+NONE = truth([], [])
+
+
+# === The loss, from the paper, in NumPy ===
+
+
+def anchors():
+    """Nine anchors at every position of levels 3 to 5: left, top, right, bottom."""
+    rows = []
+    for level in (3, 4, 5):
+        stride = 2**level
+        sizes = [int(4 * stride * 2 ** (third / 3)) for third in range(3)]
+        centers = np.arange(SIZE // stride) * stride
+        shapes = [
+            (size / ratio**0.5, size * ratio**0.5)
+            for ratio in (0.5, 1, 2)
+            for size in sizes
+        ]
+        for y in centers:
+            for x in centers:
+                for width, height in shapes:
+                    half = np.round(np.array([width, height], "float32") / 2)
+                    rows.append([x - half[0], y - half[1], x + half[0], y + half[1]])
+    return np.array(rows, "float64")
+
+
+def ious(a, b):
+    meet = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(
+        a[:, None, :2], b[None, :, :2]
+    )
+    both = np.prod(np.clip(meet, 0, None), axis=-1)
+    areas = [np.prod(c[:, 2:] - c[:, :2], axis=-1) for c in (a, b)]
+    return both / (areas[0][:, None] + areas[1][None] - both)
+
+
+def encode(anchor, box):
+    size, other = anchor[2:] - anchor[:2], box[2:] - box[:2]
+    shift = (box[:2] + box[2:] - anchor[:2] - anchor[2:]) / 2
+    return np.concatenate([shift / size, np.log(other / size)])
+
+
+def losses_in_numpy(y, logits, offsets):
+    """(box loss, class loss): eqs. 4 and 5, smooth L1, a share for each object."""
+    every_anchor = anchors()
+    box_loss = class_loss = positives = 0.0
+    for image in range(len(logits)):
+        present = y["labels"][image] >= 0
+        boxes = y["boxes"][image][present].astype("float64")
+        labels = y["labels"][image][present].astype(int)
+        for index, anchor in enumerate(every_anchor):
+            overlap = ious(anchor[None], boxes)[0] if len(boxes) else np.zeros(1)
+            best = int(np.argmax(overlap))
+            if 0.4 <= overlap[best] < 0.5:
+                continue
+            target = np.zeros(CLASSES)
+            if overlap[best] >= 0.5:
+                positives += 1
+                target[labels[best]] = 1
+                distance = encode(anchor, boxes[best]) - offsets[image, index]
+                distance, beta = np.abs(distance), 1 / 9
+                box_loss += np.where(
+                    distance < beta, distance**2 / (2 * beta), distance - beta / 2
+                ).sum()
+            p = 1 / (1 + np.exp(-logits[image, index].astype("float64")))
+            p_t = np.where(target, p, 1 - p)
+            alpha_t = np.where(target, 0.25, 0.75)
+            class_loss -= (alpha_t * (1 - p_t) ** 2 * np.log(p_t)).sum()
+    share = max(positives, 1)
+    return box_loss / share, class_loss / share
+
+
+@pytest.mark.parametrize("y", [SOME, NONE], ids=["objects", "none"])
+def test_the_loss_is_that_of_the_paper(model, y):
+    outputs = model(tensor(images()), training=False)
+    box_loss, class_loss = losses_in_numpy(
+        y, array(outputs["cls_logits"]), array(outputs["bbox_regression"])
+    )
+    measured = model.evaluate(OneBatch(images(), y), return_dict=True, verbose=0)
+    assert measured["bbox_regression_loss"] == pytest.approx(box_loss, rel=1e-3)
+    assert measured["cls_logits_loss"] == pytest.approx(class_loss, rel=1e-3)
+    assert measured["loss"] == pytest.approx(box_loss + class_loss, rel=1e-3)
+
+
+def test_a_batch_without_objects_teaches_something():
+    model = make()
+    first = model.fit(OneBatch(images(), NONE, steps=3), epochs=4, verbose=0)
+    losses = first.history["loss"]
+    assert 0 < losses[-1] < losses[0]
+
+
+# === What KerasHub's detector does instead: when one of these fails, a correction
+# === of ours may go.
+
+
+@pytest.fixture(scope="module")
+def stock():
+    """KerasHub's detector with Keras' own training, so that it takes our batches."""
+
+    class Stock(keras_hub.models.RetinaNetObjectDetector):
+        evaluate = keras.Model.evaluate
+
+    return make(Stock, begin=False)
+
+
+def first_loss(model, y=SOME):
+    return model.evaluate(OneBatch(images(), y), return_dict=True, verbose=0)["loss"]
+
+
+def test_kerashub_gives_the_prior_to_the_wrong_head(stock, model):
+    def bias(head):
+        return np.unique(np.round(array(head.prediction_layer.bias), 3))
+
+    assert bias(stock.box_head) == pytest.approx(-np.log(99), abs=1e-3)
+    assert bias(stock.classification_head) == 0
+    assert bias(model.classification_head) == pytest.approx(-np.log(99), abs=1e-3)
+    assert bias(model.box_head) == 0
+
+
+def test_kerashub_draws_heads_five_times_too_wide(stock, model):
+    def spread(detector):
+        kernels = [
+            layer.kernel
+            for head in (detector.box_head, detector.classification_head)
+            for layer in (*head.conv_layers, head.prediction_layer)
+        ]
+        return [array(kernel).std() for kernel in kernels]
+
+    assert spread(stock) == pytest.approx([0.05] * 4, rel=0.02)
+    assert spread(model) == pytest.approx([0.01] * 4, rel=0.02)
+
+
+def test_a_fresh_model_has_a_small_loss(model):
+    assert first_loss(model) < 5
+
+
+def test_kerashub_learns_nothing_from_a_batch_without_objects(stock):
+    assert first_loss(stock, NONE) == 0
+
+
+def test_kerashub_takes_no_dict_of_targets_in_train_on_batch(model):
+    plain = make(keras_hub.models.RetinaNetObjectDetector)
+    with pytest.raises(Exception):  # noqa: B017 - each backend has its own
+        plain.train_on_batch(images(), SOME)
+    ours = make().train_on_batch(images(), SOME, return_dict=True)
+    assert np.isfinite(float(ours["loss"]))
+
+
+def test_a_cloned_encoder_cannot_be_loaded_again_with_its_detector():
+    encoder = small_encoder()
+    encoder.pyramid_outputs = {
+        level: encoder.get_layer(name).output for level, name in LEVELS.items()
+    }
+    backbone = keras_hub.models.RetinaNetBackbone(
+        encoder, 3, 5, use_p5=True, image_shape=(SIZE, SIZE, 3)
+    )
+    config = keras.saving.serialize_keras_object(backbone)
+    with pytest.raises(AttributeError, match="pyramid_outputs"):
+        keras.saving.deserialize_keras_object(config)
+
+
+# === Saving, training, predicting ===
+
+
+def test_a_saved_detector_is_the_same_and_trains_on(tmp_path):
+    model = make(drop=True)
+    model.fit(OneBatch(images(), SOME, steps=2), verbose=0)
+    model.save(tmp_path / "detector.keras")
+    copy = keras.saving.load_model(tmp_path / "detector.keras")
+    assert isinstance(copy, RetinaNet)
+    assert copy.backbone.image_encoder.encoder.get_layer("drop").block_size == 3
+    found, again = (m.predict(images(), verbose=0) for m in (model, copy))
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, again[name])
+    assert int(copy.optimizer.iterations) == 2
+    for ours, theirs in zip(
+        model.optimizer.variables, copy.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(array(ours), array(theirs))
+    assert first_loss(model) == first_loss(copy)
+
+
+def test_drawn_weights_are_a_function_of_the_seeds():
+    def weights(seed):
+        model = make()
+        seeds = iter(range(seed, seed + 100))
+        begin_pyramid(model.backbone.feature_pyramid, seeds)
+        begin_heads(model, seeds)
+        return [array(v) for v in model.classification_head.trainable_variables]
+
+    again, other = weights(3), weights(50)
+    for a, b in zip(weights(3), again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(again[0], other[0])
+
+
+def test_predictions_lie_in_the_image_and_are_padded(model):
+    found = model.predict(images(3), verbose=0)
+    assert found["boxes"].shape == (3, 100, 4)
+    for count, boxes, labels in zip(
+        found["num_detections"], found["boxes"], found["labels"], strict=True
+    ):
+        assert (boxes[:count] >= 0).all() and (boxes[:count] <= SIZE).all()
+        assert (labels[count:] == -1).all()
+
+
+def test_an_encoder_without_the_level_is_refused():
+    with pytest.raises(ValueError, match=r"`levels`.*'sixth'"):
+        PyramidEncoder(small_encoder(), {"P3": "sixth"})
