@@ -13,6 +13,7 @@ from dropblock_lib.experiments import (
     slides,
 )
 from dropblock_lib.experiments.recipes import VARIANTS_OF
+from dropblock_lib.models import DETECTORS
 
 RECIPE = Recipe("custom_net", "dropblock-3-0.9", "cifar10")
 
@@ -47,9 +48,31 @@ def test_name_and_hash_never_change():
 
 def test_every_field_changes_the_hash(monkeypatch):
     use_tiny_net(monkeypatch)
-    assert set(OTHER) == {field.name for field in dataclasses.fields(Recipe)}
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    assert set(OTHER) == fields - {"image_size"}  # a detector's, see below
     changed = [dataclasses.replace(RECIPE, **{k: v}) for k, v in OTHER.items()]
     assert len({recipe.hash for recipe in [RECIPE, *changed]}) == len(OTHER) + 1
+
+
+def test_the_size_of_images_is_a_detectors():
+    detector = Recipe("retinanet", "none", "scenes", image_size=128)
+    larger = dataclasses.replace(detector, image_size=256)
+    assert detector.hash != larger.hash
+    assert Recipe.from_dict(larger.to_dict()) == larger
+    with pytest.raises(ValueError, match="argument `image_size`"):
+        dataclasses.replace(detector, image_size=None)
+    with pytest.raises(ValueError, match="argument `image_size`"):
+        dataclasses.replace(RECIPE, image_size=128)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("dataset", "cifar10"), ("augmentation", "shift"), ("test_size", 10)],
+)
+def test_a_detector_is_not_trained_as_a_classifier(field, value):
+    detector = Recipe("retinanet", "none", "scenes", image_size=128)
+    with pytest.raises(ValueError, match=f"argument `{field}`"):
+        dataclasses.replace(detector, **{field: value})
 
 
 def test_survives_json_and_is_frozen():
@@ -116,7 +139,7 @@ def test_names_are_unique_over_all_grids():
 
 
 def test_small_is_the_slides_comparison_over_three_seeds():
-    recipes = make_recipes("small")
+    recipes = [r for r in make_recipes("small") if r.network not in DETECTORS]
     found = [(r.network, r.dataset, r.variant, r.seed) for r in recipes]
     expected = [
         (network, dataset, variant, seed)
@@ -130,6 +153,16 @@ def test_small_is_the_slides_comparison_over_three_seeds():
         dataclasses.replace(recipe, variant="none", seed=0) for recipe in recipes
     }
     assert len(settings) == 6
+
+
+@pytest.mark.parametrize("profile", ["small", "full"])
+def test_detectors_are_compared_in_the_slides_seven_variants(profile):
+    recipes = [r for r in make_recipes(profile) if r.network in DETECTORS]
+    settings = {dataclasses.replace(r, variant="none", seed=0) for r in recipes}
+    seeds = PROFILES[profile].detector_seeds
+    assert len(recipes) == len(settings) * len(seeds) * 7 > 0
+    assert {r.variant for r in recipes} == set(slides.RETINANET_LOSSES)
+    assert "coco2017-mini" in {r.dataset for r in recipes}
 
 
 def test_an_interrupted_grid_has_whole_comparisons():

@@ -21,6 +21,7 @@ from dropblock_lib.experiments import (
 )
 from dropblock_lib.experiments import record as record_module
 from dropblock_lib.experiments.files import write_atomically
+from dropblock_lib.experiments.measures import CLASSIFICATION
 from dropblock_lib.experiments.record import write_record
 from dropblock_lib.experiments.slides import ACCURACY, RETINANET_LOSSES
 from dropblock_lib.variants import VARIANTS
@@ -28,7 +29,7 @@ from dropblock_lib.variants import VARIANTS
 
 def make_record(seed=0, variant="none", source="cifar10-jpeg", **final):
     recipe = Recipe("custom_net", variant, "cifar10", epochs=2, seed=seed)
-    history = {key: [0.5, 0.25] for key in record_module.HISTORY_KEYS}
+    history = {key: [0.5, 0.25] for key in CLASSIFICATION.history}
     history["keep_prob"] = [None, None]
     return {
         "schema": 1,

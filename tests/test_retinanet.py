@@ -80,6 +80,7 @@ def test_levels_halve_from_an_eighth_of_the_image(plain):
         ({"levels": (3, 8)}, "levels"),
         ({"levels": 5}, "levels"),
         ({"head_layers": -1}, "head_layers"),
+        ({"anchor_size": 0}, "anchor_size"),
     ],
 )
 def test_a_bad_argument_is_named(arguments, named):

@@ -168,7 +168,7 @@ def _datasets(options, profile, alone):
     """The data sets asked for; of several profiles, each takes those it has."""
     if options.dataset is None or alone:
         return options.dataset
-    return [d for d in options.dataset if d in PROFILES[profile].settings]
+    return [d for d in options.dataset if d in PROFILES[profile].datasets]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -50,19 +50,17 @@ def spread_over(devices: int):
         raise invalid("devices", f"1 on the backend {backend}", devices)
 
 
-def check_shares(recipe, images, devices: int) -> None:
+def check_shares(sizes: dict[str, int], devices: int) -> None:
     """Refuse batches that do not divide: each device takes as many images.
+
+    Args:
+        sizes: Of a batch, and of each set of images.
+        devices: How many devices take part.
 
     Raises:
         ValueError: If the batch, or what is left for the last one of a set, is no
             multiple of `devices`.
     """
-    sizes = {
-        "batch_size": recipe.batch_size,
-        "training images": len(images.y_train),
-        "validation images": len(images.y_val),
-        "test images": len(images.y_test),
-    }
     uneven = [f"{what}={size}" for what, size in sizes.items() if size % devices]
     if uneven:
         raise invalid("devices", f"a number that divides {', '.join(uneven)}", devices)

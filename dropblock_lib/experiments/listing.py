@@ -10,6 +10,7 @@ from dropblock_lib.experiments.columns import (
     comma_separated,
     markdown,
 )
+from dropblock_lib.experiments.measures import measures_of
 from dropblock_lib.experiments.record import read_all
 
 _COLUMNS = (
@@ -21,7 +22,7 @@ _COLUMNS = (
     "seed",
     "state",
     "epoch",
-    "test_accuracy",
+    "result",
 )
 
 
@@ -39,7 +40,8 @@ def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
         `network`, `data` (what was used, or else is asked for), `variant`,
         `profile`, `seed`, `state` ("done", "unfinished", "to do" or "corrupt"),
         `epoch` (whole epochs that are done), `epochs` (of the recipe),
-        `test_accuracy` (`None` until it is done) and `recipe_hash`. A recipe with a
+        `test_accuracy`, or `AP` of a detector (`None` until it is done), and
+        `recipe_hash`. A recipe with a
         record of real data and one of a stand-in has two rows. Then a list of
         messages, each of which names a file.
     """
@@ -64,7 +66,8 @@ def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
     for recipe in recipes:
         for record in done.get(recipe.hash, []):
             row = _row(recipe, record["name"], "done", recipe.epochs)
-            row["test_accuracy"] = record["final"]["test_accuracy"]
+            measure = measures_of(recipe.network).shares[0]
+            row[measure] = record["final"][measure]
             rows.append(row)
         if recipe.hash in done:
             continue
@@ -86,7 +89,7 @@ def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
 
 
 def format_runs(rows: list[dict], format: str = "text") -> str:
-    """Rows of `list_runs` as a table.
+    """Rows of `list_runs` as a table; "result" is the test accuracy or the AP.
 
     Args:
         rows: From `list_runs`.
@@ -122,14 +125,15 @@ def _row(recipe, name, state, epoch=0):
         "epoch": epoch,
         "epochs": recipe.epochs,
         "test_accuracy": None,
+        "AP": None,
         "recipe_hash": recipe.hash,
     }
 
 
 def _cells(row):
-    accuracy = row["test_accuracy"]
+    result = row["AP"] if row["test_accuracy"] is None else row["test_accuracy"]
     shown = {
         "epoch": f"{row['epoch']}/{row['epochs']}",
-        "test_accuracy": "" if accuracy is None else f"{accuracy:.4f}",
+        "result": "" if result is None else f"{result:.4f}",
     }
-    return [shown.get(column, row[column]) for column in _COLUMNS]
+    return [shown.get(column) or row.get(column, "") for column in _COLUMNS]

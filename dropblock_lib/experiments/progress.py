@@ -158,7 +158,9 @@ class BarProgress(LineProgress):
         self.bars.advance(self.steps)
 
     def end_epoch(self, epoch, logs):
-        note = f"val_accuracy {logs['val_accuracy']:.4f}"
+        best = "val_accuracy" if "val_accuracy" in logs else "val_loss"
+        value = logs[best]
+        note = "" if value is None else f"{best} {value:.4f}"
         self.bars.update(self.epoch_bar, completed=epoch + 1, note=note)
         # A part of a run, so that the time left of all runs is known early.
         part = (epoch + 1) / self.epochs

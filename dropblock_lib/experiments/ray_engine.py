@@ -22,6 +22,7 @@ from dropblock_lib.experiments import record, state
 from dropblock_lib.experiments.files import check_writable
 from dropblock_lib.experiments.job import import_modules
 from dropblock_lib.experiments.jobs import SHARE_THE_GPU, find_finished
+from dropblock_lib.experiments.measures import measures_of
 from dropblock_lib.experiments.progress import LineProgress, clock
 from dropblock_lib.experiments.recipe import Recipe
 from dropblock_lib.experiments.run import RunsFailed, run
@@ -125,8 +126,9 @@ def run_on_ray(
                     failures[recipe.name] = _reason(error)
                     say(f"{label}: {failures[recipe.name]}")
                 else:
-                    accuracy = done[index]["final"]["test_accuracy"]
-                    say(f"{label}: in {results_dir}, test accuracy {accuracy:.4f}")
+                    measures = measures_of(recipe.network)
+                    reached = measures.describe(done[index]["final"])
+                    say(f"{label}: in {results_dir}, {reached}")
                 if tasks:
                     trained = len(waiting) - len(tasks)
                     seconds = (time.monotonic() - started) / trained * len(tasks)

@@ -6,16 +6,18 @@ import json
 import re
 
 from dropblock_lib.experiments.augment import AUGMENTATIONS
-from dropblock_lib.models import NETWORKS
+from dropblock_lib.models import DETECTORS, NETWORKS
 from dropblock_lib.variants import VARIANTS
 
 DATASETS = ("mnist", "cifar10", "digits", "shapes")
+DETECTION_DATASETS = ("coco2017", "coco2017-mini", "scenes")
+DETECTION_AUGMENTATIONS = ("none", "flip")
 OPTIMIZERS = ("adam", "sgd")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
 KEEP_PROB_SCHEDULES = ("constant", "linear")
 # Fields that came after the first records, and what a recipe without them means.
 # At that value they are left out, so that old records keep their hashes.
-LATER_FIELDS = {"augmentation": "none"}
+LATER_FIELDS = {"augmentation": "none", "image_size": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +28,15 @@ class Recipe:
     same numbers. Values are checked when the recipe is made.
 
     Args:
-        network: A key of `dropblock_lib.models.NETWORKS`.
+        network: A key of `dropblock_lib.models.NETWORKS`, or of `DETECTORS` there.
         variant: A key of `dropblock_lib.VARIANTS`.
-        dataset: "mnist", "cifar10", "digits" or "shapes".
+        dataset: "mnist", "cifar10", "digits" or "shapes"; for a detector "coco2017",
+            "coco2017-mini" or "scenes".
         train_size: Number of training images, or `None` for all that the
             validation set leaves.
-        validation_size: Number of images held out of the training set.
-        test_size: Number of test images, or `None` for all.
+        validation_size: Number of images held out of the training set; for a
+            detector, of images of the data's own validation part.
+        test_size: Number of test images, or `None` for all. Detectors have none.
         epochs: Number of passes over the training images.
         batch_size: Number of images a step.
         optimizer: "adam", or "sgd" (with Nesterov momentum 0.9).
@@ -46,7 +50,10 @@ class Recipe:
             does not set which images are used: that is the same for all seeds.
         profile: A label for the scale of the run, part of its name.
         augmentation: A key of `AUGMENTATIONS`: what is done to the training images,
-            anew in every epoch.
+            anew in every epoch. For a detector "none", or "flip" to mirror half of
+            them.
+        image_size: Height and width, in pixels, to which a detector's images are
+            fitted. `None` for the other networks.
 
     Raises:
         ValueError: If a value is not as described.
@@ -72,18 +79,28 @@ class Recipe:
     seed: int = 0
     profile: str = "small"
     augmentation: str = "none"
+    image_size: int | None = None
 
     def __post_init__(self):
-        self._one_of("network", NETWORKS)
+        self._one_of("network", (*NETWORKS, *DETECTORS))
         self._one_of("variant", VARIANTS)
-        self._one_of("dataset", DATASETS)
+        detects = self.network in DETECTORS
+        self._one_of("dataset", DETECTION_DATASETS if detects else DATASETS)
         self._one_of("optimizer", OPTIMIZERS)
         self._one_of("learning_rate_schedule", LEARNING_RATE_SCHEDULES)
         self._one_of("keep_prob_schedule", KEEP_PROB_SCHEDULES)
-        self._one_of("augmentation", AUGMENTATIONS)
+        self._one_of(
+            "augmentation", DETECTION_AUGMENTATIONS if detects else AUGMENTATIONS
+        )
+        if detects:
+            self._whole("image_size", at_least=64)
+        elif self.image_size is not None:
+            self._refuse("image_size", "None for a network that is no detector")
         self._whole("train_size", at_least=1, or_none=True)
         self._whole("validation_size", at_least=1)
         self._whole("test_size", at_least=1, or_none=True)
+        if detects and self.test_size is not None:
+            self._refuse("test_size", "None for a detector")
         self._whole("epochs", at_least=1)
         self._whole("batch_size", at_least=1)
         self._whole("seed", at_least=0)

@@ -2,9 +2,10 @@
 
 import dataclasses
 
+from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments import slides
 from dropblock_lib.experiments.recipe import Recipe
-from dropblock_lib.models import NETWORKS
+from dropblock_lib.models import DETECTORS, NETWORKS
 
 # What the slides compare in each network, whatever its stem.
 VARIANTS_OF = {
@@ -14,6 +15,8 @@ VARIANTS_OF = {
     if dataset == "cifar10" and network + stem in NETWORKS
 }
 
+VARIANTS_OF |= dict.fromkeys(DETECTORS, tuple(slides.RETINANET_LOSSES))
+
 # Chosen once per network, on validation images of the plain variant, for all
 # variants: results/tuning.toml.
 TRAINING_OF = {
@@ -22,6 +25,8 @@ TRAINING_OF = {
     "resnet50_cifar": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
     "densenet121": {"learning_rate": 1e-3, "augmentation": "none"},
     "densenet121_cifar": {"learning_rate": 1e-3, "augmentation": "none"},
+    "retinanet": {"learning_rate": 1e-4, "augmentation": "flip"},
+    "retinanet_light": {"learning_rate": 1e-4, "augmentation": "flip"},
 }
 # A mirrored digit is another sign.
 DIGITS = ("mnist", "digits")
@@ -34,13 +39,32 @@ class Profile:
     """A scale of experiment: what it is for, and its settings by data set.
 
     `exceptions` holds what is different for some network: network -> data set ->
-    settings.
+    settings. `detectors` holds the settings of those: network -> data set ->
+    settings, and `detector_seeds` their seeds.
     """
 
     purpose: str
     seeds: tuple[int, ...]
     settings: dict[str, dict]
     exceptions: dict[str, dict[str, dict]] = dataclasses.field(default_factory=dict)
+    detectors: dict[str, dict[str, dict]] = dataclasses.field(default_factory=dict)
+    detector_seeds: tuple[int, ...] = (0,)
+
+    def settings_of(self, network: str) -> dict[str, dict]:
+        """Data set -> settings of a network, its exceptions included."""
+        if network in DETECTORS:
+            return self.detectors.get(network, {})
+        exceptions = self.exceptions.get(network, {})
+        return {
+            dataset: settings | exceptions.get(dataset, {})
+            for dataset, settings in self.settings.items()
+        }
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """All data sets of the profile."""
+        detection = [dataset for own in self.detectors.values() for dataset in own]
+        return tuple(dict.fromkeys([*self.settings, *detection]))
 
 
 _QUICK_DATASETS = ("cifar10", "mnist", "shapes", "digits")
@@ -72,6 +96,17 @@ PROFILES = {
             }
             for network in _LARGE
         },
+        detectors={
+            "retinanet_light": {
+                "scenes": {
+                    "train_size": 48,
+                    "validation_size": 16,
+                    "epochs": 10,
+                    "batch_size": 8,
+                    "image_size": 96,
+                }
+            }
+        },
     ),
     "small": Profile(
         purpose="compare with a spread over seeds: hours on two cores",
@@ -84,11 +119,41 @@ PROFILES = {
             network: {"cifar10": {"epochs": 8}, "mnist": {"epochs": 6}}
             for network in _LARGE
         },
+        detectors={
+            "retinanet_light": {
+                "coco2017-mini": {
+                    "train_size": 500,
+                    "validation_size": 166,
+                    "epochs": 12,
+                    "batch_size": 8,
+                    "image_size": 128,
+                },
+                "scenes": {
+                    "train_size": 500,
+                    "validation_size": 200,
+                    "epochs": 12,
+                    "batch_size": 8,
+                    "image_size": 128,
+                },
+            }
+        },
     ),
     "full": Profile(
         purpose="the slides' setting, all images and 100 epochs: a GPU",
         seeds=(0, 1, 2),
         settings={"cifar10": _ALL_IMAGES, "mnist": _ALL_IMAGES},
+        detectors={
+            "retinanet": {
+                "coco2017-mini": {
+                    "train_size": 500,
+                    "validation_size": 166,
+                    "epochs": 50,
+                    "batch_size": 8,
+                    "image_size": 512,
+                }
+            }
+        },
+        detector_seeds=(0, 1, 2),
     ),
 }
 
@@ -115,13 +180,9 @@ def make_recipe(
     Raises:
         ValueError: If the profile is not known, or has no such data set.
     """
-    chosen = _profile(profile)
-    if dataset not in chosen.settings:
-        raise ValueError(
-            "Invalid value received for argument `dataset`. Expected one of "
-            f"{', '.join(chosen.settings)} in the profile {profile}. "
-            f"Received: dataset={dataset!r}"
-        )
+    settings = _profile(profile).settings_of(network)
+    if dataset not in settings:
+        raise _unknown_dataset(settings, f"{profile} for {network}", dataset)
     training = TRAINING_OF.get(network, {})
     if dataset in DIGITS:
         training = {**training, "augmentation": "none"}
@@ -131,9 +192,7 @@ def make_recipe(
         dataset=dataset,
         seed=seed,
         profile=profile,
-        **training
-        | chosen.settings[dataset]
-        | chosen.exceptions.get(network, {}).get(dataset, {}),
+        **training | settings[dataset],
     )
 
 
@@ -168,13 +227,30 @@ def make_recipes(
     45
     """
     chosen = _profile(profile)
-    return [
-        make_recipe(profile, dataset, variant, seed, network)
-        for network in networks or BOOK_NETWORKS
-        for dataset in datasets or chosen.settings
-        for seed in (chosen.seeds if seeds is None else seeds)
-        for variant in variants or VARIANTS_OF.get(network, ("none",))
-    ]
+    for dataset in datasets or ():
+        if dataset not in chosen.datasets:
+            raise _unknown_dataset(chosen.datasets, profile, dataset)
+    recipes = []
+    for network in networks or (*BOOK_NETWORKS, *chosen.detectors):
+        known = chosen.settings_of(network)
+        wanted = datasets or known
+        if networks is None:
+            # Not every network of the book detects, and none does everything.
+            wanted = [dataset for dataset in wanted if dataset in known]
+        own_seeds = chosen.detector_seeds if network in DETECTORS else chosen.seeds
+        recipes += [
+            make_recipe(profile, dataset, variant, seed, network)
+            for dataset in wanted
+            for seed in (own_seeds if seeds is None else seeds)
+            for variant in variants or VARIANTS_OF.get(network, ("none",))
+        ]
+    return recipes
+
+
+def _unknown_dataset(known, where: str, dataset) -> ValueError:
+    return invalid(
+        "dataset", f"one of {', '.join(known)}, those of the profile {where}", dataset
+    )
 
 
 def _profile(profile: str) -> Profile:

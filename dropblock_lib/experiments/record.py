@@ -5,21 +5,11 @@ import math
 from pathlib import Path
 
 from dropblock_lib.experiments.files import write_atomically
+from dropblock_lib.experiments.measures import measures_of
 from dropblock_lib.experiments.recipe import Recipe
 
 SCHEMA = 1
 
-HISTORY_KEYS = (
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "keep_prob",
-    "learning_rate",
-    "seconds",
-)
-_ACCURACIES = ("test_accuracy", "val_accuracy", "train_accuracy")
-_LOSSES = ("test_loss", "val_loss", "train_loss")
 _SECTIONS = {
     "schema": int,
     "name": str,
@@ -177,20 +167,27 @@ def _check(record, path: Path) -> None:
     label = data_label(record["data"]["requested"], record["data"]["source"])
     if record["name"] != recipe.name_on(label):
         refuse(f"its recipe and data make the run {recipe.name_on(label)!r}")
-    for key in HISTORY_KEYS:
+    measures = measures_of(recipe.network)
+    for key in measures.history:
         values = record["history"].get(key)
         if not isinstance(values, list) or len(values) != recipe.epochs:
             refuse(f"`history` has not {recipe.epochs} values of `{key}`")
-    for key in _ACCURACIES:
-        if not _is_share(record["final"].get(key)):
+    for key in measures.shares:
+        value = record["final"].get(key, "")
+        if not (_is_share(value) or (value is None and key in measures.optional)):
             refuse(f"`final` has no valid `{key}`")
-    for key in _LOSSES:
+    for key in measures.final_losses:
         # None stands for a loss that was not finite, which JSON cannot hold.
         if not isinstance(record["final"].get(key, ""), (float, type(None))):
             refuse(f"`final` has no valid `{key}`")
-    if not _is_share(record["best"].get("val_accuracy")):
-        refuse("`best` has no valid `val_accuracy`")
+    best = record["best"].get(measures.best, "")
+    if not (_is_share(best) or (measures.lowest_is_best and _is_loss(best))):
+        refuse(f"`best` has no valid `{measures.best}`")
 
 
 def _is_share(value) -> bool:
     return isinstance(value, float) and math.isfinite(value) and 0 <= value <= 1
+
+
+def _is_loss(value) -> bool:
+    return value is None or (isinstance(value, float) and math.isfinite(value))

@@ -7,6 +7,7 @@ import keras
 
 from dropblock_lib.experiments import record
 from dropblock_lib.experiments.files import check_writable, remove_leftovers
+from dropblock_lib.experiments.measures import measures_of
 from dropblock_lib.experiments.progress import open_progress
 from dropblock_lib.experiments.state import PartialRun
 from dropblock_lib.experiments.train import train
@@ -72,11 +73,8 @@ def run(
         finished = train(recipe, name, data, partial, progress, devices)
         record.write_record(finished, records)
         partial.remove()
-        final = finished["final"]
-        progress.end_run(
-            f"test accuracy {final['test_accuracy']:.4f}, train accuracy "
-            f"{final['train_accuracy']:.4f}, {finished['seconds']:.0f} s"
-        )
+        reached = measures_of(recipe.network).describe(finished["final"])
+        progress.end_run(f"{reached}, {finished['seconds']:.0f} s")
         return finished
 
 

@@ -6,12 +6,18 @@ import statistics
 from dropblock_lib import models
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments import slides
-from dropblock_lib.experiments.columns import FORMATS, aligned, comma_separated
+from dropblock_lib.experiments.columns import (
+    FORMATS,
+    aligned,
+    comma_separated,
+    markdown,
+)
 from dropblock_lib.experiments.recipe import Recipe
 from dropblock_lib.experiments.record import is_stand_in
 from dropblock_lib.variants import LABELS, VARIANTS
 
 METRICS = ("test_accuracy", "val_accuracy", "train_accuracy", "gap", "seconds")
+DETECTION_METRICS = ("AP", "AP50", "AP75", "train_loss", "val_loss", "seconds")
 
 
 def summarize(records: list[dict]) -> list[dict]:
@@ -30,7 +36,9 @@ def summarize(records: list[dict]) -> list[dict]:
         figure, or a stand-in was used). For each of test_accuracy, val_accuracy
         (last epoch), train_accuracy (at inference, last weights), gap (train
         minus test accuracy) and seconds it has the `_mean` and the `_std`: the
-        sample standard deviation, `None` for a single seed.
+        sample standard deviation, `None` for a single seed. Rows of detectors have
+        AP, AP50, AP75, train_loss, val_loss and seconds instead, and the slides'
+        `slides_loss` and `slides_val_loss`.
 
     Raises:
         ValueError: If two records have the same recipe, seed and data.
@@ -117,20 +125,33 @@ def _row(group: dict[int, dict]) -> dict:
         "n": len(seeds),
         "seeds": seeds,
     }
-    for metric in METRICS:
+    for metric in metrics_of(recipe.network):
         values = [_metric(group[seed], metric) for seed in seeds]
-        row[f"{metric}_mean"] = statistics.fmean(values)
-        row[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else None
+        known = None not in values  # a loss that was not finite, an AP of no object
+        several = known and len(values) > 1
+        row[f"{metric}_mean"] = statistics.fmean(values) if known else None
+        row[f"{metric}_std"] = statistics.stdev(values) if several else None
     # A figure on CIFAR-10 says nothing beside one on drawn shapes.
-    row["slides_accuracy"] = (
-        None
-        if is_stand_in(recipe.dataset, row["source"])
-        else slides.accuracy(recipe.network, recipe.dataset, recipe.variant)
-    )
-    return row
+    compares = not is_stand_in(recipe.dataset, row["source"])
+    return row | _slides(recipe, compares)
 
 
-def _metric(record: dict, metric: str) -> float:
+def metrics_of(network: str) -> tuple[str, ...]:
+    """What a row of a network's records shows."""
+    return DETECTION_METRICS if network in models.DETECTORS else METRICS
+
+
+def _slides(recipe, compares):
+    if recipe.network in models.DETECTORS:
+        mini = compares and recipe.dataset == "coco2017-mini"
+        published = slides.RETINANET_LOSSES.get(recipe.variant) if mini else None
+        loss, val_loss = published or (None, None)
+        return {"slides_loss": loss, "slides_val_loss": val_loss}
+    accuracy = slides.accuracy(recipe.network, recipe.dataset, recipe.variant)
+    return {"slides_accuracy": accuracy if compares else None}
+
+
+def _metric(record: dict, metric: str) -> float | None:
     if metric == "seconds":
         return record["seconds"]
     final = record["final"]
@@ -145,53 +166,85 @@ def _position(row: dict):
 
 
 def _csv(rows: list[dict]) -> str:
-    return comma_separated(
-        [{**row, "seeds": " ".join(map(str, row["seeds"]))} for row in rows]
+    return _both(
+        rows,
+        lambda kind: comma_separated(
+            [{**row, "seeds": " ".join(map(str, row["seeds"]))} for row in kind]
+        ),
     )
 
 
-def _markdown(rows: list[dict]) -> str:
-    if not rows:
-        return "No records.\n"
-    lines = [
-        "| data | variant | test accuracy | gap | seeds | slides |",
-        "| :-- | :-- | :-: | :-: | :-: | :-: |",
-    ]
-    several = len({row["network"] for row in rows}) > 1
-    if several:
-        lines = ["| network " + lines[0], "| :-- " + lines[1]]
+def _both(rows: list[dict], form) -> str:
+    """A table of the classifiers and one of the detectors, where there are both."""
+    kinds = [[], []]
     for row in rows:
-        test, gap = (
-            mean_and_std(
-                100 * row[f"{metric}_mean"],
-                None if row["n"] == 1 else 100 * row[f"{metric}_std"],
-                2,
-            )
-            for metric in ("test_accuracy", "gap")
-        )
-        figure = row["slides_accuracy"]
-        published = "" if figure is None else f"{100 * figure:.2f}"
-        cells = (row["source"], LABELS[row["variant"]], test, gap, row["n"], published)
+        kinds[row["network"] in models.DETECTORS].append(row)
+    return "\n".join(form(kind) for kind in kinds if kind)
+
+
+def _markdown(rows: list[dict]) -> str:
+    return _both(rows, _markdown_of_one_kind) or "No records.\n"
+
+
+def _markdown_of_one_kind(rows: list[dict]) -> str:
+    detects = rows[0]["network"] in models.DETECTORS
+    heading = ["data", "variant"]
+    heading += (
+        ["AP", "AP50", "loss", "val loss"] if detects else ["test accuracy", "gap"]
+    )
+    heading += ["seeds", "slides"]
+    several = len({row["network"] for row in rows}) > 1
+    lines = []
+    for row in rows:
+        cells = [row["source"], LABELS[row["variant"]]]
+        if detects:
+            cells += [_percent(row, "AP", 1), _percent(row, "AP50", 1)]
+            cells += [_cell(row, "train_loss", 2), _cell(row, "val_loss", 2)]
+            published = row["slides_loss"]
+            published = published and f"{published} / {row['slides_val_loss']}"
+        else:
+            cells += [_percent(row, "test_accuracy", 2), _percent(row, "gap", 2)]
+            published = row["slides_accuracy"]
+            published = published and f"{100 * published:.2f}"
+        cells += [row["n"], published or ""]
         if several:
-            cells = (models.LABELS.get(row["network"], row["network"]), *cells)
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
+            cells.insert(0, models.LABELS.get(row["network"], row["network"]))
+        lines.append(cells)
+    if several:
+        heading.insert(0, "network")
+    words = heading.index("variant") + 1
+    alignment = [":--"] * words + [":-:"] * (len(heading) - words)
+    return markdown(heading, lines, alignment)
+
+
+def _percent(row: dict, metric: str, digits: int) -> str:
+    return _cell(row, metric, digits, factor=100)
+
+
+def _cell(row: dict, metric: str, digits: int, factor: float = 1) -> str:
+    mean, std = row[f"{metric}_mean"], row[f"{metric}_std"]
+    if mean is None:
+        return "none"
+    return mean_and_std(factor * mean, None if std is None else factor * std, digits)
 
 
 def _text(rows: list[dict]) -> str:
-    if not rows:
-        return "No records.\n"
-    heading = ["network", "data", "profile", "variant", "n", "test accuracy"]
-    heading += ["val accuracy", "train accuracy", "gap", "seconds", "slides"]
+    return _both(rows, _text_of_one_kind) or "No records.\n"
+
+
+def _text_of_one_kind(rows: list[dict]) -> str:
+    metrics = metrics_of(rows[0]["network"])
+    published = [key for key in rows[0] if key.startswith("slides_")]
+    heading = ["network", "data", "profile", "variant", "n"]
+    heading += [metric.replace("_", " ") for metric in metrics]
+    heading += [key.replace("_", " ").removesuffix(" accuracy") for key in published]
     lines = []
     for row in rows:
         cells = [row["network"], row["source"], row["profile"], row["variant"]]
         cells.append(str(row["n"]))
-        for metric in METRICS:
-            digits = 0 if metric == "seconds" else 4
-            mean, std = row[f"{metric}_mean"], row[f"{metric}_std"]
-            cells.append(mean_and_std(mean, std, digits))
-        figure = row["slides_accuracy"]
-        cells.append("" if figure is None else f"{figure:.4f}")
+        for metric in metrics:
+            cells.append(_cell(row, metric, 0 if metric == "seconds" else 4))
+        for key in published:
+            cells.append("" if row[key] is None else f"{row[key]:.4f}")
         lines.append(cells)
     return aligned(heading, lines)

@@ -15,18 +15,17 @@ import numpy as np
 
 from dropblock_lib.drop_block_2d import DropBlock2D
 from dropblock_lib.experiments import environment, record
-from dropblock_lib.experiments.augment import AUGMENTATIONS
+from dropblock_lib.experiments.classification import Classification
+from dropblock_lib.experiments.detection import Detection
 from dropblock_lib.experiments.devices import check_shares, prepare, spread_over
-from dropblock_lib.experiments.split import fingerprint, split
-from dropblock_lib.models import NETWORKS
+from dropblock_lib.experiments.measures import measures_of
+from dropblock_lib.models import DETECTORS
 from dropblock_lib.schedule import (
     KeepProbScheduler,
     find_drop_block_layers,
     linear_schedule,
 )
 from dropblock_lib.variants import get_variant
-
-EVALUATION_BATCH = 256
 
 
 def train(recipe, name, data, partial, progress, devices=1):
@@ -53,10 +52,10 @@ def train(recipe, name, data, partial, progress, devices=1):
 def _train(recipe, name, data, partial, progress, devices):
     started = time.monotonic()
     git = environment.git_state()
-    images = split(data, recipe)
-    steps = math.ceil(len(images.y_train) / recipe.batch_size)
-    check_shares(recipe, images, devices)
-    evaluation_batch = EVALUATION_BATCH - EVALUATION_BATCH % devices
+    task = Detection if recipe.network in DETECTORS else Classification
+    task = task(recipe, data, devices)
+    check_shares(task.sizes(), devices)
+    measures = measures_of(recipe.network)
 
     state = partial.read(recipe, progress.say)
     if state is None:
@@ -65,12 +64,13 @@ def _train(recipe, name, data, partial, progress, devices):
             "versions": environment.versions(),
             "git": git,
             "resumes": [],
-            "history": {key: [] for key in record.HISTORY_KEYS},
+            "history": {key: [] for key in measures.history},
             "seconds": 0.0,
         }
         # The order in which the rest draws from the global generators is fixed.
         keras.utils.set_random_seed(recipe.seed)
-        model = _compiled(recipe, data, images, steps)
+        model = task.make(_optimizer(recipe, task.steps), _jit())
+        state["detections"] = task.before(model)
     else:
         epochs_done = len(state["history"]["loss"])
         commit = git["commit"] if git else None
@@ -82,12 +82,11 @@ def _train(recipe, name, data, partial, progress, devices):
 
     prepare(model, devices)
     if devices == 1:
-        _make_variables(model, len(data.classes))
-    augment = AUGMENTATIONS[recipe.augmentation]
+        task.make_variables(model)
     history = state["history"]
     seconds_before = state["seconds"]
     first_epoch = len(history["loss"])
-    progress.start_run(name, recipe.epochs, steps, first_epoch)
+    progress.start_run(name, recipe.epochs, task.steps, first_epoch)
     callbacks = [
         keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: _seed_epoch(recipe.seed, epoch),
@@ -100,21 +99,16 @@ def _train(recipe, name, data, partial, progress, devices):
     for epoch in range(first_epoch, recipe.epochs):
         epoch_started = time.monotonic()
         learning_rate = _number(model.optimizer.learning_rate)
-        rng = np.random.default_rng((recipe.seed, epoch))
-        order = rng.permutation(len(images.y_train))
         logs = model.fit(
-            augment(images.x_train[order], rng),
-            images.y_train[order],
-            batch_size=recipe.batch_size,
+            **task.epoch(epoch),
             shuffle=False,
             initial_epoch=epoch,
             epochs=epoch + 1,
-            validation_data=(images.x_val, images.y_val),
-            validation_batch_size=evaluation_batch,
             callbacks=callbacks,
             verbose=0,
         ).history
-        row = {key: _number(logs[key][-1]) for key in record.HISTORY_KEYS[:4]}
+        logs = task.names(logs)
+        row = {key: _number(logs[key][-1]) for key in measures.per_epoch}
         row["keep_prob"] = _keep_prob(model)
         row["learning_rate"] = learning_rate
         row["seconds"] = round(time.monotonic() - epoch_started, 3)
@@ -124,14 +118,7 @@ def _train(recipe, name, data, partial, progress, devices):
         partial.write(state, model)
         progress.end_epoch(epoch, row)
 
-    train_loss, train_accuracy = _evaluate(
-        model, images.x_train, images.y_train, evaluation_batch
-    )
-    # The one look at the test set, with the weights that training ended with.
-    test_loss, test_accuracy = _evaluate(
-        model, images.x_test, images.y_test, evaluation_batch
-    )
-    best = int(np.argmax(history["val_accuracy"]))
+    final, detections = task.final(model, history)
     return {
         "schema": record.SCHEMA,
         "name": name,
@@ -141,21 +128,12 @@ def _train(recipe, name, data, partial, progress, devices):
             "requested": data.requested,
             "source": data.source,
             "origin": data.origin,
-            "sha256": fingerprint(data),
-            "train": len(images.y_train),
-            "validation": len(images.y_val),
-            "test": len(images.y_test),
+            **task.account(),
         },
         "history": history,
-        "final": {
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-            "val_loss": history["val_loss"][-1],
-            "val_accuracy": history["val_accuracy"][-1],
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-        },
-        "best": {"epoch": best + 1, "val_accuracy": history["val_accuracy"][best]},
+        "final": {key: _number(value) for key, value in final.items()},
+        "best": _best(history, measures),
+        **_detections(state.get("detections", {}) | detections),
         "parameters": {
             "total": model.count_params(),
             "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
@@ -170,27 +148,13 @@ def _train(recipe, name, data, partial, progress, devices):
     }
 
 
-def _compiled(recipe, data, images, steps):
-    model = NETWORKS[recipe.network](
-        recipe.variant,
-        input_shape=images.x_train.shape[1:],
-        classes=len(data.classes),
-        seed=recipe.seed,
-    )
+def _optimizer(recipe, steps):
     rate = recipe.learning_rate
     if recipe.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps * recipe.epochs)
     if recipe.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(rate)
-    else:
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=_jit(),
-    )
-    return model
+        return keras.optimizers.Adam(rate)
+    return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
 
 
 def _jit():
@@ -200,18 +164,6 @@ def _jit():
     """
     slow = keras.backend.backend() == "tensorflow" and not environment.has_gpu()
     return False if slow else "auto"
-
-
-def _make_variables(model, classes):
-    """Make what training would make in its first step.
-
-    TensorFlow traces a step again that has made variables, which takes as long as
-    a small run.
-    """
-    model.optimizer.build(model.trainable_variables)
-    label, logits = keras.ops.zeros((1,), "int32"), keras.ops.zeros((1, classes))
-    model.compute_metrics(None, label, logits)
-    model.reset_metrics()
 
 
 def _seed_epoch(seed, epoch):
@@ -236,12 +188,22 @@ def _keep_prob(model):
     return next((layer.keep_prob for layer in find_drop_block_layers(model)), None)
 
 
-def _evaluate(model, x, y, batch_size):
-    result = model.evaluate(x, y, batch_size=batch_size, verbose=0, return_dict=True)
-    return _number(result["loss"]), _number(result["accuracy"])
+def _best(history, measures):
+    """The epoch that was best on the validation images, which nothing else heeds."""
+    values = history[measures.best]
+    worst = float("inf") if measures.lowest_is_best else float("-inf")
+    known = [worst if value is None else value for value in values]
+    best = int(np.argmin(known) if measures.lowest_is_best else np.argmax(known))
+    return {"epoch": best + 1, measures.best: values[best]}
+
+
+def _detections(detections):
+    return {"detections": detections} if detections else {}
 
 
 def _number(value):
     """A float, or None if JSON cannot hold it: the loss of a run that diverged."""
+    if value is None:
+        return None
     value = float(keras.ops.convert_to_numpy(value))
     return value if math.isfinite(value) else None

@@ -18,6 +18,17 @@ NETWORKS = {
     "densenet121_cifar": partial(densenet121, stem="cifar"),
 }
 
+# Those that detect objects instead: (variant="none", classes=80, image_size=512,
+# weights=None, seed=None).
+DETECTORS = {
+    "retinanet": retinanet,
+    # For images of some 100 pixels: smaller anchors, lighter heads, and no levels
+    # of a pixel or two.
+    "retinanet_light": partial(
+        retinanet, levels=(3, 5), head_layers=2, anchor_size=2.0
+    ),
+}
+
 # What tables and figures call them.
 LABELS = {
     "custom_net": "CustomNet",
@@ -25,9 +36,12 @@ LABELS = {
     "resnet50_cifar": "ResNet-50, CIFAR stem",
     "densenet121": "DenseNet-121",
     "densenet121_cifar": "DenseNet-121, CIFAR stem",
+    "retinanet": "RetinaNet",
+    "retinanet_light": "RetinaNet, light heads",
 }
 
 __all__ = [
+    "DETECTORS",
     "LABELS",
     "NETWORKS",
     "custom_net",

@@ -26,6 +26,7 @@ def retinanet(
     where="main-path-relu",
     levels: tuple[int, int] = (3, 7),
     head_layers: int = 4,
+    anchor_size: float = 4.0,
 ) -> keras.Model:
     """RetinaNet on a ResNet-50, regularized where the slides do it.
 
@@ -50,9 +51,11 @@ def retinanet(
             weights.
         where: A placement of `insert_after`.
         levels: The finest and the coarsest level of the pyramid. A map of level `n`
-            is `2**n` times smaller than the image; its anchors are 4, 5 and 6.3
-            times `2**n` pixels large.
+            is `2**n` times smaller than the image.
         head_layers: Number of convolutions in each head before the last.
+        anchor_size: Side of the smallest square anchor of a level, in pixels of its
+            map. An object much smaller than the smallest anchor of the finest level,
+            by default 32 pixels, is never learned from.
 
     Returns:
         A `dropblock_lib.detection.detector.RetinaNet`, compiled with Adam at 5e-5 as
@@ -84,6 +87,8 @@ def retinanet(
     lowest, highest = _check_levels(levels)
     if not is_whole(head_layers, at_least=0):
         raise invalid("head_layers", "a non-negative integer", head_layers)
+    if not 0 < anchor_size < float("inf"):
+        raise invalid("anchor_size", "a positive float", anchor_size)
     kernel_seeds, drop_seeds = seed_streams(seed)
     try:
         import keras_hub
@@ -112,6 +117,14 @@ def retinanet(
     model = RetinaNet(
         backbone,
         classes,
+        anchor_generator=keras_hub.layers.AnchorGenerator(
+            BOX_FORMAT,
+            min_level=lowest,
+            max_level=highest,
+            num_scales=3,
+            aspect_ratios=[0.5, 1.0, 2.0],
+            anchor_size=anchor_size,
+        ),
         pre_logits_num_conv_layers=head_layers,
         bounding_box_format=BOX_FORMAT,
         name="retinanet",
