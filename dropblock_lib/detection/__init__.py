@@ -1,0 +1,1 @@
+"""What RetinaNet needs beyond KerasHub: batches of boxes, losses, evaluation."""
