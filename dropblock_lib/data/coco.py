@@ -246,8 +246,8 @@ def _check_annotation(item, path, images, categories):
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
         raise wrong("four finite numbers as bbox", f"bbox={_short(box)}")
     area = item.get("area", 0)
-    if not (_is_finite(area) and area >= 0):
-        raise wrong("a finite area >= 0", f"area={_short(area)}")
+    if not _is_finite(area):
+        raise wrong("a finite area", f"area={_short(area)}")
     if item.get("iscrowd", 0) not in (0, 1):
         raise wrong("an iscrowd of 0 or 1", f"iscrowd={_short(item['iscrowd'])}")
 
@@ -275,13 +275,14 @@ def _clean(item, image, skipped):
         box = [left, top, right - left, bottom - top]
     if max(left - x, x + width - right, top - y, y + height - bottom) > 1:
         count("clipped")
+    area = item.get("area", 0)
     return {
         "id": item["id"],
         "image_id": item["image_id"],
         "category_id": item["category_id"],
         "bbox": box,
         # The outline's area, where there is an outline.
-        "area": min(item.get("area") or math.inf, box[2] * box[3]),
+        "area": min(area if area > 0 else math.inf, box[2] * box[3]),
         "iscrowd": int(item.get("iscrowd", 0)),
     }
 

@@ -17,7 +17,7 @@ logger = logging.getLogger("dropblock_lib")
 
 BUILT_IN = {"digits": load_digits, "shapes": load_shapes, "scenes": load_scenes}
 # Folders in the form of COCO, and what there is to say about their images.
-FOLDERS = {"coco2017-mini": "500 + 166 images, resized to 512 pixels", "coco2017": ""}
+FOLDERS = {"coco2017-mini": "resized to 512 pixels", "coco2017": ""}
 STAND_INS = {
     "mnist": load_digits,
     "cifar10": load_shapes,
@@ -48,9 +48,9 @@ def load_dataset(name, data_dir=None):
 
     A missing file leads to the next place. A file that is there but broken never
     does: it raises. `"digits"`, `"shapes"` and `"scenes"` are built in and looked
-    for nowhere. Files are checked, and nothing is ever unpickled. What was used is in the result
-    (`name`, `source`, `origin`, `description`) and in the log `dropblock_lib`, as a
-    warning where it is not what was asked for.
+    for nowhere. Files are checked, and nothing is ever unpickled. What was used is in
+    the result (`name`, `source`, `origin`, `description`) and in the log
+    `dropblock_lib`, as a warning where it is not what was asked for.
 
     Args:
         name: `"mnist"`, `"cifar10"`, `"digits"` or `"shapes"`; for detection

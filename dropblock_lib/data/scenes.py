@@ -24,6 +24,9 @@ TRAIN_SIZE, VALIDATION_SIZE = 500, 200
 MOST_SHAPES = 5
 # About half a shape's size, as a share of the image's side.
 EXTENT = (0.07, 0.2)
+# No shape reaches further from its center, in units of its extent, half a pixel of a
+# smooth edge included.
+WIDEST = 1.5
 # The share of the smaller of two boxes that the other may cover.
 OVERLAP = 0.1
 # Then a shape that finds no place is left out.
@@ -76,7 +79,7 @@ def _arrange(index, seed, size):
         for _ in range(TRIES):
             reach = np.float32(0.5) - extent
             y, x = (between(rng, -reach, reach, (1, 1, 1)) for _ in range(2))
-            shape = cover(rng, size, np.array([kind]), y, x, extent.reshape(1, 1, 1))
+            shape = _cover(rng, size, kind, y, x, extent.reshape(1, 1, 1))
             box = _box_around(shape[0, 0] >= np.float32(0.5))
             if box is not None and all(_hardly_overlap(box, other) for other in boxes):
                 covers.append(shape)
@@ -85,6 +88,20 @@ def _arrange(index, seed, size):
                 break
     boxes = np.array(boxes, "float32").reshape(-1, 4)
     return rng, covers, boxes, np.array(labels, "int64")
+
+
+def _cover(rng, size, kind, y, x, extent):
+    """What `cover` returns, computed only where it is not zero."""
+    ends = [
+        (np.float32(0.5) + center.item() + side * WIDEST * extent.item()) * size
+        for center in (y, x)
+        for side in (-1, 1)
+    ]
+    top, bottom, left, right = (min(max(round(end), 0), size) for end in ends)
+    window = np.s_[top:bottom, left:right]
+    whole = np.zeros((1, 1, size, size), "float32")
+    whole[:, :, *window] = cover(rng, size, np.array([kind]), y, x, extent, window)
+    return whole
 
 
 def _box_around(covered):

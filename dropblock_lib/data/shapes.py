@@ -216,8 +216,8 @@ def _add_shape(image, rng, choice, ground, radius, reach):
     paint(image, rng, cover(rng, size, kind, y, x, extent), ground)
 
 
-def cover(rng, size, kind, y, x, extent):
-    """How far a shape covers each pixel, as `(N, 1, size, size)` from 0 to 1.
+def cover(rng, size, kind, y, x, extent, window=np.s_[:, :]):
+    """How far a shape covers each pixel, as `(N, 1, H, W)` from 0 to 1.
 
     Proportions and tilt are random.
 
@@ -227,8 +227,10 @@ def cover(rng, size, kind, y, x, extent):
         kind: Index `(N,)` into `SHAPES`.
         y, x: Center of each shape, `(N, 1, 1)`, from -.5 to .5.
         extent: About half its size, `(N, 1, 1)`, as a share of the image's side.
+        window: Slices of rows and columns, if not all are wanted.
     """
     rows, columns = _grid(size)
+    rows, columns = rows[:, window[0]], columns[:, :, window[1]]
     stretch = between(rng, 0.85, 1.15, extent.shape)
     turn = 0.9 * (rng.random(extent.shape) - 0.5)
     cosine, sine = np.cos(turn).astype("float32"), np.sin(turn).astype("float32")

@@ -157,8 +157,8 @@ class DetectionBatches(keras.utils.PyDataset):
         if image is None:
             image, _, _ = fit_image(self.split.image(index), (), self.image_size)
             with self._lock:
-                if self.cache and index not in self._images:
-                    if image.nbytes <= self._room:
-                        self._images[index] = image
-                        self._room -= image.nbytes
+                fits = self.cache and image.nbytes <= self._room
+                if fits and index not in self._images:
+                    self._images[index] = image
+                    self._room -= image.nbytes
         return image
