@@ -56,7 +56,7 @@ def draw_scene(index, seed, image_size=IMAGE_SIZE):
 
     >>> image, boxes, labels = draw_scene(3, seed=7)
     >>> image.shape, boxes.shape, labels.shape
-    ((128, 128, 3), (3, 4), (3,))
+    ((128, 128, 3), (5, 4), (5,))
     """
     rng, covers, boxes, labels = _arrange(index, seed, image_size)
     color = between(rng, 0.1, 0.4, (1, 3, 1, 1))
