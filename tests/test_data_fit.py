@@ -83,7 +83,7 @@ def test_smaller_images_are_averages():
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, None, True])
 def test_sizes_that_are_none(size):
-    with pytest.raises(ValueError, match="`size`.*Received: size="):
+    with pytest.raises(ValueError, match=r"`size`.*Received: size="):
         fit_image(np.zeros((3, 3, 3), "uint8"), (), size)
 
 

@@ -110,7 +110,7 @@ def test_boxes_that_get_too_small_are_left_out_and_counted():
 def test_without_shuffling_the_order_is_the_split_s():
     data = DetectionBatches(make_split()[0], 16, 4)
     first = content(data)
-    data.on_epoch_end()
+    data.set_epoch(1)
     assert content(data) == first
     indices = np.concatenate([data.indices(batch) for batch in range(3)])
     np.testing.assert_array_equal(indices, np.arange(COUNT))
@@ -123,9 +123,9 @@ def test_order_and_mirroring_depend_on_seed_and_epoch_alone():
 
     data = make(seed=3)
     epochs = []
-    for _ in range(3):
+    for epoch in range(3):
+        data.set_epoch(epoch)
         epochs.append(content(data))
-        data.on_epoch_end()
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
     # Asked in another order, by itself, without keeping anything.
     late = make(seed=3, epoch=2, cache=False)
@@ -142,7 +142,8 @@ def test_half_of_the_images_are_mirrored_with_their_boxes():
     plain = DetectionBatches(split, 32, COUNT)[0]
     data = DetectionBatches(split, 32, COUNT, mirror=True)
     mirrored, epochs = 0, 40
-    for _ in range(epochs):
+    for epoch in range(epochs):
+        data.set_epoch(epoch)
         images, targets = data[0]
         for index in range(COUNT):
             image, boxes = plain[0][index], plain[1]["boxes"][index]
@@ -155,7 +156,6 @@ def test_half_of_the_images_are_mirrored_with_their_boxes():
             np.testing.assert_array_equal(images[index], flipped)
             np.testing.assert_array_equal(targets["boxes"][index][:number], own)
             assert (targets["boxes"][index][number:] == -1).all()
-        data.on_epoch_end()
     # A fair coin, within five standard deviations.
     total = epochs * COUNT
     assert abs(mirrored - total / 2) < 5 * np.sqrt(total) / 2
@@ -165,7 +165,7 @@ def test_images_are_read_once():
     split, reads = make_split()
     data = DetectionBatches(split, 16, 4, shuffle=True, mirror=True)
     first = content(data)
-    data.on_epoch_end()
+    data.set_epoch(1)
     content(data)
     assert sorted(reads) == list(split.ids)
     # What is handed out is nobody else's.
@@ -201,6 +201,10 @@ def test_threads_read_the_same():
     for thread in threads:
         thread.join()
     assert found == [expected] * len(found)
+    split, reads = make_split()
+    arguments = {"shuffle": True, "mirror": True, "workers": 3}
+    assert content(DetectionBatches(split, 16, 4, **arguments)) == expected
+    assert sorted(reads) == list(split.ids)
 
 
 def test_the_last_batch_can_be_dropped():
@@ -208,7 +212,7 @@ def test_the_last_batch_can_be_dropped():
     assert len(data) == 2
     with pytest.raises(IndexError):
         data[2]
-    with pytest.raises(ValueError, match="`batch_size`.*at most the 10 images"):
+    with pytest.raises(ValueError, match=r"`batch_size`.*at most the 10 images"):
         DetectionBatches(make_split()[0], 16, 11, drop_last=True)
 
 
@@ -235,7 +239,10 @@ def test_fit_sees_the_order_of_each_epoch(workers):
         },
     )
     data = make(seed=5, workers=workers)
-    model.fit(data, epochs=3, verbose=0)
+    model.fit(data, epochs=2, verbose=0)
+    assert data.epoch == 2
+    # Once more, with a model that is built already.
+    model.fit(data, initial_epoch=2, epochs=3, verbose=0)
     assert data.epoch == 3
 
     weights, velocity = start.astype("float64"), 0

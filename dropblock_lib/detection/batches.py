@@ -1,6 +1,7 @@
 """Batches of images with boxes, as `model.fit` takes them."""
 
 import threading
+from concurrent import futures
 
 import keras
 import numpy as np
@@ -23,7 +24,8 @@ class DetectionBatches(keras.utils.PyDataset):
     most boxes of any image, and at least 1. Only the last batch may be shorter.
 
     The order of the images, and which of them are mirrored, depend on
-    `(seed, epoch)` alone. Each end of an epoch leads to the next one.
+    `(seed, epoch)` alone. In `fit`, a whole pass leads to the next epoch; on JAX also
+    the batch, or two, that Keras looks at before it trains, should there be no more.
 
     Attributes:
         scales: `float64` `(N,)`: for each image of the split, in the split's order,
@@ -45,7 +47,7 @@ class DetectionBatches(keras.utils.PyDataset):
             read or drawn once.
         drop_last: Whether to leave out, in each epoch, the images that do not fill
             a batch: JAX compiles anew for a shorter one.
-        workers: How many threads prepare batches for `fit`.
+        workers: How many threads read the images of a batch.
 
     Raises:
         ValueError: For a value that an argument cannot take.
@@ -85,7 +87,8 @@ class DetectionBatches(keras.utils.PyDataset):
         if drop_last and batch_size > len(split):
             expected = f"at most the {len(split)} images of the split"
             raise invalid("batch_size", expected, batch_size)
-        super().__init__(workers=workers)
+        # Keras' own workers run ahead into an epoch before it begins.
+        super().__init__(workers=1)
         self.split = split
         self.image_size = image_size
         self.batch_size = batch_size
@@ -94,11 +97,13 @@ class DetectionBatches(keras.utils.PyDataset):
         self.seed = seed
         self.cache = cache
         self.drop_last = drop_last
+        self.threads = workers
         self._images = {}
         self._room = CACHE_BYTES
         self._lock = threading.Lock()
         self._fit_boxes()
-        self._begin(epoch)
+        self._is_whole_pass = self._has_begun = False
+        self.set_epoch(epoch)
 
     def _fit_boxes(self):
         sides = [fitted_sides(h, w, self.image_size) for h, w in self.split.sizes]
@@ -113,7 +118,8 @@ class DetectionBatches(keras.utils.PyDataset):
             self._targets.append((boxes[large], self.split.labels[index][large]))
         self.most_boxes = max(1, *(len(boxes) for boxes, _ in self._targets))
 
-    def _begin(self, epoch):
+    def set_epoch(self, epoch):
+        """Goes to an epoch's order and mirror images, for instance to resume."""
         count = len(self.split)
         entropy = np.random.SeedSequence([self.seed, epoch])
         rng = np.random.Generator(np.random.PCG64(entropy))
@@ -123,9 +129,18 @@ class DetectionBatches(keras.utils.PyDataset):
         self._order = order if self.shuffle else np.arange(count)
         self._mirrored = mirrored if self.mirror else np.zeros(count, bool)
 
+    def on_epoch_begin(self):
+        """Called by `fit`."""
+        self._has_begun, self._is_whole_pass = True, False
+
     def on_epoch_end(self):
-        """Goes on to the next epoch's order and mirror images."""
-        self._begin(self.epoch + 1)
+        """Called by `fit`: goes on to the next epoch after a whole pass.
+
+        Keras calls this also before the first epoch.
+        """
+        if self._is_whole_pass:
+            self.set_epoch(self.epoch + 1)
+        self._has_begun = self._is_whole_pass = False
 
     def __len__(self):
         whole, rest = divmod(len(self.split), self.batch_size)
@@ -143,14 +158,24 @@ class DetectionBatches(keras.utils.PyDataset):
         images = np.empty((count, size, size, 3), "float32")
         boxes = np.full((count, self.most_boxes, 4), -1, "float32")
         labels = np.full((count, self.most_boxes), -1, "float32")
-        for place, index in enumerate(indices):
-            image, (own, classes) = self._fitted(index), self._targets[index]
+        for place, (index, image) in enumerate(
+            zip(indices, self._read(indices), strict=True)
+        ):
+            own, classes = self._targets[index]
             if self._mirrored[index]:
                 image, own = mirror_image(image, own, self._widths[index])
             images[place] = image
             boxes[place, : len(own)] = own
             labels[place, : len(own)] = classes
+        if batch == len(self) - 1:
+            self._is_whole_pass = self._has_begun
         return images, {"boxes": boxes, "labels": labels}
+
+    def _read(self, indices):
+        if self.threads == 1:
+            return map(self._fitted, indices)
+        with futures.ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(self._fitted, indices))
 
     def _fitted(self, index):
         image = self._images.get(index)
