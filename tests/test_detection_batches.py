@@ -239,10 +239,10 @@ def test_fit_sees_the_order_of_each_epoch(workers):
         },
     )
     data = make(seed=5, workers=workers)
-    model.fit(data, epochs=2, verbose=0)
+    model.fit(data, epochs=2, shuffle=False, verbose=0)
     assert data.epoch == 2
     # Once more, with a model that is built already.
-    model.fit(data, initial_epoch=2, epochs=3, verbose=0)
+    model.fit(data, initial_epoch=2, epochs=3, shuffle=False, verbose=0)
     assert data.epoch == 3
 
     weights, velocity = start.astype("float64"), 0
@@ -253,6 +253,25 @@ def test_fit_sees_the_order_of_each_epoch(workers):
             velocity = 0.5 * velocity - 0.1 * gradient
             weights = weights + velocity
     np.testing.assert_allclose(dense.get_weights()[0][:, 0], weights, atol=1e-5)
+
+
+def test_only_a_whole_pass_of_fit_is_an_epoch():
+    data = DetectionBatches(make_split()[0], 16, 4, shuffle=True)
+    # TensorFlow looks at a batch or two, and Keras ends what has not begun.
+    content(data)
+    data.on_epoch_end()
+    assert data.epoch == 0
+    # JAX begins, looks at a batch, and ends.
+    data.on_epoch_begin()
+    data[0]
+    data.on_epoch_end()
+    assert data.epoch == 0
+    for epoch in (1, 2):
+        data.on_epoch_begin()
+        for batch in (2, 0, 1):
+            data[batch]
+        data.on_epoch_end()
+        assert data.epoch == epoch
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ class DetectionBatches(keras.utils.PyDataset):
     most boxes of any image, and at least 1. Only the last batch may be shorter.
 
     The order of the images, and which of them are mirrored, depend on
-    `(seed, epoch)` alone. In `fit`, a whole pass leads to the next epoch; on JAX also
+    `(seed, epoch)` alone. Call `fit` with `shuffle=False`: Keras would put the batches
+    in an order of its own. A whole pass in `fit` leads to the next epoch; on JAX also
     the batch, or two, that Keras looks at before it trains, should there be no more.
 
     Attributes:
@@ -102,7 +103,7 @@ class DetectionBatches(keras.utils.PyDataset):
         self._room = CACHE_BYTES
         self._lock = threading.Lock()
         self._fit_boxes()
-        self._is_whole_pass = self._has_begun = False
+        self._begun, self._passed = False, set()
         self.set_epoch(epoch)
 
     def _fit_boxes(self):
@@ -131,16 +132,16 @@ class DetectionBatches(keras.utils.PyDataset):
 
     def on_epoch_begin(self):
         """Called by `fit`."""
-        self._has_begun, self._is_whole_pass = True, False
+        self._begun, self._passed = True, set()
 
     def on_epoch_end(self):
         """Called by `fit`: goes on to the next epoch after a whole pass.
 
         Keras calls this also before the first epoch.
         """
-        if self._is_whole_pass:
+        if self._begun and len(self._passed) == len(self):
             self.set_epoch(self.epoch + 1)
-        self._has_begun = self._is_whole_pass = False
+        self._begun = False
 
     def __len__(self):
         whole, rest = divmod(len(self.split), self.batch_size)
@@ -167,8 +168,7 @@ class DetectionBatches(keras.utils.PyDataset):
             images[place] = image
             boxes[place, : len(own)] = own
             labels[place, : len(own)] = classes
-        if batch == len(self) - 1:
-            self._is_whole_pass = self._has_begun
+        self._passed.add(batch)
         return images, {"boxes": boxes, "labels": labels}
 
     def _read(self, indices):
