@@ -129,37 +129,44 @@ def draw_shapes(count, seed=0, image_size=IMAGE_SIZE):
         )
     entropy = [seed] if isinstance(seed, int) else list(seed)
     chunks = [
-        _draw_chunk(_generator([*entropy, chunk]), image_size)
+        _draw_chunk(generator([*entropy, chunk]), image_size)
         for chunk in range(-(-count // CHUNK))
     ]
     images, labels = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     return images[:count], labels[:count]
 
 
-def _generator(entropy):
+def generator(entropy):
+    """Random numbers that depend on a sequence of integers alone."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
 
-def _between(rng, low, high, shape):
+def between(rng, low, high, shape):
+    """Uniform random numbers in single precision."""
     low, high = np.float32(low), np.float32(high)
     return low + (high - low) * rng.random(shape, dtype="float32")
 
 
 def _draw_chunk(rng, size):
     labels = np.argsort(rng.random((CHUNK // 10, 10)), axis=1).reshape(-1)
-    color = _between(rng, 0.1, 0.4, (CHUNK, 3, 1, 1))
-    image = _ground(rng, size, color)
+    color = between(rng, 0.1, 0.4, (CHUNK, 3, 1, 1))
+    image = ground(rng, size, color)
     for _ in range(2):
         other = rng.random(CHUNK)
         _add_shape(image, rng, other, color, radius=(0.06, 0.12), reach=0.45)
     main = (labels + np.float32(0.5)) / 10
     _add_shape(image, rng, main, color, radius=(0.28, 0.42), reach=0.12)
     _add_bar(image, rng)
-    noise = _between(rng, 0, 0.08, (CHUNK, 1, 1, 1))
-    image += noise * _between(rng, -1, 1, image.shape)
+    return noisy_pixels(rng, image), labels
+
+
+def noisy_pixels(rng, image):
+    """Adds noise to `(N, 3, H, W)` in 0 to 1: `uint8` pixels `(N, H, W, 3)`."""
+    noise = between(rng, 0, 0.08, (len(image), 1, 1, 1))
+    image = image + noise * between(rng, -1, 1, image.shape)
     image = np.clip(image, np.float32(0), np.float32(1)) * np.float32(255)
     pixels = np.floor(image + np.float32(0.5)).astype("uint8")
-    return pixels.transpose(0, 2, 3, 1), labels
+    return pixels.transpose(0, 2, 3, 1)
 
 
 def _grid(size):
@@ -169,9 +176,9 @@ def _grid(size):
     return centers[None, :, None], centers[None, None, :]
 
 
-def _smooth_noise(rng, size, cells, low, high):
+def _smooth_noise(rng, count, size, cells, low, high):
     """A few random values per side, interpolated to a smooth field."""
-    values = _between(rng, low, high, (CHUNK, 1, cells + 1, cells + 1))
+    values = between(rng, low, high, (count, 1, cells + 1, cells + 1))
     position = (np.arange(size, dtype="float32") + np.float32(0.5)) * np.float32(cells)
     position /= np.float32(size)
     cell = np.floor(position).astype("int64")
@@ -182,47 +189,71 @@ def _smooth_noise(rng, size, cells, low, high):
     return left + share * (right - left)
 
 
-def _stripes(rng, size):
+def _stripes(rng, count, size):
     """Straight stripes of any direction and width: a triangle wave in -1 to 1."""
     rows, columns = _grid(size)
-    across, along, phase = (_between(rng, -6, 6, (CHUNK, 1, 1)) for _ in range(3))
+    across, along, phase = (between(rng, -6, 6, (count, 1, 1)) for _ in range(3))
     wave = rows * across + columns * along + phase
     wave = np.abs(wave - np.floor(wave) - np.float32(0.5)) * np.float32(4)
     return (wave - np.float32(1))[:, None]
 
 
-def _ground(rng, size, color):
-    clouds = _smooth_noise(rng, size, 4, -0.15, 0.15)
-    tint = _between(rng, -1, 1, (CHUNK, 3, 1, 1))
-    stripes = _between(rng, -0.08, 0.08, (CHUNK, 3, 1, 1)) * _stripes(rng, size)
+def ground(rng, size, color):
+    """Clouds and stripes over a color per image, `(N, 3, 1, 1)`."""
+    count = len(color)
+    clouds = _smooth_noise(rng, count, size, 4, -0.15, 0.15)
+    tint = between(rng, -1, 1, (count, 3, 1, 1))
+    stripes = between(rng, -0.08, 0.08, (count, 3, 1, 1)) * _stripes(rng, count, size)
     return color + clouds * tint + stripes
 
 
 def _add_shape(image, rng, choice, ground, radius, reach):
     """Paints one shape on every image; `choice` in [0, 1) says which."""
-    size = image.shape[-1]
+    count, size = len(image), image.shape[-1]
+    y, x = (between(rng, -reach, reach, (count, 1, 1)) for _ in range(2))
+    extent = between(rng, *radius, (count, 1, 1))
+    kind = np.floor(choice * len(SHAPES)).astype("int64")
+    paint(image, rng, cover(rng, size, kind, y, x, extent), ground)
+
+
+def cover(rng, size, kind, y, x, extent, window=np.s_[:, :]):
+    """How far a shape covers each pixel, as `(N, 1, H, W)` from 0 to 1.
+
+    Proportions and tilt are random.
+
+    Args:
+        rng: The generator of random numbers.
+        size: Height and width of the images in pixels.
+        kind: Index `(N,)` into `SHAPES`.
+        y, x: Center of each shape, `(N, 1, 1)`, from -.5 to .5.
+        extent: About half its size, `(N, 1, 1)`, as a share of the image's side.
+        window: Slices of rows and columns, if not all are wanted.
+    """
     rows, columns = _grid(size)
-    y, x = (_between(rng, -reach, reach, (CHUNK, 1, 1)) for _ in range(2))
-    extent = _between(rng, *radius, (CHUNK, 1, 1))
-    stretch = _between(rng, 0.85, 1.15, (CHUNK, 1, 1))
-    turn = 0.9 * (rng.random((CHUNK, 1, 1)) - 0.5)
+    rows, columns = rows[:, window[0]], columns[:, :, window[1]]
+    stretch = between(rng, 0.85, 1.15, extent.shape)
+    turn = 0.9 * (rng.random(extent.shape) - 0.5)
     cosine, sine = np.cos(turn).astype("float32"), np.sin(turn).astype("float32")
     dx, dy = (columns - x) / extent, (rows - y) / extent
     u, v = (dx * cosine + dy * sine) * stretch, (dy * cosine - dx * sine) / stretch
 
     distance = np.empty_like(u)
-    kind = np.floor(choice * len(SHAPES)).astype("int64")
     for index, shape in enumerate(SHAPES.values()):
         ours = kind == index
-        distance[ours] = shape(u[ours], v[ours])
+        if ours.any():
+            distance[ours] = shape(u[ours], v[ours])
     # One pixel is 1 / (size * extent) of the shape's own unit.
-    cover = np.float32(0.5) - distance * (extent * np.float32(size))
-    cover = np.clip(cover, np.float32(0), np.float32(1))[:, None]
+    share = np.float32(0.5) - distance * (extent * np.float32(size))
+    return np.clip(share, np.float32(0), np.float32(1))[:, None]
 
+
+def paint(image, rng, cover, ground):
+    """Paints shapes on images, in a color and a texture of their own."""
+    count, size = len(image), image.shape[-1]
     # Lighter than the ground: with contrast of either sign, a few thousand images
     # are too few to learn from.
-    color = ground + _between(rng, 0.2, 0.5, (CHUNK, 3, 1, 1))
-    texture = _between(rng, -0.08, 0.08, (CHUNK, 3, 1, 1)) * _stripes(rng, size)
+    color = ground + between(rng, 0.2, 0.5, (count, 3, 1, 1))
+    texture = between(rng, -0.08, 0.08, (count, 3, 1, 1)) * _stripes(rng, count, size)
     image += cover * (color + texture - image)
 
 
@@ -232,13 +263,13 @@ def _add_bar(image, rng):
     rows, columns = _grid(size)
     turn = 2 * np.pi * rng.random((CHUNK, 1, 1))
     cosine, sine = np.cos(turn).astype("float32"), np.sin(turn).astype("float32")
-    offset = _between(rng, -0.25, 0.25, (CHUNK, 1, 1))
+    offset = between(rng, -0.25, 0.25, (CHUNK, 1, 1))
     # Half of the widths are negative: no bar.
-    half_width = _between(rng, -0.08, 0.08, (CHUNK, 1, 1))
+    half_width = between(rng, -0.08, 0.08, (CHUNK, 1, 1))
     distance = np.abs(rows * cosine + columns * sine - offset) - half_width
     cover = np.float32(0.5) - distance * np.float32(size)
     cover = np.clip(cover, np.float32(0), np.float32(1)) * (half_width > 0)
-    color = _between(rng, 0, 1, (CHUNK, 3, 1, 1))
+    color = between(rng, 0, 1, (CHUNK, 3, 1, 1))
     image += cover[:, None] * (color - image)
 
 

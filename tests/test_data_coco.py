@@ -1,0 +1,474 @@
+"""Reading COCO's form, right or broken, from folders that the tests write."""
+
+import copy
+import json
+import logging
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dropblock_lib.data import load_dataset
+from dropblock_lib.data.coco import read_coco
+from dropblock_lib.data.detection_dataset import DetectionDataset
+
+HEIGHT, WIDTH = 40, 60
+
+
+def annotation(number, image, box, category=7, **more):
+    area = box[2] * box[3] if len(box) == 4 else 0
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": box,
+        "area": area,
+        "iscrowd": 0,
+        "segmentation": [[1, 2, 3, 4, 5, 6]],
+        **more,
+    }
+
+
+def coco(images, annotations):
+    return {
+        "info": {"year": 2017},
+        "images": [
+            {"id": i, "file_name": f"{i:012}.jpg", "height": HEIGHT, "width": WIDTH}
+            for i in images
+        ],
+        "annotations": annotations,
+        # Not in order, with gaps, as COCO's have them.
+        "categories": [{"id": 90, "name": "bear"}, {"id": 7, "name": "train"}],
+    }
+
+
+def gradient():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return np.stack([rows * 6, columns * 4, 200 - rows], axis=-1).astype("uint8")
+
+
+class Folder:
+    """Three images to train on and one to evaluate, which a test may then spoil."""
+
+    def __init__(self, path):
+        self.path = path
+        self.train = coco(
+            [11, 5, 8],
+            [
+                annotation(3, 5, [1.5, 2.25, 10, 20.5]),
+                annotation(1, 11, [0, 0, 60, 40], 90),
+                annotation(4, 5, [30, 4, 8, 9], 90),
+            ],
+        )
+        self.validation = coco([2], [annotation(1, 2, [3, 3, 4, 4])])
+        (path / "annotations").mkdir(parents=True)
+        for name in ("train2017", "val2017"):
+            (path / name).mkdir()
+        for image in (11, 5, 8):
+            Image.fromarray(gradient()).save(self.image(image), quality=95)
+        Image.fromarray(gradient()).save(path / "val2017" / f"{2:012}.jpg")
+        self.write()
+
+    @property
+    def json(self):
+        return self.path / "annotations" / "instances_train2017.json"
+
+    def image(self, number):
+        return self.path / "train2017" / f"{number:012}.jpg"
+
+    def write(self):
+        self.json.write_text(json.dumps(self.train))
+        path = self.path / "annotations" / "instances_val2017.json"
+        path.write_text(json.dumps(self.validation))
+        return self
+
+    def add(self, *annotations):
+        self.train["annotations"] += annotations
+        self.write()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path / "mine")
+
+
+# === What is read ===
+
+
+def test_boxes_labels_and_ids(folder):
+    dataset = read_coco(folder.path)
+    train = dataset.train
+    assert isinstance(dataset, DetectionDataset)
+    assert (dataset.name, dataset.source, dataset.origin) == ("mine", "mine", "folder")
+    assert dataset.classes == ("train", "bear")
+    assert dataset.category_ids == (7, 90)
+    assert (len(train), len(dataset.validation)) == (3, 1)
+    assert train.ids == (11, 5, 8)
+    assert train.sizes.tolist() == [[HEIGHT, WIDTH]] * 3
+    assert [b.dtype for b in train.boxes] == [np.float32] * 3
+    assert [b.tolist() for b in train.boxes] == [
+        [[0, 0, 60, 40]],
+        [[1.5, 2.25, 11.5, 22.75], [30, 4, 38, 13]],
+        [],
+    ]
+    assert [labels.tolist() for labels in train.labels] == [[1], [0, 1], []]
+    assert train.boxes[2].shape == (0, 4)
+    assert train.labels[2].dtype == np.int64
+    assert train.skipped == {}
+    assert "3 training and 1 validation images of up to 60 pixels" in str(dataset)
+
+
+def test_nothing_is_printed(folder, capsys):
+    read_coco(folder.path)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_images_are_read_when_asked_for_and_as_they_are(folder):
+    train = read_coco(folder.path).train
+    image = train.image(1)
+    assert (image.dtype, image.shape) == (np.uint8, (HEIGHT, WIDTH, 3))
+    # JPEG may err a little.
+    assert np.abs(image.astype(int) - gradient()).max() < 20
+    Image.fromarray(255 - gradient()).save(folder.image(5))
+    assert np.abs(train.image(1).astype(int) - (255 - gradient())).max() < 20
+
+
+def test_crowds_are_evaluated_but_not_learned(folder):
+    folder.add(annotation(9, 8, [5, 5, 30, 20], iscrowd=1))
+    train = read_coco(folder.path).train
+    assert len(train.boxes[2]) == 0
+    assert train.skipped == {}
+    (crowd,) = (a for a in train.annotations["annotations"] if a["iscrowd"])
+    assert (crowd["id"], crowd["bbox"]) == (9, [5, 5, 30, 20])
+
+
+def test_annotations_serve_an_evaluation(folder, capsys):
+    """Boxes found exactly, and nothing in the crowd counted, is an AP of 1."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    # Its number is one that pycocotools takes for no match.
+    folder.train["annotations"][0]["id"] = 0
+    folder.add(annotation(9, 8, [5, 5, 30, 20], iscrowd=1))
+    dataset = read_coco(folder.path)
+    truth = COCO()
+    truth.dataset = copy.deepcopy(dataset.train.annotations)
+    truth.createIndex()
+    found = [
+        {
+            "image_id": image_id,
+            "category_id": dataset.category_ids[label],
+            "bbox": [left, top, right - left, bottom - top],
+            "score": 0.9,
+        }
+        for image_id, boxes, labels in zip(
+            dataset.train.ids, dataset.train.boxes, dataset.train.labels, strict=True
+        )
+        for (left, top, right, bottom), label in zip(
+            boxes.tolist(), labels, strict=True
+        )
+    ]
+    in_crowd = {**found[0], "image_id": 8, "bbox": [6, 6, 5, 5], "category_id": 7}
+    evaluation = COCOeval(truth, truth.loadRes([*found, in_crowd]), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    capsys.readouterr()
+    assert evaluation.stats[0] == pytest.approx(1)
+
+
+def test_outlines_are_not_kept(folder):
+    for item in read_coco(folder.path).train.annotations["annotations"]:
+        assert "segmentation" not in item
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "1"])
+def test_other_colors_become_rgb(folder, mode):
+    picture = Image.fromarray(gradient()).convert(mode)
+    kind = "PNG" if mode in ("P", "1") else "JPEG"
+    picture.save(folder.image(5), kind, quality=95)
+    image = read_coco(folder.path).train.image(1)
+    assert (image.dtype, image.shape) == (np.uint8, (HEIGHT, WIDTH, 3))
+    expected = np.asarray(picture.convert("RGB"))
+    assert np.abs(image.astype(int) - expected).mean() < 5
+
+
+def test_the_camera_s_turn_is_ignored(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(gradient()).save(folder.image(5), exif=exif, quality=95)
+    image = read_coco(folder.path).train.image(1)
+    assert np.abs(image.astype(int) - gradient()).max() < 20
+
+
+def test_arrays_are_read_only(folder):
+    train = read_coco(folder.path).train
+    for array in (train.sizes, train.boxes[0], train.labels[0]):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+# === What is skipped, and said ===
+
+
+@pytest.mark.parametrize(
+    "box, reason",
+    [
+        ([5, 5, 0, 4], "no area"),
+        ([5, 5, 4, -1], "no area"),
+        ([60, 5, 10, 10], "outside"),
+        ([5, -20, 10, 20], "outside"),
+    ],
+)
+@pytest.mark.parametrize("crowd", [0, 1])
+def test_boxes_without_anything_in_the_image(folder, caplog, box, reason, crowd):
+    folder.add(annotation(20, 8, box, iscrowd=crowd), annotation(21, 8, [1, 1, 2, 2]))
+    train = read_coco(folder.path).train
+    assert train.boxes[2].tolist() == [[1, 1, 3, 3]]
+    assert train.skipped == {reason: 1}
+    assert 20 not in {item["id"] for item in train.annotations["annotations"]}
+    (warning,) = (r for r in caplog.records if r.levelname == "WARNING")
+    assert f"instances_train2017.json: {reason}: 1" in warning.getMessage()
+
+
+def test_boxes_partly_outside_are_clipped(folder):
+    folder.add(
+        annotation(20, 8, [-5, 2, 10, 100]),
+        annotation(21, 8, [50.5, 30, 10, 10.75]),
+    )
+    train = read_coco(folder.path).train
+    assert train.boxes[2].tolist() == [[0, 2, 5, 40], [50.5, 30, 60, 40]]
+    # The second by less than a pixel.
+    assert train.skipped == {"clipped": 1}
+    clipped = train.annotations["annotations"][-2:]
+    assert [item["bbox"] for item in clipped] == [[0, 2, 5, 38], [50.5, 30, 9.5, 10]]
+    assert [item["area"] for item in clipped] == [5 * 38, 9.5 * 10]
+
+
+def test_missing_images(folder, caplog):
+    folder.image(5).unlink()
+    with pytest.raises(ValueError, match=r"3 images.*1 of them are missing: 0+5\.jpg"):
+        read_coco(folder.path)
+    with caplog.at_level(logging.WARNING, "dropblock_lib"):
+        train = read_coco(folder.path, on_broken="skip").train
+    assert train.ids == (11, 8)
+    assert train.skipped == {"missing image": 1}
+    assert len(train.boxes) == len(train.labels) == len(train.sizes) == 2
+    assert [i["id"] for i in train.annotations["images"]] == [11, 8]
+    assert {a["image_id"] for a in train.annotations["annotations"]} == {11}
+    assert "000000000005.jpg" in caplog.text
+    assert "missing image: 1" in caplog.text
+
+
+def test_no_image_at_all_is_never_skipped(folder):
+    for number in (11, 5, 8):
+        folder.image(number).unlink()
+    with pytest.raises(ValueError, match=r"3 of them are missing: 0+11.jpg"):
+        read_coco(folder.path, on_broken="skip")
+
+
+# === What is refused ===
+
+
+@pytest.mark.parametrize("broken", ["truncated", "no image", "empty", "size", "gone"])
+def test_a_broken_image_is_named_when_it_is_read(folder, broken):
+    path = folder.image(5)
+    content = path.read_bytes()
+    if broken == "size":
+        Image.fromarray(gradient()[:, :50]).save(path)
+    else:
+        halves = {
+            "truncated": content[: len(content) // 2],
+            "no image": b"GIF",
+            "": b"",
+        }
+        path.write_bytes(halves.get(broken, b""))
+    train = read_coco(folder.path).train
+    if broken == "gone":
+        path.unlink()
+    with pytest.raises(ValueError, match=r"data file .*0+5\.jpg.*Received: .") as error:
+        train.image(1)
+    assert "Expected an image of 40 by 60 pixels" in str(error.value)
+    assert train.image(0).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"category_id": 3}, "a known category_id.*category_id=3"),
+        ({"category_id": None}, "a known category_id"),
+        ({"category_id": [7]}, "a known category_id"),
+        ({"image_id": 12}, "a known image_id.*image_id=12"),
+        ({"image_id": True}, "a known image_id"),
+        ({"bbox": [1, 2, 3]}, r"four finite numbers.*\[1, 2, 3\]"),
+        ({"bbox": [1, 2, 3, float("nan")]}, "four finite numbers.*nan"),
+        ({"bbox": [1, float("inf"), 3, 4]}, "four finite numbers.*inf"),
+        ({"bbox": [1, 2, "3", 4]}, "four finite numbers"),
+        ({"bbox": None}, "four finite numbers.*None"),
+        ({"area": float("nan")}, "a finite area.*nan"),
+        ({"iscrowd": 2}, "an iscrowd of 0 or 1.*2"),
+    ],
+)
+def test_a_wrong_annotation_is_named(folder, change, text):
+    folder.add({**annotation(77, 8, [1, 1, 2, 2]), **change})
+    expected = f"instances_train2017.json.*Expected {text.split('.*')[0]}"
+    with pytest.raises(ValueError, match=expected) as error:
+        read_coco(folder.path)
+    assert "annotation 77 with" in str(error.value)
+    with pytest.raises(ValueError, match=text):
+        read_coco(folder.path)
+
+
+@pytest.mark.parametrize("key, number", [("images", 5), ("annotations", 3)])
+def test_ids_occur_once(folder, key, number):
+    (item,) = (i for i in folder.train[key] if i["id"] == number)
+    folder.train[key].append(dict(item))
+    folder.write()
+    text = f"every id once among {key}.*Received: id {number} again"
+    with pytest.raises(ValueError, match=text):
+        read_coco(folder.path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "\0\1",
+        "[]",
+        "3",
+        "{}",
+        '{"images": [], "annotations": [], "categories": []}',
+        '{"images": [3], "annotations": [], "categories": []}',
+        '{"images": {"id": 1}, "annotations": [], "categories": []}',
+        '{"images": [{"file_name": "a.jpg"}], "annotations": [], "categories": []}',
+        "[" * 100_000,
+    ],
+)
+def test_a_file_that_is_not_coco_s(folder, content):
+    folder.json.write_text(content)
+    with pytest.raises(
+        ValueError, match=r"data file .*instances_train2017\.json\. Exp"
+    ):
+        read_coco(folder.path)
+
+
+@pytest.mark.parametrize(
+    "key, value", [("height", 0), ("width", 3.5), ("height", None), ("file_name", 3)]
+)
+def test_an_image_without_size_or_name(folder, key, value):
+    folder.train["images"][1][key] = value
+    with pytest.raises(ValueError, match=f"train2017.json.*Expected a .*{key}.* 5"):
+        read_coco(folder.write().path)
+
+
+def test_splits_with_other_categories(folder):
+    folder.validation["categories"][0]["name"] = "wolf"
+    with pytest.raises(ValueError, match=r"instances_val2017.*categories.*wolf"):
+        read_coco(folder.write().path)
+
+
+def test_folders_and_splits_that_are_not_there(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"`folder`.*existing directory.*absent"):
+        read_coco(tmp_path / "absent")
+    with pytest.raises(ValueError, match=r"data file .*instances_test2017\.json"):
+        read_coco(folder.path, validation="test2017")
+    with pytest.raises(ValueError, match=r"`on_broken`.*Received: on_broken='ignore'"):
+        read_coco(folder.path, on_broken="ignore")
+
+
+def test_without_pycocotools_the_message_says_what_to_install(folder, monkeypatch):
+    for module in [m for m in sys.modules if m.startswith("pycocotools")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(ImportError, match=r"pycocotools.*dropblock-lib\[detection\]"):
+        read_coco(folder.path)
+
+
+def test_without_pillow_the_message_says_what_to_install(folder, monkeypatch):
+    train = read_coco(folder.path).train
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"Pillow.*dropblock-lib\[detection\]"):
+        train.image(0)
+
+
+# === A part of it ===
+
+
+def test_fewer_images_are_contained_in_more(tmp_path):
+    folder = Folder(tmp_path / "many")
+    numbers = list(range(100, 140))
+    boxes = [annotation(n, n, [n - 100, 1, 2, 3]) for n in numbers]
+    folder.train = coco(numbers, boxes)
+    for number in numbers:
+        os.link(folder.path / "train2017" / f"{11:012}.jpg", folder.image(number))
+    train = read_coco(folder.write().path).train
+    ten, twenty = train.take(10), train.take(20)
+    assert twenty.ids[:10] == ten.ids
+    assert len(set(twenty.ids)) == 20
+    # A random part, not the beginning.
+    assert ten.ids != train.ids[:10]
+    assert train.take(10).ids == ten.ids
+    assert [n - 100 for n in ten.ids] == [boxes[0, 0] for boxes in ten.boxes]
+    assert [item["id"] for item in ten.annotations["images"]] == list(ten.ids)
+    assert {a["image_id"] for a in ten.annotations["annotations"]} == set(ten.ids)
+    assert len(ten.annotations["categories"]) == 2
+    assert ten.image(3).shape == (HEIGHT, WIDTH, 3)
+    assert set(train.take(40).ids) == set(train.ids)
+    assert train.take(None) is train
+
+
+@pytest.mark.parametrize("count", [0, -1, 4, 1.0, True, "2"])
+def test_a_part_that_cannot_be_had(folder, count):
+    with pytest.raises(ValueError, match=r"`count`.*from 1 to 3.*Received: count="):
+        read_coco(folder.path).train.take(count)
+
+
+# === By name ===
+
+
+@pytest.mark.parametrize("name", ["coco2017-mini", "coco2017"])
+def test_a_folder_in_data_dir_is_read(tmp_path, monkeypatch, name):
+    Folder(tmp_path / name)
+    dataset = load_dataset(name, data_dir=tmp_path)
+    assert (dataset.requested, dataset.name) == (name, name)
+    assert (dataset.source, dataset.origin) == (name, "data_dir")
+    assert not dataset.is_stand_in
+    monkeypatch.setenv("DROPBLOCK_DATA", str(tmp_path))
+    assert load_dataset(name).origin == "DROPBLOCK_DATA"
+
+
+def test_the_stand_in_says_that_it_is_one(tmp_path, caplog):
+    dataset = load_dataset("coco2017-mini", data_dir=tmp_path)
+    assert (dataset.requested, dataset.name) == ("coco2017-mini", "scenes")
+    assert (dataset.source, dataset.origin) == ("scenes", "stand-in")
+    assert dataset.is_stand_in
+    assert "standing in for coco2017-mini" in str(dataset)
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert any("coco2017-mini; it is not downloaded" in text for text in warnings)
+    assert any(str(dataset) in text for text in warnings)
+
+
+def test_a_broken_folder_never_leads_to_the_stand_in(tmp_path):
+    (tmp_path / "coco2017").write_text("")
+    with pytest.raises(ValueError, match="coco2017"):
+        load_dataset("coco2017", data_dir=tmp_path)
+    Folder(tmp_path / "coco2017-mini").json.unlink()
+    with pytest.raises(ValueError, match="instances_train2017"):
+        load_dataset("coco2017-mini", data_dir=tmp_path)
+
+
+REAL_DATA = os.environ.get("DROPBLOCK_DATA")
+
+
+def test_the_real_images():
+    if not REAL_DATA or not os.path.exists(os.path.join(REAL_DATA, "coco2017-mini")):
+        pytest.skip(f"no coco2017-mini: DROPBLOCK_DATA={REAL_DATA!r}")
+    dataset = load_dataset("coco2017-mini", data_dir=REAL_DATA)
+    assert (len(dataset.train), len(dataset.validation)) == (500, 166)
+    assert len(dataset.classes) == 80
+    crowds = [a for a in dataset.train.annotations["annotations"] if a["iscrowd"]]
+    assert sum(map(len, dataset.train.boxes)) + len(crowds) == 4190
+    assert dataset.validation.image(5).shape == (*dataset.validation.sizes[5], 3)
