@@ -75,7 +75,7 @@ class Detection:
 
     def epoch(self, epoch):
         """What `fit` is given in an epoch: a function of seed and epoch alone."""
-        self.train_batches.epoch = epoch
+        self.train_batches.set_epoch(epoch)
         return {"x": self.train_batches, "validation_data": self.validation_batches}
 
     def names(self, logs):

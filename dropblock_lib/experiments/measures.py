@@ -11,7 +11,9 @@ class Measures:
 
     Args:
         losses: What training and validation report after every epoch, the loss first;
-            in the history also with "val_" in front.
+            in the history also with "val_" in front. A detector's loss is the sum of
+            the other two, but for a last batch that is not full: Keras weighs the
+            sum by images, and its parts by batches.
         shares: What the finished network reached, as fractions of 1. The first is the
             one that lists show.
         shown: Figures of the finished network for one line.
