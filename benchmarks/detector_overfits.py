@@ -1,0 +1,68 @@
+"""Does the detector learn? It overfits sixteen drawn images, and finds their objects.
+
+    python benchmarks/detector_overfits.py --epochs 90
+
+A detector that cannot learn sixteen images by heart has a mistake in it: in its
+anchors, its targets, its losses or its decoding. Average precision above 0.75 says
+that all of them fit together.
+"""
+
+import argparse
+import time
+
+import keras
+
+from dropblock_lib import load_dataset
+from dropblock_lib.detection.average_precision import average_precision, to_coco
+from dropblock_lib.detection.batches import DetectionBatches
+from dropblock_lib.models import DETECTORS
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", choices=DETECTORS, default="retinanet_light")
+    parser.add_argument("--variant", default="none")
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=90)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+
+    keras.utils.set_random_seed(options.seed)
+    scenes = load_dataset("scenes")
+    split = scenes.train.take(options.images)
+    size = {"image_size": options.image_size, "batch_size": 8}
+    batches = DetectionBatches(split, shuffle=True, seed=options.seed, **size)
+    model = DETECTORS[options.network](
+        options.variant,
+        classes=len(scenes.classes),
+        image_size=options.image_size,
+        seed=options.seed,
+    )
+    steps = len(batches) * options.epochs
+    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps)
+    model.compile(keras.optimizers.Adam(rate), jit_compile=False)
+
+    started = time.monotonic()
+    for begun in range(0, options.epochs, 10):
+        epochs = min(10, options.epochs - begun)
+        losses = model.fit(batches, epochs=epochs, shuffle=False, verbose=0).history
+        plain = DetectionBatches(split, **size)
+        found = to_coco(
+            model.predict(plain, verbose=0),
+            split.ids,
+            plain.scales,
+            scenes.category_ids,
+        )
+        reached = average_precision(split.annotations, found)
+        print(
+            f"epoch {begun + epochs}: loss {losses['loss'][-1]:.4f}, "
+            f"AP {reached['AP']:.3f}, AP50 {reached['AP50']:.3f}, "
+            f"{time.monotonic() - started:.0f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
