@@ -172,7 +172,7 @@ class DetectionBatches(keras.utils.PyDataset):
         return images, {"boxes": boxes, "labels": labels}
 
     def _read(self, indices):
-        if self.threads == 1:
+        if self.threads == 1 or all(index in self._images for index in indices):
             return map(self._fitted, indices)
         with futures.ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(self._fitted, indices))
