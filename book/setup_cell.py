@@ -25,7 +25,8 @@ try:
     import dropblock_lib as dbl
 except ImportError:
     home = "{repository}"
-    %pip install -q "dropblock-lib[experiments,explorer] @ git+{{home}}"
+    extras = "detection,experiments,explorer"
+    %pip install -q "dropblock-lib[{{extras}}] @ git+{{home}}"
     import dropblock_lib as dbl"""
 
 

@@ -34,7 +34,7 @@ def test_the_library_passes_its_tests_on_colabs_versions(
     wheel, home, image, runtime, tmp_path, capfd
 ):
     install = ["-m", "pip", "install", "--quiet"]
-    extras = "[experiments,explorer,tensorflow]"
+    extras = "[detection,experiments,explorer,tensorflow]"
     runtime.run(*install, f"dropblock-lib{extras} @ {wheel.as_uri()}")
     assert runtime.added() == {"dropblock-lib"}
     runtime.run(*install, *(f"{tool}=={version(tool)}" for tool in TOOLS))
