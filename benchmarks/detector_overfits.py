@@ -13,8 +13,9 @@ import time
 import keras
 
 from dropblock_lib import load_dataset
-from dropblock_lib.detection.average_precision import average_precision, to_coco
+from dropblock_lib.detection.average_precision import average_precision
 from dropblock_lib.detection.batches import DetectionBatches
+from dropblock_lib.detection.evaluation import detect
 from dropblock_lib.models import DETECTORS
 
 
@@ -32,8 +33,9 @@ def main(arguments=None):
     keras.utils.set_random_seed(options.seed)
     scenes = load_dataset("scenes")
     split = scenes.train.take(options.images)
-    size = {"image_size": options.image_size, "batch_size": 8}
-    batches = DetectionBatches(split, shuffle=True, seed=options.seed, **size)
+    batches = DetectionBatches(
+        split, options.image_size, batch_size=8, shuffle=True, seed=options.seed
+    )
     model = DETECTORS[options.network](
         options.variant,
         classes=len(scenes.classes),
@@ -48,13 +50,7 @@ def main(arguments=None):
     for begun in range(0, options.epochs, 10):
         epochs = min(10, options.epochs - begun)
         losses = model.fit(batches, epochs=epochs, shuffle=False, verbose=0).history
-        plain = DetectionBatches(split, **size)
-        found = to_coco(
-            model.predict(plain, verbose=0),
-            split.ids,
-            plain.scales,
-            scenes.category_ids,
-        )
+        found = detect(model, split, scenes.category_ids)
         reached = average_precision(split.annotations, found)
         print(
             f"epoch {begun + epochs}: loss {losses['loss'][-1]:.4f}, "

@@ -84,7 +84,8 @@ class Detection:
 
     def before(self, model):
         """The surest boxes of the network before it was trained."""
-        return {"before": self._some_detections(model)}
+        shown = self._shown()
+        return {"before": _surest(self._detect(model, shown), shown.ids)}
 
     def final(self, model, history):
         """What the trained network reached, and its detections on some images."""
@@ -93,34 +94,20 @@ class Detection:
         train = self.names(
             model.evaluate(self.plain_batches, verbose=0, return_dict=True)
         )
-        found = self._results(model, self.validation_batches, self.validation)
+        found = self._detect(model, self.validation_batches)
         final = {f"train_{key}": value for key, value in train.items()}
         final |= {key: history[key][-1] for key in history if key.startswith("val_")}
         final |= average_precision(self.validation.annotations, found)
-        shown = set(self._shown().ids)
-        return final, {"after": _surest(found, shown)}
+        return final, {"after": _surest(found, self._shown().ids)}
 
     def _shown(self):
         return self.validation.take(min(SHOWN_IMAGES, len(self.validation)))
 
-    def _some_detections(self, model):
-        from dropblock_lib.detection.batches import DetectionBatches
+    def _detect(self, model, images):
+        from dropblock_lib.detection.evaluation import detect
 
-        shown = self._shown()
-        batches = DetectionBatches(
-            shown, image_size=self.recipe.image_size, batch_size=self.recipe.batch_size
-        )
-        return _surest(self._results(model, batches, shown), set(shown.ids))
-
-    def _results(self, model, batches, split):
-        from dropblock_lib.detection.average_precision import to_coco
-
-        return to_coco(
-            model.predict(batches, verbose=0),
-            split.ids,
-            batches.scales,
-            self.data.category_ids,
-        )
+        batch_size = self.recipe.batch_size
+        return detect(model, images, self.data.category_ids, batch_size)
 
     def account(self):
         """What data the run used."""

@@ -1,0 +1,50 @@
+"""Detections of a split, and average precision during training."""
+
+import keras
+import pytest
+from tiny_detector import tiny_detector
+
+from dropblock_lib.data import load_dataset
+from dropblock_lib.detection.average_precision import average_precision
+from dropblock_lib.detection.batches import DetectionBatches
+from dropblock_lib.detection.evaluation import AveragePrecisionCallback, detect
+
+pytestmark = pytest.mark.backends
+
+SCENES = load_dataset("scenes")
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = tiny_detector(classes=len(SCENES.classes))
+    # So that something is found without training.
+    head = model.classification_head.prediction_layer
+    head.bias.assign(keras.ops.zeros(head.bias.shape))
+    model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    return model
+
+
+def test_detections_lie_in_the_images_as_they_are_stored(model):
+    split = SCENES.train.take(3)
+    found = detect(model, split, SCENES.category_ids, batch_size=2)
+    assert {row["image_id"] for row in found} == set(split.ids)
+    # The model sees 64 pixels of the 128 there are.
+    ends = [row["bbox"][0] + row["bbox"][2] for row in found]
+    assert 64 < max(ends) <= 128.01
+    batches = DetectionBatches(split, 64, 2)
+    assert detect(model, batches, SCENES.category_ids) == found
+
+
+def test_the_callback_reports_what_the_finished_model_reaches(model):
+    split = SCENES.train.take(4)
+    batches = DetectionBatches(split, 64, 4)
+    callback = AveragePrecisionCallback(split, SCENES.category_ids, every=2)
+    history = model.fit(
+        batches, epochs=4, shuffle=False, verbose=0, callbacks=[callback]
+    ).history
+    # Nothing is measured before the second epoch.
+    assert len(history["val_AP"]) == 3
+    assert history["val_AP"][0] == history["val_AP"][1]
+    found = detect(model, split, SCENES.category_ids)
+    reached = average_precision(split.annotations, found)
+    assert history["val_AP50"][-1] == reached["AP50"]
