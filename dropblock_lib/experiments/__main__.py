@@ -221,7 +221,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--data-dir",
         metavar="DIR",
-        help="folder with mnist.npz, cifar10.npz (default: $DROPBLOCK_DATA)",
+        help="folder with mnist.npz, cifar10.npz, coco2017-mini "
+        "(default: $DROPBLOCK_DATA)",
     )
     run.add_argument(
         "--jobs",
