@@ -25,8 +25,8 @@ TRAINING_OF = {
     "resnet50_cifar": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
     "densenet121": {"learning_rate": 1e-3, "augmentation": "none"},
     "densenet121_cifar": {"learning_rate": 1e-3, "augmentation": "none"},
-    "retinanet": {"learning_rate": 1e-4, "augmentation": "flip"},
-    "retinanet_light": {"learning_rate": 1e-4, "augmentation": "flip"},
+    "retinanet": {"learning_rate": 5e-4, "augmentation": "flip"},
+    "retinanet_light": {"learning_rate": 5e-4, "augmentation": "flip"},
 }
 # A mirrored digit is another sign.
 DIGITS = ("mnist", "digits")
@@ -124,14 +124,14 @@ PROFILES = {
                 "coco2017-mini": {
                     "train_size": 500,
                     "validation_size": 166,
-                    "epochs": 12,
+                    "epochs": 10,
                     "batch_size": 8,
                     "image_size": 128,
                 },
                 "scenes": {
-                    "train_size": 500,
-                    "validation_size": 200,
-                    "epochs": 12,
+                    "train_size": 300,
+                    "validation_size": 100,
+                    "epochs": 15,
                     "batch_size": 8,
                     "image_size": 128,
                 },
