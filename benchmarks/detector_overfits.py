@@ -43,7 +43,9 @@ def main(arguments=None):
         seed=options.seed,
     )
     steps = len(batches) * options.epochs
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=options.learning_rate, warmup_steps=steps // 10
+    )
     model.compile(keras.optimizers.Adam(rate), jit_compile=False)
 
     started = time.monotonic()

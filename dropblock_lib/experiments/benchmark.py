@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from dropblock_lib.experiments import environment
+from dropblock_lib.experiments.document import check_sections, read_json
 from dropblock_lib.experiments.files import write_atomically
 from dropblock_lib.experiments.record import default_results_directory
 
@@ -89,12 +90,7 @@ def read_benchmark(path: Path | str) -> dict:
         BenchmarkError: If the file is not a valid benchmark; the message names it.
     """
     path = Path(path)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BenchmarkError(
-            f"{path} is not a benchmark: it is not JSON ({error})."
-        ) from None
+    document = read_json(path, "benchmark", BenchmarkError)
     _check(document, path)
     return document
 
@@ -145,15 +141,7 @@ def _check(document, path: Path) -> None:
     def refuse(why):
         raise BenchmarkError(f"{path} is not a benchmark: {why}.")
 
-    if not isinstance(document, dict):
-        refuse("it is not a JSON object")
-    if document.get("schema") != SCHEMA:
-        refuse(f"expected schema {SCHEMA}, found {document.get('schema')!r}")
-    for section, kind in _SECTIONS.items():
-        if not isinstance(document.get(section, ...), kind):
-            refuse(f"`{section}` is missing or not valid")
-    if document["name"] != path.stem:
-        refuse(f"it holds {document['name']!r}")
+    check_sections(document, SCHEMA, _SECTIONS, path.stem, refuse)
     if document["name"] != f"{document['benchmark']}-{document['backend']}":
         refuse("its name is not that of its benchmark and backend")
     if not document["rows"]:

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+from dropblock_lib.experiments.document import check_sections, read_json
 from dropblock_lib.experiments.files import write_atomically
 from dropblock_lib.experiments.measures import measures_of
 from dropblock_lib.experiments.recipe import Recipe
@@ -92,12 +93,7 @@ def read_record(path: Path | str) -> dict:
         RecordError: If the file is not a valid record; the message names it.
     """
     path = Path(path)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordError(
-            f"{path} is not a record: it is not JSON ({error})."
-        ) from None
+    record = read_json(path, "record", RecordError)
     _check(record, path)
     return record
 
@@ -144,17 +140,7 @@ def _check(record, path: Path) -> None:
     def refuse(why):
         raise RecordError(f"{path} is not a record: {why}.")
 
-    if not isinstance(record, dict):
-        refuse("it is not a JSON object")
-    if record.get("schema") != SCHEMA:
-        refuse(f"expected schema {SCHEMA}, found {record.get('schema')!r}")
-    for section, kind in _SECTIONS.items():
-        if section not in record:
-            refuse(f"`{section}` is missing")
-        if not isinstance(record[section], kind):
-            refuse(f"`{section}` is {record[section]!r}")
-    if record["name"] != path.stem:
-        refuse(f"it holds the run {record['name']!r}")
+    check_sections(record, SCHEMA, _SECTIONS, path.stem, refuse)
     try:
         recipe = Recipe.from_dict(record["recipe"])
     except ValueError as error:
