@@ -218,7 +218,7 @@ def focal_loss(gammas):
     p = np.linspace(0.005, 1, 200)
     with figure(width=5.9, height=3.6) as (fig, ax):
         for gamma, color in zip(gammas, LINE_COLORS, strict=False):
-            name = f"γ = {gamma:g}" + (" (cross-entropy)" if gamma == 0 else "")
+            name = f"gamma {gamma:g}" + (" (cross-entropy)" if gamma == 0 else "")
             ax.plot(p, -((1 - p) ** gamma) * np.log(p), color=color, label=name)
         ax.axvspan(0.6, 1, color=PALETTE["kept"], alpha=0.1, lw=0)
         ax.text(0.8, 2.6, "easy", ha="center", color=PALETTE["muted"])
