@@ -8,11 +8,11 @@ from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots import COLORS, LINE_COLORS, draw_image, dropped_path, figure
 
 # A color and a kind of line: either tells them apart.
-OBJECT = {"color": COLORS["green"], "ls": "-"}
+OBJECT = {"color": COLORS["blue"], "ls": "-"}
 FOUND = {"color": COLORS["red"], "ls": (0, (4, 1.5))}
 IGNORED = {"color": COLORS["yellow"], "ls": (0, (1.5, 1.5))}
-# A photograph of 200 pixels in 96 colors takes some 20 KB in a figure.
-SHOWN_SIDE, SHOWN_COLORS = 200, 96
+# Two photographs of 176 pixels in 64 colors take some 100 KB in a figure.
+SHOWN_SIDE, SHOWN_COLORS = 176, 64
 
 
 def draw_photo(ax, image, title="", side=SHOWN_SIDE):
@@ -28,7 +28,7 @@ def draw_photo(ax, image, title="", side=SHOWN_SIDE):
 
     height, width = image.shape[:2]
     small = Image.fromarray(np.asarray(image, "uint8"))
-    small.thumbnail((side, side), Image.Resampling.BOX)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
     small = small.quantize(SHOWN_COLORS, dither=Image.Dither.NONE).convert("RGB")
     # Of the size that was there, for boxes are in its pixels.
     ax.imshow(small, interpolation="none", extent=(0, width, height, 0))
@@ -36,7 +36,7 @@ def draw_photo(ax, image, title="", side=SHOWN_SIDE):
     ax.axis("off")
 
 
-def draw_boxes(ax, boxes, kind, names=(), lw=1.8):
+def draw_boxes(ax, boxes, kind, names=(), lw=1.8, halo=1.4):
     """Draws boxes as outlines that can be seen on any ground.
 
     Args:
@@ -45,22 +45,27 @@ def draw_boxes(ax, boxes, kind, names=(), lw=1.8):
         kind: `OBJECT`, `FOUND` or `IGNORED`.
         names: A text for each box, or nothing.
         lw: Width of the lines in points.
+        halo: By how much the line below is wider, in the color of the paper.
     """
-    for number, (left, top, right, bottom) in enumerate(boxes):
-        for style in ({"color": PALETTE["paper"], "lw": lw + 1.4}, kind | {"lw": lw}):
-            color = style.pop("color")
+    around = {"color": PALETTE["paper"], "ls": "-", "lw": lw + halo}
+    for left, top, right, bottom in boxes:
+        for style in (around, kind | {"lw": lw})[0 if halo else 1 :]:
             ax.add_patch(
                 Rectangle(
-                    (left, top), right - left, bottom - top,
-                    fill=False, edgecolor=color, **style,
+                    (left, top), right - left, bottom - top, fill=False,
+                    edgecolor=style["color"], ls=style["ls"], lw=style["lw"],
                 )
             )  # fmt: skip
-        if len(names):
-            ax.annotate(
-                names[number], (left, top), (1, -1), textcoords="offset points",
-                va="top", color=PALETTE["ink"], fontsize=10,
-                bbox={"facecolor": PALETTE["paper"], "lw": 0, "alpha": 0.85, "pad": 1},
-            )  # fmt: skip
+    for (left, top, right, _), name in zip(boxes, names, strict=False):
+        # Away from the nearer side and from the top, to stay within the image.
+        at_right = left + right > sum(ax.get_xlim())
+        at_top = top < 0.12 * ax.get_ylim()[0]
+        ax.annotate(
+            name, (right if at_right else left, top), (0, -2 if at_top else 2),
+            textcoords="offset points", color=PALETTE["ink"], fontsize=10,
+            ha="right" if at_right else "left", va="top" if at_top else "bottom",
+            bbox={"facecolor": PALETTE["paper"], "lw": 0, "alpha": 0.8, "pad": 1},
+        )  # fmt: skip
 
 
 def images_with_boxes(panels, columns=2, names=True):
@@ -118,7 +123,7 @@ def pyramid(image, maps):
 
 
 def anchors_of_positions(image, anchors, positions):
-    """The anchors of a position on each of several levels, and all their positions.
+    """The anchors of one position on each of several levels.
 
     Args:
         image: `uint8` `(height, width, 3)`.
@@ -127,20 +132,21 @@ def anchors_of_positions(image, anchors, positions):
         positions: Dict of level -> (row, column); a panel for each.
     """
     height, width = image.shape[:2]
-    margin = 0.18 * max(height, width)
-    panels = len(positions)
-    with figure(panels, width=6 / panels, height=6 / panels + 0.4,
+    found = {level: anchors[level][place] for level, place in positions.items()}
+    shown = np.concatenate([*found.values(), [[0, 0, width, height]]])
+    low, high = shown[:, :2].min(0) - 4, shown[:, 2:].max(0) + 4
+    side = 6 / len(positions)
+    ratio = (high - low)[1] / (high - low)[0]
+    with figure(len(positions), width=side, height=side * ratio + 0.35,
                 squeeze=False) as (fig, axes):  # fmt: skip
-        for ax, (level, place) in zip(axes.flat, positions.items(), strict=True):
-            found = anchors[level]
-            draw_photo(ax, image, level, SHOWN_SIDE // 2)
-            centers = (found[:, :, 0, :2] + found[:, :, 0, 2:]) / 2
-            x, y = centers.reshape(-1, 2).T
-            # On light and on dark images, so a dot on a dot.
-            for color, size in ((PALETTE["paper"], 2.2), (PALETTE["ink"], 1.1)):
-                ax.plot(x, y, "o", color=color, ms=size, mew=0, label="positions")
-            draw_boxes(ax, found[place], FOUND | {"ls": "-"}, lw=1.2)
-            ax.set(xlim=(-margin, width + margin), ylim=(height + margin, -margin))
+        for ax, (level, boxes) in zip(axes.flat, found.items(), strict=True):
+            rows, columns = anchors[level].shape[:2]
+            draw_photo(ax, image, f"{level}: {rows} x {columns}", SHOWN_SIDE // 2)
+            draw_boxes(ax, boxes, FOUND | {"ls": "-"}, lw=1.2, halo=0.8)
+            center = (boxes[0, :2] + boxes[0, 2:]) / 2
+            ax.plot(*center, "o", color=PALETTE["paper"], ms=6, mew=0)
+            ax.plot(*center, "o", color=FOUND["color"], ms=4, mew=0)
+            ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]))
     return fig
 
 
@@ -149,33 +155,29 @@ def overlaps(pairs):
 
     Args:
         pairs: List of (object, anchor), boxes of left, top, right and bottom; a panel
-            for each.
+            for each, all of the same place and scale.
     """
-    color = FOUND["color"]
-    with figure(len(pairs), width=6 / len(pairs), height=2.9, squeeze=False) as (
-        fig,
-        axes,
-    ):
-        for ax, (one, other) in zip(axes.flat, pairs, strict=True):
-            one, other = np.asarray(one, float), np.asarray(other, float)
+    boxes = np.array(pairs, float)
+    low, high = boxes[..., :2].min((0, 1)) - 3, boxes[..., 2:].max((0, 1)) + 3
+    side = 6 / len(pairs)
+    height = side * (high - low)[1] / (high - low)[0] + 0.75
+    with figure(len(pairs), width=side, height=height, squeeze=False) as (fig, axes):
+        for ax, (one, other) in zip(axes.flat, boxes, strict=True):
             meet = np.array([*np.maximum(one, other)[:2], *np.minimum(one, other)[2:]])
             both, *areas = (_area(box) for box in (meet, one, other))
-            share = both / (sum(areas) - both)
             for box, kind in ((one, OBJECT), (other, FOUND)):
                 _fill(ax, box, kind["color"], 0.16)
             if both:
-                _fill(ax, meet, color, 0.5)
+                _fill(ax, meet, PALETTE["ink"], 0.4)
             draw_boxes(ax, [one], OBJECT)
             draw_boxes(ax, [other], FOUND)
-            low = np.minimum(one, other)[:2] - 2
-            high = np.maximum(one, other)[2:] + 2
             ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal")
-            ax.set_title(f"IoU {share:.2f}")
+            ax.set_title(f"IoU {both / (sum(areas) - both):.2f}")
             ax.axis("off")
         handles = [
             _outline(OBJECT, "object"),
             _outline(FOUND, "anchor"),
-            Patch(facecolor=color, alpha=0.5, lw=0, label="in both"),
+            Patch(facecolor=PALETTE["ink"], alpha=0.4, lw=0, label="in both"),
         ]
         fig.legend(handles=handles, loc="outside lower center", ncols=3)
     return fig
@@ -191,21 +193,22 @@ def assignment(image, boxes, assigned, chosen):
         chosen: Index of the object.
     """
     own = assigned.objects == chosen
-    panels = {"are to find it": assigned.positive, "ignored": assigned.ignored}
+    panels = {
+        "to find it": (assigned.positive, FOUND),
+        "ignored": (assigned.ignored, IGNORED),
+    }
     height, width = image.shape[:2]
-    with figure(2, width=3.0, height=3.0 * min(height / width, 1.2) + 0.8) as (
+    with figure(2, width=3.0, height=3.0 * min(height / width, 1.2) + 0.7) as (
         fig,
         axes,
     ):
-        for ax, (title, which) in zip(axes, panels.items(), strict=True):
+        for ax, (title, (which, kind)) in zip(axes, panels.items(), strict=True):
             found = assigned.anchors[which & own]
-            draw_photo(ax, image, f"{len(found)} {title}", SHOWN_SIDE)
-            kind = FOUND if title != "ignored" else IGNORED
-            draw_boxes(ax, found, kind | {"ls": "-"}, lw=1.1)
+            draw_photo(ax, image, f"{len(found)} {title}")
+            draw_boxes(ax, found, kind | {"ls": "-"}, lw=1.2, halo=0)
             draw_boxes(ax, boxes[chosen : chosen + 1], OBJECT, lw=2.6)
-        _show_kinds(
-            fig, [(OBJECT, "object"), (FOUND, "to find it"), (IGNORED, "ignored")]
-        )
+        kinds = [(OBJECT, "object"), (FOUND, "to find it"), (IGNORED, "ignored")]
+        _show_kinds(fig, [(kind | {"ls": "-"}, label) for kind, label in kinds])
     return fig
 
 
@@ -235,7 +238,7 @@ def loss_shares(shares):
         shares: Dict of label -> (background, objects), sums of losses.
     """
     names = ("background anchors", "anchors with an object")
-    colors = (PALETTE["muted"], OBJECT["color"])
+    colors = (COLORS["yellow"], OBJECT["color"])
     with figure(width=5.9, height=0.42 * len(shares) + 1.1) as (fig, ax):
         left = np.zeros(len(shares))
         parts = np.array(list(shares.values()), float)
