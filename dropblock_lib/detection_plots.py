@@ -286,17 +286,18 @@ def detector_losses(history):
 
     Args:
         history: Dict of `class_loss`, `box_loss` and the same with `val_` in front ->
-            one value an epoch.
+            one value an epoch; of those with `val_` every n-th epoch will do.
     """
     parts = {"class_loss": "class loss", "box_loss": "box loss"}
-    lines = (("", "training", "-"), ("val_", "validation", "--"))
+    lines = (("", "training", "-"), ("val_", "validation", "o--"))
     with figure(2, width=3.0, height=3.2) as (fig, axes):
         for ax, (key, title) in zip(axes, parts.items(), strict=True):
             for number, (prefix, label, style) in enumerate(lines):
                 values = history[prefix + key]
-                epochs = np.arange(1, len(values) + 1)
+                every = len(history[key]) // len(values)
+                epochs = every * np.arange(1, len(values) + 1)
                 color = LINE_COLORS[number]
-                ax.plot(epochs, values, style, color=color, label=label)
+                ax.plot(epochs, values, style, color=color, ms=4, label=label)
             ax.set(xlabel="epoch", title=title)
             ax.set_ylim(bottom=0)
             ax.xaxis.get_major_locator().set_params(integer=True)
