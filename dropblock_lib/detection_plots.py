@@ -56,16 +56,7 @@ def draw_boxes(ax, boxes, kind, names=(), lw=1.8, halo=1.4):
                     edgecolor=style["color"], ls=style["ls"], lw=style["lw"],
                 )
             )  # fmt: skip
-    for (left, top, right, _), name in zip(boxes, names, strict=False):
-        # Away from the nearer side and from the top, to stay within the image.
-        at_right = left + right > sum(ax.get_xlim())
-        at_top = top < 0.12 * ax.get_ylim()[0]
-        ax.annotate(
-            name, (right if at_right else left, top), (0, -2 if at_top else 2),
-            textcoords="offset points", color=PALETTE["ink"], fontsize=10,
-            ha="right" if at_right else "left", va="top" if at_top else "bottom",
-            bbox={"facecolor": PALETTE["paper"], "lw": 0, "alpha": 0.8, "pad": 1},
-        )  # fmt: skip
+    _draw_names(ax, boxes, names)
 
 
 def images_with_boxes(panels, columns=2, names=True):
@@ -160,7 +151,7 @@ def overlaps(pairs):
     boxes = np.array(pairs, float)
     low, high = boxes[..., :2].min((0, 1)) - 3, boxes[..., 2:].max((0, 1)) + 3
     side = 6 / len(pairs)
-    height = side * (high - low)[1] / (high - low)[0] + 0.75
+    height = min(side * (high - low)[1] / (high - low)[0], 2.4) + 0.75
     with figure(len(pairs), width=side, height=height, squeeze=False) as (fig, axes):
         for ax, (one, other) in zip(axes.flat, boxes, strict=True):
             meet = np.array([*np.maximum(one, other)[:2], *np.minimum(one, other)[2:]])
@@ -286,14 +277,16 @@ def detector_losses(history):
 
     Args:
         history: Dict of `class_loss`, `box_loss` and the same with `val_` in front ->
-            one value an epoch; of those with `val_` every n-th epoch will do.
+            one value an epoch; of those with `val_` every n-th epoch will do, or none.
     """
     parts = {"class_loss": "class loss", "box_loss": "box loss"}
     lines = (("", "training", "-"), ("val_", "validation", "o--"))
     with figure(2, width=3.0, height=3.2) as (fig, axes):
         for ax, (key, title) in zip(axes, parts.items(), strict=True):
             for number, (prefix, label, style) in enumerate(lines):
-                values = history[prefix + key]
+                values = history.get(prefix + key)
+                if values is None:
+                    continue
                 every = len(history[key]) // len(values)
                 epochs = every * np.arange(1, len(values) + 1)
                 color = LINE_COLORS[number]
@@ -328,6 +321,37 @@ def precision_by_recall(curves, chosen=(0.5, 0.75)):
         ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.03))
         ax.legend(title="area below the curve", loc="upper right")
     return fig
+
+
+def _draw_names(ax, boxes, names):
+    """Writes a name above or below each box, within the image and apart if possible."""
+    width, height = (
+        abs(np.diff(limits)[0]) for limits in (ax.get_xlim(), ax.get_ylim())
+    )
+    written = []
+    for (left, top, right, bottom), name in zip(boxes, names, strict=False):
+        at_right = left + right > width
+        x = right if at_right else left
+        # Outside the box, but within the image.
+        places = [(top, 1 if top > 0.1 * height else -1)]
+        places += [(bottom, -1 if bottom < 0.9 * height else 1)]
+        free = [
+            (y, side)
+            for y, side in places
+            if all(
+                abs(x - other[0]) > 0.35 * width
+                or abs(y - 0.05 * side * height - other[1]) > 0.08 * height
+                for other in written
+            )
+        ]
+        y, side = (free or places)[0]
+        written.append((x, y - 0.05 * side * height))
+        ax.annotate(
+            name, (x, y), (0, 2 * side),
+            textcoords="offset points", color=PALETTE["ink"], fontsize=10,
+            ha="right" if at_right else "left", va="bottom" if side > 0 else "top",
+            bbox={"facecolor": PALETTE["paper"], "lw": 0, "alpha": 0.8, "pad": 1},
+        )  # fmt: skip
 
 
 def _area(box):

@@ -113,6 +113,14 @@ def test_a_name_leans_away_from_the_nearer_side_and_the_top():
     assert (right.get_ha(), right.get_va()) == ("right", "top")
 
 
+def test_names_of_neighbors_do_not_cover_each_other():
+    neighbors = [[100, 100, 180, 200], [130, 104, 190, 220]]
+    panel = {"image": IMAGE, "objects": (neighbors, ["one", "other"])}
+    one, other = detection_plots.images_with_boxes({"": panel}).axes[0].texts
+    assert (one.xy, one.get_va()) == ((100, 100), "bottom")
+    assert (other.xy, other.get_va()) == ((130, 220), "top")
+
+
 def test_a_level_is_shown_with_its_size():
     fig = FIGURES["pyramid"]()
     assert titles(fig)[:3] == ["300 x 400", "P3: 40 x 50", "P4: 20 x 25"]
@@ -190,6 +198,14 @@ def test_losses_stand_at_their_epochs():
         # Measured in every second epoch.
         np.testing.assert_allclose(validation.get_xdata(), [2, 4])
         np.testing.assert_allclose(validation.get_ydata(), LOSSES[f"val_{key}"])
+
+
+def test_losses_without_validation_are_shown_too():
+    training = {key: LOSSES[key] for key in ("class_loss", "box_loss")}
+    assert [len(ax.lines) for ax in detection_plots.detector_losses(training).axes] == [
+        1,
+        1,
+    ]
 
 
 def test_curves_of_precision_are_named_with_their_area():
