@@ -10,6 +10,7 @@ import pytest
 from dropblock_lib.detection.average_precision import (
     MEASURES,
     average_precision,
+    precision_by_recall,
     to_coco,
 )
 
@@ -69,6 +70,31 @@ def test_a_false_alarm_before_the_truth_halves_the_precision():
     alarm = result(9, 1, [150, 0, 40, 40], 0.99)
     measured = average_precision(ANNOTATIONS, [*PERFECT, alarm])
     assert measured["AP50"] == pytest.approx((2 / 3 + 1) / 2, abs=1e-3)
+
+
+def test_average_precision_is_the_area_below_the_curves():
+    # As above, and no toothbrush is found. Half of the persons are found with a box
+    # that is right at low thresholds only.
+    results = [
+        result(9, 1, [150, 0, 40, 40], 0.99),
+        result(5, 1, [10, 10, 40, 40], 0.9),
+        result(9, 1, [20, 20, 100, 90], 0.7),
+    ]
+    curves = precision_by_recall(ANNOTATIONS, results)
+    assert list(curves) == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    # Precision of persons, and half of it because of the other class.
+    np.testing.assert_allclose(curves[0.5], np.full(101, 2 / 3 / 2))
+    # IoU .75 is enough for itself.
+    np.testing.assert_allclose(curves[0.75], curves[0.5])
+    half = np.where(np.linspace(0, 1, 101) <= 0.5, 1 / 2 / 2, 0)
+    np.testing.assert_allclose(curves[0.8], half)
+    measured = average_precision(ANNOTATIONS, results)
+    assert measured["AP"] == pytest.approx(np.mean(list(curves.values())))
+    assert measured["AP50"] == pytest.approx(np.mean(curves[0.5]))
+
+
+def test_without_objects_there_is_no_curve():
+    assert precision_by_recall({**ANNOTATIONS, "annotations": []}, PERFECT) == {}
 
 
 def test_a_detection_in_a_crowd_is_no_false_alarm():

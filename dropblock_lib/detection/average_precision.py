@@ -78,6 +78,42 @@ def average_precision(annotations, results):
     - [Lin et al., 2014](https://arxiv.org/abs/1405.0312), and the project's page on
       detection evaluation.
     """
+    stats = _evaluate(annotations, results).stats
+    return {
+        name: None if value < 0 else float(value)
+        for name, value in zip(MEASURES, stats, strict=True)
+    }
+
+
+def precision_by_recall(annotations, results):
+    """The curves below which AP is the area.
+
+    Args:
+        annotations: As for `average_precision`.
+        results: From `to_coco`.
+
+    Returns:
+        Dict of IoU threshold, .50 to .95 -> array `(101,)`: the precision at a recall
+        of 0, .01, ..., 1, the mean over the classes of which there are objects. As
+        COCO has it, that is the best precision at this recall or a higher one, and 0
+        where so many objects are not found. AP is the mean of all. Empty if there
+        is no object to be found.
+
+    Raises:
+        ValueError: If a result is of an image that is not in the annotations.
+    """
+    evaluation = _evaluate(annotations, results)
+    # (thresholds, recalls, classes), all sizes of objects, up to 100 detections.
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    present = (precision >= 0).all(axis=(0, 1))
+    if not present.any():
+        return {}
+    thresholds = evaluation.params.iouThrs.round(2).tolist()
+    curves = precision[:, :, present].mean(axis=2)
+    return dict(zip(thresholds, curves, strict=True))
+
+
+def _evaluate(annotations, results):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -108,10 +144,7 @@ def average_precision(annotations, results):
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {
-        name: None if value < 0 else float(value)
-        for name, value in zip(MEASURES, evaluation.stats, strict=True)
-    }
+    return evaluation
 
 
 def _area(result):

@@ -1,0 +1,124 @@
+"""The boxes a detector begins with, and what each of them is trained for."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Assignment:
+    """What all anchors of one image are trained for, level after level.
+
+    Args:
+        anchors: `(n, 4)`: left, top, right and bottom in pixels of the image.
+        levels: `(n,)`: the level of each anchor, such as `"P3"`.
+        overlaps: `(n, k)`: intersection over union of each anchor and each object.
+        labels: `(n,)`: the class that an anchor is to find, -1 for background and -2
+            for what the class loss ignores.
+    """
+
+    anchors: np.ndarray
+    levels: np.ndarray
+    overlaps: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def positive(self):
+        """Which anchors are to find an object."""
+        return self.labels >= 0
+
+    @property
+    def ignored(self):
+        """Which anchors are neither to find an object nor to be background."""
+        return self.labels == -2
+
+    @property
+    def background(self):
+        """Which anchors are to find nothing."""
+        return self.labels == -1
+
+    @property
+    def objects(self):
+        """`(n,)`: the object that each anchor overlaps most, -1 where it does none."""
+        if self.overlaps.shape[1] == 0:
+            return np.full(len(self.labels), -1)
+        return np.where(self.overlaps.max(1) > 0, self.overlaps.argmax(1), -1)
+
+
+def anchors_by_level(model):
+    """The anchors of a detector, by level and by position on the level's map.
+
+    Args:
+        model: A `RetinaNet`.
+
+    Returns:
+        Dict of level -> array `(rows, columns, anchors of a position, 4)`: left, top,
+        right and bottom in pixels of the image. Those of a position have the model's
+        aspect ratios, height to width, one after another, and of each ratio all
+        sizes. Some reach beyond the image.
+
+    Example:
+
+    >>> model = dropblock_lib.models.retinanet(image_size=512)
+    >>> anchors_by_level(model)["P3"].shape
+    (64, 64, 9, 4)
+    """
+    generator = model.anchor_generator
+    height, width = model.input_shape[1:3]
+    found = generator(np.zeros((1, height, width, 3), "float32"))
+    # Rounded up, as the maps are.
+    return {
+        level: keras.ops.convert_to_numpy(boxes).reshape(
+            -(-height // 2 ** int(level[1:])),
+            -(-width // 2 ** int(level[1:])),
+            generator.num_base_anchors,
+            4,
+        )
+        for level, boxes in found.items()
+    }
+
+
+def assign(model, boxes, labels):
+    """What a detector's anchors are trained for on an image with these objects.
+
+    An anchor with an IoU of at least .5 with an object is to find the object it
+    overlaps most, one with less than .4 with all of them is background, and those
+    between are ignored.
+
+    Args:
+        model: A `RetinaNet`.
+        boxes: `(k, 4)`: left, top, right and bottom in pixels of the model's images.
+        labels: `(k,)`: their classes, from 0.
+
+    Returns:
+        An `Assignment`.
+
+    Example:
+
+    >>> found = assign(model, [[10, 10, 60, 70]], [2])
+    >>> found.labels[found.positive]
+    array([2, 2, 2, 2, 2])
+
+    Reference:
+
+    - [Lin et al., 2017](https://arxiv.org/abs/1708.02002), section 4, "Anchors".
+    """
+    boxes = np.asarray(boxes, "float32").reshape(-1, 4)
+    labels = np.asarray(labels, "float32").reshape(-1)
+    by_level = anchors_by_level(model)
+    anchors = np.concatenate([found.reshape(-1, 4) for found in by_level.values()])
+    levels = [np.repeat(level, found[..., 0].size) for level, found in by_level.items()]
+    overlaps = keras.utils.bounding_boxes.compute_iou(anchors, boxes, "xyxy")
+    # KerasHub's, which trains the model; what pads a batch keeps it from seeing none.
+    _, targets = model.label_encoder(
+        images=np.zeros((1, *model.input_shape[1:]), "float32"),
+        gt_boxes=np.concatenate([boxes, np.full((1, 4), -1, "float32")])[None],
+        gt_classes=np.append(labels, np.float32(-1))[None],
+    )
+    return Assignment(
+        anchors=anchors,
+        levels=np.concatenate(levels),
+        overlaps=keras.ops.convert_to_numpy(overlaps),
+        labels=keras.ops.convert_to_numpy(targets)[0].astype("int64"),
+    )

@@ -1,0 +1,74 @@
+"""Anchors of a model, and what they are trained for, against plain NumPy."""
+
+import numpy as np
+import pytest
+from tiny_detector import tiny_detector
+
+from dropblock_lib.detection.anchors import anchors_by_level, assign
+
+pytestmark = pytest.mark.backends
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_detector(image_size=SIZE)
+
+
+def iou(a, b):
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return both / (sum(areas) - both)
+
+
+def test_every_position_of_every_level_has_nine(model):
+    anchors = anchors_by_level(model)
+    shapes = {level: found.shape for level, found in anchors.items()}
+    assert shapes == {"P3": (8, 8, 9, 4), "P4": (4, 4, 9, 4), "P5": (2, 2, 9, 4)}
+
+
+def test_anchors_grow_with_the_level_and_move_with_the_position(model):
+    anchors = anchors_by_level(model)
+    for stride, (level, found) in zip((8, 16, 32), anchors.items(), strict=True):
+        centers = (found[..., :2] + found[..., 2:]) / 2
+        rows, columns = np.indices(found.shape[:2])
+        np.testing.assert_allclose(
+            centers, stride * np.stack([columns, rows], -1)[:, :, None] + 0 * centers
+        )
+        width, height = np.moveaxis(found[..., 2:] - found[..., :2], -1, 0)
+        # Rounded to pixels: four strides, and one and two thirds of an octave more.
+        sides = 4 * stride * 2 ** (np.arange(3) / 3)
+        sides_found = np.sqrt(width * height).reshape(-1, 3, 3)
+        assert abs(sides_found - sides).max() < 2, level
+        ratios = (height / width).reshape(-1, 3, 3)
+        np.testing.assert_allclose(ratios, ratios[:1] + 0 * ratios)
+        assert abs(ratios[0] / np.array([[0.5], [1], [2]]) - 1).max() < 0.06
+
+
+def test_an_anchor_is_for_what_it_overlaps_by_half(model):
+    boxes, labels = [[2, 3, 33, 34], [30, 12, 62, 60]], [2, 0]
+    found = assign(model, boxes, labels)
+    flat = [part.reshape(-1, 4) for part in anchors_by_level(model).values()]
+    np.testing.assert_array_equal(found.anchors, np.concatenate(flat))
+    assert list(found.levels) == ["P3"] * 576 + ["P4"] * 144 + ["P5"] * 36
+
+    expected = np.array([[iou(a, box) for box in boxes] for a in found.anchors])
+    np.testing.assert_allclose(found.overlaps, expected, atol=1e-5)
+    best = expected.max(1)
+    np.testing.assert_array_equal(found.positive, best >= 0.5)
+    np.testing.assert_array_equal(found.background, best < 0.4)
+    np.testing.assert_array_equal(found.ignored, (best >= 0.4) & (best < 0.5))
+    own = np.array(labels)[expected.argmax(1)]
+    np.testing.assert_array_equal(found.labels[found.positive], own[found.positive])
+    assert set(found.objects[found.positive]) == {0, 1}
+    assert (found.objects[best == 0] == -1).all() and (best == 0).any()
+
+
+def test_without_objects_all_is_background(model):
+    found = assign(model, [], [])
+    assert found.background.all()
+    assert found.overlaps.shape == (len(found.labels), 0)
+    assert set(found.objects) == {-1}

@@ -1,0 +1,216 @@
+"""Figures of detection show boxes where they are, and sums as they are."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.patches import PathPatch, Rectangle
+
+from dropblock_lib import detection_plots
+from dropblock_lib.detection.anchors import Assignment
+from dropblock_lib.palette import PALETTE, TWINS
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400, 3), "uint8")
+OBJECTS = np.array([[40, 60, 200, 160], [250, 10, 390, 290]], "float32")
+ANCHORS = np.array(
+    [[30, 60, 200, 160], [0, 0, 40, 40], [60, 80, 240, 190], [240, 0, 390, 290]],
+    "float32",
+)
+ASSIGNED = Assignment(
+    anchors=ANCHORS,
+    levels=np.array(["P3", "P3", "P4", "P5"]),
+    overlaps=np.array([[0.9, 0], [0, 0], [0.45, 0], [0, 0.9]]),
+    labels=np.array([7, -1, -2, 3]),
+)
+LOSSES = {
+    "class_loss": [1.0, 0.5, 0.3, 0.2],
+    "box_loss": [0.8, 0.7, 0.5, 0.4],
+    "val_class_loss": [0.9, 0.6],
+    "val_box_loss": [0.9, 0.8],
+}
+CURVES = {0.5: np.linspace(1, 0.5, 101), 0.6: np.ones(101), 0.75: np.zeros(101)}
+
+
+def grid(side):
+    """Four anchors at each of side x side positions."""
+    x, y = np.meshgrid(np.arange(side), np.arange(side))
+    center = np.stack([x, y], -1)[:, :, None] * 256 / side
+    half = np.array([[8, 8], [16, 8], [8, 16], [24, 24]])
+    return np.concatenate([center - half, center + half], -1)
+
+
+FIGURES = {
+    "images": lambda: detection_plots.images_with_boxes(
+        {
+            "truth": {"image": IMAGE, "objects": (OBJECTS, ["cat", "dog"])},
+            "detected": {"image": IMAGE, "found": (OBJECTS + 5, ["cat", "cow"])},
+        }
+    ),
+    "pyramid": lambda: detection_plots.pyramid(
+        IMAGE, {"P3": np.ones((40, 50)), "P4": np.ones((20, 25))}
+    ),
+    "anchors": lambda: detection_plots.anchors_of_positions(
+        IMAGE, {"P3": grid(16), "P5": grid(4)}, {"P3": (8, 9), "P5": (2, 1)}
+    ),
+    "overlaps": lambda: detection_plots.overlaps(
+        [([0, 0, 30, 30], [15, 0, 45, 30]), ([0, 0, 30, 30], [40, 0, 60, 20])]
+    ),
+    "assignment": lambda: detection_plots.assignment(IMAGE, OBJECTS, ASSIGNED, 0),
+    "focal_loss": lambda: detection_plots.focal_loss((0, 2)),
+    "shares": lambda: detection_plots.loss_shares({"a": (3, 1), "b": (10, 30)}),
+    "masks": lambda: detection_plots.masks_over_image(
+        IMAGE, {"one": np.array([[1, 0], [1, 1]]), "two": np.ones((4, 4))}
+    ),
+    "losses": lambda: detection_plots.detector_losses(LOSSES),
+    "precision": lambda: detection_plots.precision_by_recall(CURVES),
+}
+
+
+def boxes(ax, kind):
+    """Left, top, right and bottom of the outlines in the color of a kind."""
+    return [
+        [p.get_x(), p.get_y(), p.get_x() + p.get_width(), p.get_y() + p.get_height()]
+        for p in ax.patches
+        if isinstance(p, Rectangle)
+        and not p.get_fill()
+        and to_hex(p.get_edgecolor()).upper() == kind["color"].upper()
+    ]
+
+
+def titles(fig):
+    return [ax.get_title(loc="left") for ax in fig.axes]
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
+    fig = draw()
+    drawing = io.StringIO()
+    fig.savefig(drawing, format="svg")
+    colors = re.findall("#[0-9a-f]{6}(?![0-9a-z])", drawing.getvalue())
+    assert {color.upper() for color in colors} - TWINS.keys() == set()
+    assert fig.get_figwidth() <= 6
+    # Also of images that are nothing but noise.
+    assert len(drawing.getvalue()) < 200_000
+
+
+def test_boxes_are_drawn_where_they_are():
+    truth, detected = FIGURES["images"]().axes
+    np.testing.assert_allclose(boxes(truth, detection_plots.OBJECT), OBJECTS)
+    assert boxes(truth, detection_plots.FOUND) == []
+    np.testing.assert_allclose(boxes(detected, detection_plots.FOUND), OBJECTS + 5)
+    assert [text.get_text() for text in detected.texts] == ["cat", "cow"]
+    # In pixels of the image, though fewer are shown.
+    [shown] = truth.images
+    assert shown.get_extent() == [0, 400, 300, 0]
+    assert max(shown.get_array().shape) < 400
+
+
+def test_a_name_leans_away_from_the_nearer_side_and_the_top():
+    left, right = FIGURES["images"]().axes[0].texts
+    assert (left.get_ha(), left.get_va()) == ("left", "bottom")
+    assert (right.get_ha(), right.get_va()) == ("right", "top")
+
+
+def test_names_of_neighbors_do_not_cover_each_other():
+    neighbors = [[100, 100, 180, 200], [130, 104, 190, 220]]
+    panel = {"image": IMAGE, "objects": (neighbors, ["one", "other"])}
+    one, other = detection_plots.images_with_boxes({"": panel}).axes[0].texts
+    assert (one.xy, one.get_va()) == ((100, 100), "bottom")
+    assert (other.xy, other.get_va()) == ((130, 220), "top")
+
+
+def test_a_level_is_shown_with_its_size():
+    fig = FIGURES["pyramid"]()
+    assert titles(fig)[:3] == ["300 x 400", "P3: 40 x 50", "P4: 20 x 25"]
+    shapes = [ax.images[0].get_array().shape[:2] for ax in fig.axes[1:3]]
+    assert shapes == [(40, 50), (20, 25)]
+
+
+def test_the_anchors_of_one_position_are_shown():
+    fig = FIGURES["anchors"]()
+    assert titles(fig) == ["P3: 16 x 16", "P5: 4 x 4"]
+    for ax, anchors in zip(fig.axes, (grid(16)[8, 9], grid(4)[2, 1]), strict=True):
+        np.testing.assert_allclose(boxes(ax, detection_plots.FOUND), anchors)
+        center = (anchors[0, :2] + anchors[0, 2:]) / 2
+        dots = [line.get_xydata()[0] for line in ax.lines]
+        np.testing.assert_allclose(dots, [center, center])
+
+
+def test_an_overlap_is_measured_and_shaded():
+    fig = FIGURES["overlaps"]()
+    # 15 x 30 of 2 * 900 - 450; and boxes that do not meet.
+    assert titles(fig) == ["IoU 0.33", "IoU 0.00"]
+    shaded = [
+        [
+            (*p.get_xy(), p.get_width(), p.get_height())
+            for p in ax.patches
+            if p.get_fill() and to_hex(p.get_facecolor()) == PALETTE["ink"].lower()
+        ]
+        for ax in fig.axes
+    ]
+    assert shaded == [[(15, 0, 15, 30)], []]
+
+
+def test_anchors_are_shown_with_the_object_that_they_overlap():
+    found, ignored = FIGURES["assignment"]().axes
+    assert found.get_title(loc="left") == "1 to find it"
+    assert ignored.get_title(loc="left") == "1 ignored"
+    np.testing.assert_allclose(boxes(found, detection_plots.FOUND), ANCHORS[:1])
+    np.testing.assert_allclose(boxes(ignored, detection_plots.IGNORED), ANCHORS[2:3])
+    for ax in (found, ignored):
+        np.testing.assert_allclose(boxes(ax, detection_plots.OBJECT), OBJECTS[:1])
+
+
+def test_the_focal_loss_without_gamma_is_cross_entropy():
+    plain, focal = FIGURES["focal_loss"]().axes[0].lines
+    p = plain.get_xdata()
+    np.testing.assert_allclose(plain.get_ydata(), -np.log(p), atol=1e-12)
+    np.testing.assert_allclose(focal.get_ydata(), (1 - p) ** 2 * plain.get_ydata())
+
+
+def test_shares_of_the_loss_add_up():
+    [ax] = FIGURES["shares"]().axes
+    background, objects = (
+        [(bar.get_x(), bar.get_width()) for bar in bars] for bars in ax.containers
+    )
+    assert background == [(0, 0.75), (0, 0.25)]
+    assert objects == [(0.75, 0.25), (0.25, 0.75)]
+
+
+def test_a_mask_is_stretched_over_the_image():
+    dropped, whole = FIGURES["masks"]().axes
+    [patch] = [p for p in dropped.patches if isinstance(p, PathPatch)]
+    (left, top), (right, bottom) = patch.get_path().get_extents().get_points()
+    assert (left, top, right, bottom) == (200, 0, 400, 150)
+    assert len(whole.patches) == 0
+
+
+def test_losses_stand_at_their_epochs():
+    for ax, key in zip(
+        FIGURES["losses"]().axes, ("class_loss", "box_loss"), strict=True
+    ):
+        training, validation = ax.lines
+        np.testing.assert_allclose(
+            training.get_xydata(), list(enumerate(LOSSES[key], start=1))
+        )
+        # Measured in every second epoch.
+        np.testing.assert_allclose(validation.get_xdata(), [2, 4])
+        np.testing.assert_allclose(validation.get_ydata(), LOSSES[f"val_{key}"])
+
+
+def test_losses_without_validation_are_shown_too():
+    training = {key: LOSSES[key] for key in ("class_loss", "box_loss")}
+    assert [len(ax.lines) for ax in detection_plots.detector_losses(training).axes] == [
+        1,
+        1,
+    ]
+
+
+def test_curves_of_precision_are_named_with_their_area():
+    [ax] = FIGURES["precision"]().axes
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["IoU 0.50: 0.75", "IoU 0.75: 0.00", "the others"]
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), 1)
+    np.testing.assert_allclose(ax.lines[0].get_xdata()[[0, 50]], [0, 0.5])
