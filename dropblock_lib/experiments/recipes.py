@@ -25,8 +25,8 @@ TRAINING_OF = {
     "resnet50_cifar": {"learning_rate": 1e-3, "augmentation": "shift-flip"},
     "densenet121": {"learning_rate": 1e-3, "augmentation": "none"},
     "densenet121_cifar": {"learning_rate": 1e-3, "augmentation": "none"},
-    "retinanet": {"learning_rate": 5e-4, "augmentation": "flip"},
-    "retinanet_light": {"learning_rate": 5e-4, "augmentation": "flip"},
+    "retinanet": {"learning_rate": 2.5e-4, "augmentation": "flip"},
+    "retinanet_light": {"learning_rate": 2.5e-4, "augmentation": "flip"},
 }
 # A mirrored digit is another sign.
 DIGITS = ("mnist", "digits")
