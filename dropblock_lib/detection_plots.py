@@ -215,7 +215,7 @@ def focal_loss(gammas):
             name = f"gamma {gamma:g}" + (" (cross-entropy)" if gamma == 0 else "")
             ax.plot(p, -((1 - p) ** gamma) * np.log(p), color=color, label=name)
         ax.axvspan(0.6, 1, color=PALETTE["kept"], alpha=0.1, lw=0)
-        ax.text(0.8, 2.6, "easy", ha="center", color=PALETTE["muted"])
+        ax.text(0.8, 1.6, "easy", ha="center", color=PALETTE["muted"])
         ax.set(xlabel="probability of what is true", ylabel="loss")
         ax.set(xlim=(0, 1), ylim=(0, 4.5))
         ax.legend()
