@@ -78,10 +78,11 @@ def images_with_boxes(panels, columns=2, names=True):
         for ax in axes.flat[len(panels) :]:
             ax.axis("off")
         for ax, (title, panel) in zip(axes.flat, panels.items(), strict=False):
-            draw_photo(ax, panel["image"], title, SHOWN_SIDE // rows**0.5)
+            draw_photo(ax, panel["image"], title, SHOWN_SIDE // (0.7 * rows + 0.3))
             for name, kind in (("objects", OBJECT), ("found", FOUND)):
                 boxes, texts = panel.get(name, ((), ()))
-                draw_boxes(ax, boxes, kind, texts if names else ())
+                halo = 1.4 if len(boxes) <= 20 else 0
+                draw_boxes(ax, boxes, kind, texts if names else (), halo=halo)
         present = [
             (kind, label)
             for name, kind, label in (
