@@ -220,6 +220,21 @@ def test_a_cloned_encoder_cannot_be_loaded_again_with_its_detector():
 # === Saving, training, predicting ===
 
 
+@pytest.mark.parametrize("variant", ["none", "dropblock-3-0.9"])
+def test_a_training_step_is_traced_once(variant, monkeypatch):
+    traced = []
+    compute_loss = RetinaNet.compute_loss
+
+    def counted(self, *arguments, **named):
+        traced.append(self.name)
+        return compute_loss(self, *arguments, **named)
+
+    model = make(variant=variant)
+    monkeypatch.setattr(RetinaNet, "compute_loss", counted)
+    model.fit(OneBatch(images(), SOME, steps=2), epochs=2, verbose=0)
+    assert len(traced) == 1
+
+
 def test_a_saved_detector_is_the_same_and_trains_on(tmp_path):
     model = make(variant="dropblock-3-0.9")
     model.fit(OneBatch(images(), SOME, steps=2), verbose=0)

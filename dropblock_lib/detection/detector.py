@@ -49,7 +49,11 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
         kwargs["prediction_decoder"] = (
             kwargs.get("prediction_decoder") or PerClassNonMaxSuppression()
         )
-        super().__init__(backbone, num_classes, **kwargs)
+        compile = kwargs.pop("compile", True)
+        super().__init__(backbone, num_classes, compile=False, **kwargs)
+        # KerasHub would do it before the model knows its classes and anchors.
+        if compile:
+            self.compile()
 
     def compile(
         self, optimizer="auto", box_loss=None, classification_loss=None, **kwargs
@@ -68,6 +72,24 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
             classification_loss=classification_loss or FocalLoss(),
             **kwargs,
         )
+        self._make_variables()
+
+    def _make_variables(self):
+        """Make what training would make in its first step.
+
+        TensorFlow traces a step again that has made variables, which takes minutes
+        with thirty layers of noise.
+        """
+        self.optimizer.build(self.trainable_variables)
+        anchors = self.output_shape[0][1]
+        outputs = {
+            "bbox_regression": ops.zeros((1, anchors, 4)),
+            "cls_logits": ops.zeros((1, anchors, self.num_classes)),
+        }
+        nothing = {"boxes": -ops.ones((1, 1, 4)), "labels": -ops.ones((1, 1))}
+        images = ops.zeros((1, *self.input_shape[1:]))
+        self.compute_loss(x=images, y=nothing, y_pred=outputs)
+        self.reset_metrics()
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -107,10 +129,8 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
         }
 
     def compile_from_config(self, config):
-        """Compile as before saving, the state of the optimizer included."""
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(**config)
-        self.optimizer.build(self.trainable_variables)
+        """Compile as before saving, so that the optimizer's state finds its place."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
 
     def _compiled_with(self):
         return {

@@ -70,8 +70,7 @@ class Detection:
         return model
 
     def make_variables(self, model):
-        """Make what training would make in its first step."""
-        model.optimizer.build(model.trainable_variables)
+        """A detector has made them when it was compiled."""
 
     def epoch(self, epoch):
         """What `fit` is given in an epoch: a function of seed and epoch alone."""
