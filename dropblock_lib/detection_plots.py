@@ -11,8 +11,10 @@ from dropblock_lib.plots import COLORS, LINE_COLORS, draw_image, dropped_path, f
 OBJECT = {"color": COLORS["blue"], "ls": "-"}
 FOUND = {"color": COLORS["red"], "ls": (0, (4, 1.5))}
 IGNORED = {"color": COLORS["yellow"], "ls": (0, (1.5, 1.5))}
-# Two photographs of 176 pixels in 64 colors take some 100 KB in a figure.
-SHOWN_SIDE, SHOWN_COLORS = 176, 64
+# Two photographs of 160 pixels in 64 colors take up to 150 KB in a figure.
+SHOWN_SIDE, SHOWN_COLORS = 160, 64
+# What a letter of a name takes of the width of an image, and a line of the height.
+LETTER, LINE = 0.03, 0.08
 
 
 def draw_photo(ax, image, title="", side=SHOWN_SIDE):
@@ -262,7 +264,7 @@ def masks_over_image(image, keep_masks):
     with figure(2, rows, width=3.0, height=3.0 * min(height / width, 1.1) + 0.4,
                 squeeze=False) as (fig, axes):  # fmt: skip
         for ax, (title, keep_mask) in zip(axes.flat, keep_masks.items(), strict=True):
-            draw_photo(ax, image, title, SHOWN_SIDE // rows**0.5)
+            draw_photo(ax, image, title, SHOWN_SIDE // (0.7 * rows + 0.3))
             if not keep_mask.all():
                 path = dropped_path(keep_mask)
                 path.vertices = path.vertices * (
@@ -309,18 +311,18 @@ def precision_by_recall(curves, chosen=(0.5, 0.75)):
         chosen: The thresholds whose curve has a name; the others are thin.
     """
     recall = np.linspace(0, 1, 101)
-    with figure(width=5.9, height=3.6) as (fig, ax):
+    with figure(width=5.9, height=3.8) as (fig, ax):
         named = iter(LINE_COLORS)
         for threshold, precision in curves.items():
             if threshold in chosen:
-                label = f"IoU {threshold:.2f}: {np.mean(precision):.2f}"
+                label = f"IoU {threshold:.2f}: area {np.mean(precision):.2f}"
                 color = next(named)
                 ax.plot(recall, precision, color=color, lw=2.4, label=label, zorder=3)
             else:
                 ax.plot(recall, precision, color=PALETTE["muted"], lw=0.8, alpha=0.6)
         ax.plot([], [], color=PALETTE["muted"], lw=0.8, label="the others")
         ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.03))
-        ax.legend(title="area below the curve", loc="upper right")
+        fig.legend(loc="outside lower center", ncols=3)
     return fig
 
 
@@ -333,20 +335,23 @@ def _draw_names(ax, boxes, names):
     for (left, top, right, bottom), name in zip(boxes, names, strict=False):
         at_right = left + right > width
         x = right if at_right else left
+        length = LETTER * len(name) * width
+        start = x - length if at_right else x
         # Outside the box, but within the image.
         places = [(top, 1 if top > 0.1 * height else -1)]
         places += [(bottom, -1 if bottom < 0.9 * height else 1)]
         free = [
             (y, side)
             for y, side in places
-            if all(
-                abs(x - other[0]) > 0.35 * width
-                or abs(y - 0.05 * side * height - other[1]) > 0.08 * height
-                for other in written
+            if not any(
+                start < end
+                and begin < start + length
+                and abs(y - side * LINE / 2 * height - middle) < LINE * height
+                for begin, end, middle in written
             )
         ]
         y, side = (free or places)[0]
-        written.append((x, y - 0.05 * side * height))
+        written.append((start, start + length, y - side * LINE / 2 * height))
         ax.annotate(
             name, (x, y), (0, 2 * side),
             textcoords="offset points", color=PALETTE["ink"], fontsize=10,

@@ -209,8 +209,9 @@ def test_losses_without_validation_are_shown_too():
 
 
 def test_curves_of_precision_are_named_with_their_area():
-    [ax] = FIGURES["precision"]().axes
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["IoU 0.50: 0.75", "IoU 0.75: 0.00", "the others"]
+    fig = FIGURES["precision"]()
+    [ax], [legend] = fig.axes, fig.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["IoU 0.50: area 0.75", "IoU 0.75: area 0.00", "the others"]
     np.testing.assert_allclose(ax.lines[1].get_ydata(), 1)
     np.testing.assert_allclose(ax.lines[0].get_xdata()[[0, 50]], [0, 0.5])
