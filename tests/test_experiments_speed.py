@@ -74,7 +74,7 @@ def test_a_benchmark_comes_back_as_it_was_and_replaces_an_older_one(tmp_path):
         ({"schema": 2}, "expected schema 1, found 2"),
         ({"rows": []}, "it has no rows"),
         ({"rows": [3]}, "a row is not a JSON object"),
-        ({"hardware": None}, "`hardware` is missing or not valid"),
+        ({"hardware": None}, "`hardware` is None"),
         ({"backend": "mxnet"}, "not that of its benchmark and backend"),
     ],
 )
