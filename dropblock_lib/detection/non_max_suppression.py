@@ -10,9 +10,10 @@ from dropblock_lib.arguments import invalid
 class PerClassNonMaxSuppression(keras.layers.Layer):
     """Non-maximum suppression within each class, of the best candidates.
 
-    As RetinaNet's paper has it: of all anchors and classes the 1,000 with the best
-    scores are looked at, those of at most 0.05 are dropped, and of the rest a box
-    goes if it overlaps a better one *of its own class* by more than half.
+    As RetinaNet's paper has it, of all anchors and classes those with the best scores
+    are looked at (1,000 in all; the paper takes 1,000 of each level), those of at most
+    0.05 are dropped, and of the rest a box goes if it overlaps a better one *of its own
+    class* by more than half.
 
     `keras_hub.layers.NonMaxSuppression` lets a box suppress those of other classes
     too (a horse its rider), gives an anchor one class only, drops scores of up to 0.5
