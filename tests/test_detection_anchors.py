@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from boxes import overlap
 from tiny_detector import tiny_detector
 
 from dropblock_lib.detection.anchors import anchors_by_level, assign
@@ -14,14 +15,6 @@ SIZE = 64
 @pytest.fixture(scope="module")
 def model():
     return tiny_detector(image_size=SIZE)
-
-
-def iou(a, b):
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return both / (sum(areas) - both)
 
 
 def test_every_position_of_every_level_has_nine(model):
@@ -55,7 +48,7 @@ def test_an_anchor_is_for_what_it_overlaps_by_half(model):
     np.testing.assert_array_equal(found.anchors, np.concatenate(flat))
     assert list(found.levels) == ["P3"] * 576 + ["P4"] * 144 + ["P5"] * 36
 
-    expected = np.array([[iou(a, box) for box in boxes] for a in found.anchors])
+    expected = np.array([[overlap(a, box) for box in boxes] for a in found.anchors])
     np.testing.assert_allclose(found.overlaps, expected, atol=1e-5)
     best = expected.max(1)
     np.testing.assert_array_equal(found.positive, best >= 0.5)

@@ -1,10 +1,14 @@
 """The detector: its loss against NumPy, what KerasHub's does instead, a round trip."""
 
+import subprocess
+import sys
+
 import keras
 import keras_hub
 import numpy as np
 import pytest
 from backend import array, tensor
+from boxes import overlap
 from tiny_detector import LEVELS, pyramid, small_encoder, tiny_detector
 
 from dropblock_lib.detection.detector import RetinaNet
@@ -86,15 +90,6 @@ def anchors():
     return np.array(rows, "float64")
 
 
-def ious(a, b):
-    meet = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(
-        a[:, None, :2], b[None, :, :2]
-    )
-    both = np.prod(np.clip(meet, 0, None), axis=-1)
-    areas = [np.prod(c[:, 2:] - c[:, :2], axis=-1) for c in (a, b)]
-    return both / (areas[0][:, None] + areas[1][None] - both)
-
-
 def encode(anchor, box):
     size, other = anchor[2:] - anchor[:2], box[2:] - box[:2]
     shift = (box[:2] + box[2:] - anchor[:2] - anchor[2:]) / 2
@@ -110,12 +105,12 @@ def losses_in_numpy(y, logits, offsets):
         boxes = y["boxes"][image][present].astype("float64")
         labels = y["labels"][image][present].astype(int)
         for index, anchor in enumerate(every_anchor):
-            overlap = ious(anchor[None], boxes)[0] if len(boxes) else np.zeros(1)
-            best = int(np.argmax(overlap))
-            if 0.4 <= overlap[best] < 0.5:
+            overlaps = [overlap(anchor, box) for box in boxes] or [0]
+            best = int(np.argmax(overlaps))
+            if 0.4 <= overlaps[best] < 0.5:
                 continue
             target = np.zeros(CLASSES)
-            if overlap[best] >= 0.5:
+            if overlaps[best] >= 0.5:
                 positives += 1
                 target[labels[best]] = 1
                 distance = encode(anchor, boxes[best]) - offsets[image, index]
@@ -251,6 +246,19 @@ def test_a_saved_detector_is_the_same_and_trains_on(tmp_path):
     ):
         np.testing.assert_array_equal(array(ours), array(theirs))
     assert first_loss(model) == first_loss(copy)
+
+
+def test_another_process_can_load_it(tmp_path):
+    path = tmp_path / "detector.keras"
+    make(variant="dropblock-3-0.9").save(path)
+    # As the runner does, which goes on in a process that has built no detector.
+    code = (
+        "import keras, dropblock_lib.detection.batches\n"
+        f"model = keras.saving.load_model({str(path)!r})\n"
+        "print(type(model).__name__, model.compiled)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["RetinaNet", "True"], done.stderr
 
 
 def test_drawn_weights_are_a_function_of_the_seed():

@@ -5,6 +5,7 @@ import keras_hub
 import numpy as np
 import pytest
 from backend import tensor
+from boxes import overlap
 from keras import ops
 
 from dropblock_lib.detection.non_max_suppression import PerClassNonMaxSuppression
@@ -31,14 +32,6 @@ def found(layer, boxes, scores):
             strict=True,
         )
     ]
-
-
-def overlap(a, b):
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    areas = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
-    return both / (sum(areas) - both)
 
 
 def greedy(boxes, scores, threshold=0.05, iou=0.5, most=100):

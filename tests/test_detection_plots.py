@@ -1,16 +1,14 @@
 """Figures of detection show boxes where they are, and sums as they are."""
 
-import io
-import re
-
 import numpy as np
 import pytest
+from drawing import check_figure
 from matplotlib.colors import to_hex
 from matplotlib.patches import PathPatch, Rectangle
 
 from dropblock_lib import detection_plots
 from dropblock_lib.detection.anchors import Assignment
-from dropblock_lib.palette import PALETTE, TWINS
+from dropblock_lib.palette import PALETTE
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400, 3), "uint8")
 OBJECTS = np.array([[40, 60, 200, 160], [250, 10, 390, 290]], "float32")
@@ -85,14 +83,7 @@ def titles(fig):
 
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
-    fig = draw()
-    drawing = io.StringIO()
-    fig.savefig(drawing, format="svg")
-    colors = re.findall("#[0-9a-f]{6}(?![0-9a-z])", drawing.getvalue())
-    assert {color.upper() for color in colors} - TWINS.keys() == set()
-    assert fig.get_figwidth() <= 6
-    # Also of images that are nothing but noise.
-    assert len(drawing.getvalue()) < 200_000
+    check_figure(draw())
 
 
 def test_boxes_are_drawn_where_they_are():

@@ -1,5 +1,6 @@
 """Runs of a detector: what their records hold, and that a killed one goes on."""
 
+import csv
 import io
 import json
 
@@ -118,6 +119,11 @@ def test_tables_and_lists_show_average_precision(record, results):
     text = format_table([row], "text")
     assert f"{record['final']['val_loss']:.4f}" in text and "AP50" in text
     assert f"{100 * record['final']['AP50']:.1f}" in format_table([row], "markdown")
+    classifier = {"network": "custom_net", "seeds": [0], "test_accuracy_mean": 0.5}
+    both = csv.DictReader(io.StringIO(format_table([classifier, row], "csv")))
+    first, second = both
+    assert first["test_accuracy_mean"] == "0.5" and first["AP_mean"] == ""
+    assert second["AP_mean"] == str(row["AP_mean"])
     [listed], _ = list_runs([recipe()], results)
     assert listed["state"] == "done" and listed["AP"] == record["final"]["AP"]
     assert listed["test_accuracy"] is None

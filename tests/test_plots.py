@@ -1,15 +1,13 @@
 """Figures show what they are given: places of layers, masks, gaps, differences."""
 
-import io
-import re
 from collections import Counter
 
 import numpy as np
 import pytest
+from drawing import check_figure
 from matplotlib.patches import PathPatch
 
 from dropblock_lib import plots
-from dropblock_lib.palette import TWINS
 
 HISTORIES = {
     "none": [
@@ -55,14 +53,7 @@ def lines(fig):
     ],
 )
 def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
-    fig = draw()
-    drawing = io.StringIO()
-    fig.savefig(drawing, format="svg")
-    colors = re.findall("#[0-9a-f]{6}(?![0-9a-z])", drawing.getvalue())
-    assert colors
-    assert {color.upper() for color in colors} - TWINS.keys() == set()
-    assert fig.get_figwidth() <= 6
-    assert len(drawing.getvalue()) < 200_000
+    check_figure(draw())
 
 
 def test_pictures_keep_their_values():

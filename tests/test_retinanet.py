@@ -88,6 +88,12 @@ def test_a_bad_argument_is_named(arguments, named):
         models.retinanet(**arguments)
 
 
+def test_one_class_is_enough():
+    model = models.retinanet(classes=1, image_size=SIZE, levels=(3, 5))
+    found = model.predict(np.zeros((1, SIZE, SIZE, 3), "float32"), verbose=0)
+    assert set(np.unique(found["labels"])) <= {-1, 0}
+
+
 def test_without_a_network_there_is_a_clear_word(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(

@@ -1,14 +1,12 @@
 """Figures of the benchmarks show what was measured."""
 
-import io
-import re
-
 import numpy as np
 import pytest
+from drawing import check_figure
 from matplotlib.patches import Rectangle
 
 from dropblock_lib import speed_plots
-from dropblock_lib.palette import PALETTE, TWINS
+from dropblock_lib.palette import PALETTE
 
 SHAPES = [(32, 56, 56, 64), (8, 64, 64, 256)]
 
@@ -64,13 +62,7 @@ def points(ax, color):
     ],
 )
 def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
-    fig = draw()
-    drawing = io.StringIO()
-    fig.savefig(drawing, format="svg")
-    colors = re.findall("#[0-9a-f]{6}(?![0-9a-z])", drawing.getvalue())
-    assert {color.upper() for color in colors} - TWINS.keys() == set()
-    assert fig.get_figwidth() <= 6
-    assert len(drawing.getvalue()) < 200_000
+    check_figure(draw())
 
 
 def test_layers_stand_at_their_ratio_in_the_panel_of_their_backend():

@@ -5,6 +5,19 @@ import dataclasses
 import numpy as np
 
 
+def account_of_origin(dataset):
+    """Where a data set was found and how it was changed, in a few words."""
+    where = {
+        "data_dir": "from the given data_dir",
+        "DROPBLOCK_DATA": "from $DROPBLOCK_DATA",
+        "folder": "from the given folder",
+        "keras": "from Keras' cache",
+        "stand-in": f"standing in for {dataset.requested}",
+        "built-in": "built in",
+    }[dataset.origin]
+    return f"{where}; {dataset.note}" if dataset.note else where
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Dataset:
     """Images and labels in two splits, and an honest account of their origin.
@@ -57,14 +70,7 @@ class Dataset:
     @property
     def description(self):
         """One sentence for a log, a caption or a page."""
-        where = {
-            "data_dir": "from the given data_dir",
-            "DROPBLOCK_DATA": "from $DROPBLOCK_DATA",
-            "keras": "from Keras' cache",
-            "stand-in": f"standing in for {self.requested}",
-            "built-in": "built in",
-        }[self.origin]
-        account = f"{where}; {self.note}" if self.note else where
+        account = account_of_origin(self)
         size = "x".join(map(str, self.input_shape))
         return (
             f"{self.source} ({account}): {len(self.x_train)} training and "

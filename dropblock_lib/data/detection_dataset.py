@@ -7,6 +7,7 @@ import typing
 import numpy as np
 
 from dropblock_lib.arguments import invalid, is_whole
+from dropblock_lib.data.dataset import account_of_origin
 
 # Seeds the permutation that `take` follows.
 TAKE_SEED = 2017
@@ -138,14 +139,7 @@ class DetectionDataset:
     @property
     def description(self):
         """One sentence for a log, a caption or a page."""
-        where = {
-            "data_dir": "from the given data_dir",
-            "DROPBLOCK_DATA": "from $DROPBLOCK_DATA",
-            "folder": "from the given folder",
-            "stand-in": f"standing in for {self.requested}",
-            "built-in": "built in",
-        }[self.origin]
-        account = f"{where}; {self.note}" if self.note else where
+        account = account_of_origin(self)
         sides = [int(split.sizes.max()) for split in (self.train, self.validation)]
         boxes = [sum(map(len, s.boxes)) for s in (self.train, self.validation)]
         return (

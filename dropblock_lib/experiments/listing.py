@@ -41,9 +41,8 @@ def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
         `profile`, `seed`, `state` ("done", "unfinished", "to do" or "corrupt"),
         `epoch` (whole epochs that are done), `epochs` (of the recipe),
         `test_accuracy`, or `AP` of a detector (`None` until it is done), and
-        `recipe_hash`. A recipe with a
-        record of real data and one of a stand-in has two rows. Then a list of
-        messages, each of which names a file.
+        `recipe_hash`. A recipe with a record of real data and one of a stand-in has
+        two rows. Then a list of messages, each of which names a file.
     """
     results_dir = Path(results_dir)
     records, errors = read_all(results_dir / "records")

@@ -166,11 +166,13 @@ def _position(row: dict):
 
 
 def _csv(rows: list[dict]) -> str:
-    return _both(
-        rows,
-        lambda kind: comma_separated(
-            [{**row, "seeds": " ".join(map(str, row["seeds"]))} for row in kind]
-        ),
+    # One table, for programs: what a row does not have is empty.
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return comma_separated(
+        [
+            {**dict.fromkeys(columns), **row, "seeds": " ".join(map(str, row["seeds"]))}
+            for row in rows
+        ]
     )
 
 

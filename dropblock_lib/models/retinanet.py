@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from dropblock_lib.arguments import check_classes, invalid, is_whole
+from dropblock_lib.arguments import invalid, is_whole
 from dropblock_lib.insertion import insert_after
 from dropblock_lib.models.imagenet_weights import find_weights
 from dropblock_lib.models.seed_streams import seed_streams
@@ -41,7 +41,7 @@ def retinanet(
     Args:
         variant: Name of the regularizer, a key of `dropblock_lib.VARIANTS`.
             `"none"` puts nothing there.
-        classes: Number of classes.
+        classes: Number of classes, at least one.
         image_size: Height and width of the images in pixels, a multiple of 32.
         weights: `None` to begin at random, `"imagenet"` for a ResNet-50 trained on
             ImageNet, which Keras downloads if it is not in its cache, or the path
@@ -81,7 +81,9 @@ def retinanet(
       La Sapienza, University of Rome: "RetinaNet on ResNet-50 Experiment".
     """
     factory = get_variant(variant)
-    classes = check_classes(classes)
+    # One is enough to find, if not to classify.
+    if not is_whole(classes, at_least=1):
+        raise invalid("classes", "a positive integer", classes)
     if not is_whole(image_size, at_least=64) or image_size % 32:
         raise invalid("image_size", "a multiple of 32, at least 64", image_size)
     lowest, highest = _check_levels(levels)

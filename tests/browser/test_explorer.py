@@ -266,21 +266,19 @@ def test_it_is_accessible_at_every_step(driver, theme, step):
     assert found.response["violations"] == []
 
 
-def test_it_follows_the_theme(driver):
-    canvas = driver.root.locator("canvas.mask-explorer-map")
-    before = canvas.evaluate("c => c.toDataURL()")
-    driver.page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    driver.page.wait_for_timeout(100)
-    assert canvas.evaluate("c => c.toDataURL()") != before
-
-
-def test_it_is_printed_in_light_colors(driver):
+def test_it_follows_the_theme_and_is_printed_in_light_colors(driver):
     canvas = driver.root.locator(".mask-explorer-channels canvas").first
     light = canvas.evaluate("c => c.toDataURL()")
     driver.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    driver.page.wait_for_function(
+        "([canvas, light]) => canvas.toDataURL() !== light",
+        arg=[canvas.element_handle(), light],
+    )
     driver.page.emulate_media(media="print")
-    driver.page.wait_for_timeout(100)
-    assert canvas.evaluate("c => c.toDataURL()") == light
+    driver.page.wait_for_function(
+        "([canvas, light]) => canvas.toDataURL() === light",
+        arg=[canvas.element_handle(), light],
+    )
 
 
 def test_without_scripts_a_picture_with_its_numbers_stands_there(browser, address):
