@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # A file stays with one worker, because its fixtures are dear.
 PARALLEL := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile
-APART := browser cluster colab
+APART := browser cluster colab test_book.py
 PYTEST := $(PARALLEL) $(APART:%=--ignore=tests/%)
 NOTEBOOKS = $(wildcard book/*.ipynb)
 
@@ -72,7 +72,7 @@ serve: book ## build the book and serve it on this machine, PORT=8000
 	@$(BIN)/python -u -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 .PHONY: test
-test: book ## run the tests on three backends, and those of the book in a browser
+test: $(READY) ## test the library on three backends
 	@echo "== Tests on TensorFlow"
 	KERAS_BACKEND=tensorflow $(PYTEST)
 	@echo "== Tests on JAX"
@@ -83,8 +83,10 @@ test: book ## run the tests on three backends, and those of the book in a browse
 	else \
 	  echo "skipped: $$(echo "$$reason" | tail -n 1)"; \
 	fi
-	@echo "== The book in a browser"
-	BOOK_IS_BUILT=1 $(PARALLEL) tests/browser
+
+.PHONY: pages
+pages: book ## build the book and test its pages, also in a browser
+	BOOK_IS_BUILT=1 $(PARALLEL) tests/test_book.py tests/browser
 
 .PHONY: notebooks
 notebooks: $(READY) ## run every notebook as a reader does, apart from the book

@@ -25,7 +25,7 @@ def pytest_configure():
 def book():
     """The folder of the built book, brought up to date with its sources.
 
-    Whoever has just built it, as `make test` does, says so: two workers that build
+    Whoever has just built it, as `make pages` does, says so: two workers that build
     it at a time would get in each other's way.
     """
     if os.environ.get("BOOK_IS_BUILT"):
