@@ -1,6 +1,7 @@
 """Comparing variants over seeds."""
 
 import math
+import warnings
 
 import pytest
 
@@ -37,6 +38,18 @@ def test_values_are_ordered_by_seed_and_variants_as_in_the_library():
 def test_records_of_two_settings_are_refused():
     with pytest.raises(ValueError, match=r"`records`.*one setting"):
         by_variant([*PLAIN, record("dropout-0.25", 0, 0.5, epochs=3)])
+
+
+def test_seeds_that_agree_are_compared_without_a_warning():
+    same = [record("spatial-0.7", seed, 0.1135) for seed in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [row] = differences(PLAIN + same)
+    # All of the spread is plain's, 0.01, and with it both degrees of freedom, at
+    # which 95 % lie within 4.303 errors.
+    reach = 4.303 * 0.01 / math.sqrt(3)
+    assert row["low"] == pytest.approx(0.1135 - 0.51 - reach, abs=1e-5)
+    assert row["high"] == pytest.approx(0.1135 - 0.51 + reach, abs=1e-5)
 
 
 def test_select_takes_those_with_all_the_values():
