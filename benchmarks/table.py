@@ -6,7 +6,7 @@ python benchmarks/table.py --format markdown --plots FOLDER
 import argparse
 from pathlib import Path
 
-from dropblock_lib import speed_plots
+from dropblock_lib import plots
 from dropblock_lib.experiments import speed
 from dropblock_lib.experiments.benchmark import (
     default_benchmarks_directory,
@@ -75,13 +75,13 @@ def _draw(folder, layers, rates):
             row["block_size"] for d in layers.values() for row in d["rows"]
         )
         for block in blocks:
-            figures[f"layer-speed-{block}"] = speed_plots.layer_speed(layers, block)
+            figures[f"layer-speed-{block}"] = plots.layer_speed(layers, block)
     if rates:
         blocks = dict.fromkeys(
             row["block_size"] for d in rates.values() for row in d["rows"]
         )
         for block in blocks:
-            figures[f"peer-rates-{block}"] = speed_plots.peer_rates(rates, block)
+            figures[f"peer-rates-{block}"] = plots.peer_rates(rates, block)
     for name, drawn in figures.items():
         path = folder / f"{name}.svg"
         drawn.savefig(path, bbox_inches="tight")

@@ -21,13 +21,7 @@ DIFFERENCES = [
     {"variant": "dropout-0.25", "difference": 0.02, "low": -0.01, "high": 0.05},
     {"variant": "spatial-0.7", "difference": -0.1, "low": -0.12, "high": -0.08},
 ]
-
-
-def record(variant, seed):
-    return {
-        "recipe": {"variant": variant, "seed": seed},
-        "history": {"of": (variant, seed)},
-    }
+PUBLISHED = {"none": 0.6, "dropout-0.25": 0.63}
 
 
 def texts(fig):
@@ -49,7 +43,8 @@ def lines(fig):
         lambda: plots.pixel_values({"one": [0.2, 0.8], "two": [0.5, 0.5]}),
         lambda: plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}}),
         lambda: plots.generalization_gap(HISTORIES),
-        lambda: plots.differences_by_variant(DIFFERENCES),
+        lambda: plots.differences({"a": DIFFERENCES}),
+        lambda: plots.differences(dict.fromkeys("abc", DIFFERENCES), {"a": PUBLISHED}),
     ],
 )
 def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
@@ -119,11 +114,16 @@ def test_a_gap_is_positive_where_training_looks_better(metric, expected):
     np.testing.assert_allclose(drawn, expected, atol=1e-12)
 
 
-def test_differences_stand_beside_the_published_ones():
-    published = {"none": 0.6, "dropout-0.25": 0.63}
-    fig = plots.differences_by_variant(DIFFERENCES, published)
-    points = np.concatenate([dots.get_offsets() for dots in fig.axes[0].collections])
-    points = points[~np.isnan(points).any(1)].tolist()
-    assert [0.02, 0] in points and [-0.1, 1] in points
-    assert any(np.allclose(point, [0.03, 0]) for point in points)
-    assert len(points) == 3
+@pytest.mark.parametrize("titles", [("a",), ("a", "b", "c")])
+def test_differences_stand_beside_the_published_ones(titles):
+    fig = plots.differences(dict.fromkeys(titles, DIFFERENCES), {"a": PUBLISHED})
+    shown = [ax for ax in fig.axes if ax.get_visible()]
+    assert [ax.get_title(loc="left") for ax in shown] == list(titles)
+    for title, ax in zip(titles, shown, strict=True):
+        for mark, expected in (("o", [(2, 0), (-10, 1)]), ("x", [(3, 0)])):
+            dots = [line for line in ax.lines if line.get_marker() == mark]
+            places = [xy for line in dots for xy in line.get_xydata()]
+            if mark == "o" or title == "a":
+                np.testing.assert_allclose(places, expected)
+            else:
+                assert places == []

@@ -5,8 +5,9 @@ import pytest
 from drawing import check_figure
 from matplotlib.patches import Rectangle
 
-from dropblock_lib import speed_plots
+from dropblock_lib import plots
 from dropblock_lib.palette import PALETTE
+from dropblock_lib.plots.speed import MARKS
 
 SHAPES = [(32, 56, 56, 64), (8, 64, 64, 256)]
 
@@ -57,8 +58,8 @@ def points(ax, color):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: speed_plots.layer_speed(layer_speed()),
-        lambda: speed_plots.peer_rates(peer_rates()),
+        lambda: plots.layer_speed(layer_speed()),
+        lambda: plots.peer_rates(peer_rates()),
     ],
 )
 def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
@@ -66,8 +67,8 @@ def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
 
 
 def test_layers_stand_at_their_ratio_in_the_panel_of_their_backend():
-    fig = speed_plots.layer_speed(layer_speed())
-    color, _ = speed_plots.MARKS["DropBlock2D"]
+    fig = plots.layer_speed(layer_speed())
+    color, _ = MARKS["DropBlock2D"]
     shown = {ax.get_title(loc="left"): points(ax, color) for ax in fig.axes}
     assert shown == {
         "TensorFlow": [(0.5, 0), (0.5, 1)],
@@ -78,10 +79,8 @@ def test_layers_stand_at_their_ratio_in_the_panel_of_their_backend():
 
 
 def test_peers_stand_at_their_rate_and_errors_apart():
-    ax = speed_plots.peer_rates(peer_rates()).axes[0]
-    ours, theirs = (
-        points(ax, speed_plots.MARKS[name][0]) for name in ("DropBlock2D", "KerasCV")
-    )
+    ax = plots.peer_rates(peer_rates()).axes[0]
+    ours, theirs = (points(ax, MARKS[name][0]) for name in ("DropBlock2D", "KerasCV"))
     np.testing.assert_allclose([rate for rate, _ in ours], [0.096, 0.1])
     assert theirs[0][0] == 0.03, "what works on one backend is no error"
     errors = [
@@ -97,14 +96,14 @@ def test_peers_stand_at_their_rate_and_errors_apart():
 
 
 def test_only_chosen_peers_are_shown():
-    ax = speed_plots.peer_rates(peer_rates(), contestants=("KerasCV",)).axes[0]
-    assert points(ax, speed_plots.MARKS["DropBlock2D"][0]) == []
+    ax = plots.peer_rates(peer_rates(), contestants=("KerasCV",)).axes[0]
+    assert points(ax, MARKS["DropBlock2D"][0]) == []
 
 
 def test_skipping_says_how_many_throws_lie_between_heads():
     coins = np.zeros(20, bool)
     coins[[2, 3, 11]] = True
-    [ax] = speed_plots.skipping(coins).axes
+    [ax] = plots.skipping(coins).axes
     assert [text.get_text() for text in ax.texts] == ["3", "1", "8"]
     cells = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
     assert [cell.get_x() for cell in cells] == list(range(20))

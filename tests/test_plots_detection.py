@@ -6,9 +6,10 @@ from drawing import check_figure
 from matplotlib.colors import to_hex
 from matplotlib.patches import PathPatch, Rectangle
 
-from dropblock_lib import detection_plots
+from dropblock_lib import plots
 from dropblock_lib.detection.anchors import Assignment
 from dropblock_lib.palette import PALETTE
+from dropblock_lib.plots.detection import FOUND, IGNORED, OBJECT
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400, 3), "uint8")
 OBJECTS = np.array([[40, 60, 200, 160], [250, 10, 390, 290]], "float32")
@@ -40,29 +41,29 @@ def grid(side):
 
 
 FIGURES = {
-    "images": lambda: detection_plots.images_with_boxes(
+    "images": lambda: plots.images_with_boxes(
         {
             "truth": {"image": IMAGE, "objects": (OBJECTS, ["cat", "dog"])},
             "detected": {"image": IMAGE, "found": (OBJECTS + 5, ["cat", "cow"])},
         }
     ),
-    "pyramid": lambda: detection_plots.pyramid(
+    "pyramid": lambda: plots.pyramid(
         IMAGE, {"P3": np.ones((40, 50)), "P4": np.ones((20, 25))}
     ),
-    "anchors": lambda: detection_plots.anchors_of_positions(
+    "anchors": lambda: plots.anchors_of_positions(
         IMAGE, {"P3": grid(16), "P5": grid(4)}, {"P3": (8, 9), "P5": (2, 1)}
     ),
-    "overlaps": lambda: detection_plots.overlaps(
+    "overlaps": lambda: plots.overlaps(
         [([0, 0, 30, 30], [15, 0, 45, 30]), ([0, 0, 30, 30], [40, 0, 60, 20])]
     ),
-    "assignment": lambda: detection_plots.assignment(IMAGE, OBJECTS, ASSIGNED, 0),
-    "focal_loss": lambda: detection_plots.focal_loss((0, 2)),
-    "shares": lambda: detection_plots.loss_shares({"a": (3, 1), "b": (10, 30)}),
-    "masks": lambda: detection_plots.masks_over_image(
+    "assignment": lambda: plots.assignment(IMAGE, OBJECTS, ASSIGNED, 0),
+    "focal_loss": lambda: plots.focal_loss((0, 2)),
+    "shares": lambda: plots.loss_shares({"a": (3, 1), "b": (10, 30)}),
+    "masks": lambda: plots.masks_over_image(
         IMAGE, {"one": np.array([[1, 0], [1, 1]]), "two": np.ones((4, 4))}
     ),
-    "losses": lambda: detection_plots.detector_losses(LOSSES),
-    "precision": lambda: detection_plots.precision_by_recall(CURVES),
+    "losses": lambda: plots.detector_losses(LOSSES),
+    "precision": lambda: plots.precision_by_recall(CURVES),
 }
 
 
@@ -88,9 +89,9 @@ def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
 
 def test_boxes_are_drawn_where_they_are():
     truth, detected = FIGURES["images"]().axes
-    np.testing.assert_allclose(boxes(truth, detection_plots.OBJECT), OBJECTS)
-    assert boxes(truth, detection_plots.FOUND) == []
-    np.testing.assert_allclose(boxes(detected, detection_plots.FOUND), OBJECTS + 5)
+    np.testing.assert_allclose(boxes(truth, OBJECT), OBJECTS)
+    assert boxes(truth, FOUND) == []
+    np.testing.assert_allclose(boxes(detected, FOUND), OBJECTS + 5)
     assert [text.get_text() for text in detected.texts] == ["cat", "cow"]
     # In pixels of the image, though fewer are shown.
     [shown] = truth.images
@@ -107,7 +108,7 @@ def test_a_name_leans_away_from_the_nearer_side_and_the_top():
 def test_names_of_neighbors_do_not_cover_each_other():
     neighbors = [[100, 100, 180, 200], [130, 104, 190, 220]]
     panel = {"image": IMAGE, "objects": (neighbors, ["one", "other"])}
-    one, other = detection_plots.images_with_boxes({"": panel}).axes[0].texts
+    one, other = plots.images_with_boxes({"": panel}).axes[0].texts
     assert (one.xy, one.get_va()) == ((100, 100), "bottom")
     assert (other.xy, other.get_va()) == ((130, 220), "top")
 
@@ -123,7 +124,7 @@ def test_the_anchors_of_one_position_are_shown():
     fig = FIGURES["anchors"]()
     assert titles(fig) == ["P3: 16 x 16", "P5: 4 x 4"]
     for ax, anchors in zip(fig.axes, (grid(16)[8, 9], grid(4)[2, 1]), strict=True):
-        np.testing.assert_allclose(boxes(ax, detection_plots.FOUND), anchors)
+        np.testing.assert_allclose(boxes(ax, FOUND), anchors)
         center = (anchors[0, :2] + anchors[0, 2:]) / 2
         dots = [line.get_xydata()[0] for line in ax.lines]
         np.testing.assert_allclose(dots, [center, center])
@@ -148,10 +149,10 @@ def test_anchors_are_shown_with_the_object_that_they_overlap():
     found, ignored = FIGURES["assignment"]().axes
     assert found.get_title(loc="left") == "1 to find it"
     assert ignored.get_title(loc="left") == "1 ignored"
-    np.testing.assert_allclose(boxes(found, detection_plots.FOUND), ANCHORS[:1])
-    np.testing.assert_allclose(boxes(ignored, detection_plots.IGNORED), ANCHORS[2:3])
+    np.testing.assert_allclose(boxes(found, FOUND), ANCHORS[:1])
+    np.testing.assert_allclose(boxes(ignored, IGNORED), ANCHORS[2:3])
     for ax in (found, ignored):
-        np.testing.assert_allclose(boxes(ax, detection_plots.OBJECT), OBJECTS[:1])
+        np.testing.assert_allclose(boxes(ax, OBJECT), OBJECTS[:1])
 
 
 def test_the_focal_loss_without_gamma_is_cross_entropy():
@@ -193,7 +194,7 @@ def test_losses_stand_at_their_epochs():
 
 def test_losses_without_validation_are_shown_too():
     training = {key: LOSSES[key] for key in ("class_loss", "box_loss")}
-    assert [len(ax.lines) for ax in detection_plots.detector_losses(training).axes] == [
+    assert [len(ax.lines) for ax in plots.detector_losses(training).axes] == [
         1,
         1,
     ]

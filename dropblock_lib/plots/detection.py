@@ -1,11 +1,12 @@
-"""Figures of the chapters on detection, in the style of `plots.py`."""
+"""Detection: anchors, losses, detections and their precision."""
 
 import numpy as np
 from matplotlib.patches import Patch, PathPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots import COLORS, LINE_COLORS, draw_image, dropped_path, figure
+from dropblock_lib.plots.images import draw_image, dropped_path
+from dropblock_lib.plots.style import COLORS, LINE_COLORS, figure
 
 # A color and a kind of line: either tells them apart.
 OBJECT = {"color": COLORS["blue"], "ls": "-"}

@@ -1,4 +1,4 @@
-"""Figures of the chapter on speed, in the style of `plots.py`."""
+"""Speed: how skipping works, what was measured, what peers drop."""
 
 import numpy as np
 from matplotlib.colors import to_rgba
@@ -7,7 +7,8 @@ from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.experiments.speed import BACKEND_LABELS, by, select
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots import COLORS, DROPPED, KEPT, figure
+from dropblock_lib.plots.cells import DROPPED, KEPT
+from dropblock_lib.plots.style import COLORS, figure
 
 # A color and a mark: either tells the contestants apart.
 MARKS = {

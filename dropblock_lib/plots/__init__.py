@@ -1,0 +1,79 @@
+"""Every figure of the book, one function each. All return a Matplotlib figure."""
+
+from dropblock_lib.plots.accuracies import (
+    accuracy_by_variant,
+    differences,
+    sampling_error,
+)
+from dropblock_lib.plots.blocks import dense_block, residual_blocks, two_placements
+from dropblock_lib.plots.cells import (
+    covering_places,
+    example_step,
+    seeds_on_map,
+    valid_region,
+    valid_seed_region,
+)
+from dropblock_lib.plots.curves import generalization_gap, learning_curves, schedules
+from dropblock_lib.plots.datasets import pictures, pixel_values, split_parts
+from dropblock_lib.plots.detection import (
+    anchors_of_positions,
+    assignment,
+    detector_losses,
+    focal_loss,
+    images_with_boxes,
+    loss_shares,
+    masks_over_image,
+    overlaps,
+    precision_by_recall,
+    pyramid,
+)
+from dropblock_lib.plots.images import (
+    four_masks,
+    image_and_feature_map,
+    masks_by_group,
+    three_ways,
+)
+from dropblock_lib.plots.neighbors import guess_scores, neighbor_correlation
+from dropblock_lib.plots.rates import realized_rate, two_gammas
+from dropblock_lib.plots.speed import layer_speed, peer_rates, skipping
+
+__all__ = [
+    "accuracy_by_variant",
+    "anchors_of_positions",
+    "assignment",
+    "covering_places",
+    "dense_block",
+    "detector_losses",
+    "differences",
+    "example_step",
+    "focal_loss",
+    "four_masks",
+    "generalization_gap",
+    "guess_scores",
+    "image_and_feature_map",
+    "images_with_boxes",
+    "layer_speed",
+    "learning_curves",
+    "loss_shares",
+    "masks_by_group",
+    "masks_over_image",
+    "neighbor_correlation",
+    "overlaps",
+    "peer_rates",
+    "pictures",
+    "pixel_values",
+    "precision_by_recall",
+    "pyramid",
+    "realized_rate",
+    "residual_blocks",
+    "sampling_error",
+    "schedules",
+    "seeds_on_map",
+    "skipping",
+    "split_parts",
+    "three_ways",
+    "two_gammas",
+    "two_placements",
+    "valid_region",
+    "valid_seed_region",
+]

@@ -1,0 +1,91 @@
+"""Data sets: their pictures, their pixels, and what a run uses of them."""
+
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+
+from dropblock_lib.palette import GRID, PALETTE
+from dropblock_lib.plots.cells import DROPPED, KEPT
+from dropblock_lib.plots.style import LINE_COLORS, figure
+
+
+def pictures(stacks, columns=5):
+    """Small pictures, one below the other, in stacks that have a title.
+
+    Args:
+        stacks: Dict of title -> list of arrays (height, width, channels), 0 to 255.
+        columns: Number of stacks to a row.
+    """
+    deepest = max(map(len, stacks.values()))
+    rows = -(-len(stacks) // columns)
+    size = 5.9 / columns
+    with figure(
+        columns, rows, width=size, height=deepest * size + 0.32, squeeze=False
+    ) as (fig, axes):
+        for ax in axes.flat[len(stacks) :]:
+            ax.axis("off")
+        for ax, (title, images) in zip(axes.flat, stacks.items(), strict=False):
+            side = images[0].shape[0]
+            for number, image in enumerate(images):
+                image = np.asarray(image, "uint8")
+                top = 1.06 * side * number
+                # One channel is gray: 0 is black in every picture.
+                image = image.repeat(3, -1) if image.shape[-1] == 1 else image
+                ax.imshow(
+                    image,
+                    interpolation="none",
+                    extent=(0, image.shape[1], top + side, top),
+                )
+            ax.set(xlim=(0, side), ylim=(1.06 * side * len(images), 0), title=title)
+            ax.axis("off")
+    return fig
+
+
+def pixel_values(shares):
+    """How often each range of pixel values occurs.
+
+    Args:
+        shares: Dict of label -> one share a range; the ranges are equally wide.
+    """
+    with figure(width=5.8, height=3.4) as (fig, ax):
+        for number, (label, values) in enumerate(shares.items()):
+            edges = np.linspace(0, 256, len(values) + 1)
+            ax.stairs(
+                values, edges, color=LINE_COLORS[number], label=label, lw=2, baseline=0
+            )
+        ax.set(xlabel="pixel value", ylabel="share of all pixels", xlim=(0, 256))
+        ax.set_xticks([0, 64, 128, 192, 255])
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.legend()
+    return fig
+
+
+def split_parts(parts):
+    """What a run uses of a data set, to scale.
+
+    Args:
+        parts: Dict of file -> dict of use -> number of images.
+    """
+    uses = list(dict.fromkeys(use for part in parts.values() for use in part))
+    colors = [KEPT[0], PALETTE["valid"], GRID[0], DROPPED[0]]
+    with figure(width=5.9, height=0.7 * len(parts) + 1.1) as (fig, ax):
+        for use, color in zip(uses, colors, strict=False):
+            left = [_before(part, use) for part in parts.values()]
+            width = [part.get(use, 0) for part in parts.values()]
+            ax.barh(
+                range(len(parts)), width, left=left, height=0.5, color=color, label=use
+            )
+        ax.set_yticks(range(len(parts)), list(parts))
+        ax.tick_params(axis="y", colors=PALETTE["ink"])
+        ax.set_ylim(len(parts) - 0.5, -0.5)
+        ax.grid(axis="y", visible=False)
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        ax.xaxis.get_major_locator().set_params(nbins=5)
+        ax.set_xlabel("images")
+        fig.legend(loc="outside upper left", ncols=len(uses))
+    return fig
+
+
+def _before(part, use):
+    names = list(part)
+    ahead = names[: names.index(use)] if use in names else []
+    return sum(part[name] for name in ahead)
