@@ -158,8 +158,8 @@ class DropBlock2D(keras.layers.Layer):
         packing = Packing.of(batch, channels)
         packed = self._draw_blocks(packing, channels, sizes)
         units = batch * math.prod(sizes) * channels
-        dropped = packing.unpack(packed, channel_axis)
-        return _drop_and_scale(inputs, dropped, units - count_ones(packed), units)
+        share = _share(units - count_ones(packed), units, inputs.dtype)
+        return _drop_and_scale(inputs, packed, packing, channel_axis, share)
 
     def compute_output_shape(self, input_shape):
         _check_rank(input_shape)
@@ -259,20 +259,35 @@ def _grow_blocks(seeds, block, side, axis):
     return grown if isinstance(side, int) else grown[_along(axis, slice(None, side))]
 
 
-def _drop_and_scale(inputs, dropped, kept_units, units):
+def _share(kept_units, units, dtype):
+    """The share of units that is kept, as a scalar of float64 or float32.
+
+    Units are counted in int32: float32 loses some from 2 ** 24 on, and float16 and
+    bfloat16 cannot count. float64 keeps its digits.
+    """
+    wide = keras.backend.standardize_dtype(dtype) == "float64"
+    dtype = "float64" if wide else "float32"
+    return _float(ops.maximum(kept_units, 1), dtype) / _float(units, dtype)
+
+
+def _drop_and_scale(inputs, packed, packing, channel_axis, share):
     """Zero where dropped, else the input over the share of units that is kept."""
     dtype = keras.backend.standardize_dtype(inputs.dtype)
-    # Units are counted in int32: float32 loses some from 2 ** 24 on, and float16 and
-    # bfloat16 cannot count. float64 keeps its digits.
-    wide = "float64" if dtype == "float64" else "float32"
-    share = _float(ops.maximum(kept_units, 1), wide) / _float(units, wide)
+    on_torch = keras.backend.backend() == "torch"
+    if on_torch and inputs.device.type == "cpu" and dtype != "float16":
+        # Here, because nothing else imports PyTorch.
+        from dropblock_lib.torch_steps import drop_and_scale
+
+        scale = ops.cast(1 / share, dtype)
+        return drop_and_scale(inputs, packed, packing, channel_axis, scale)
+    dropped = packing.unpack(packed, channel_axis)
     zero = ops.zeros((), dtype)
     if dtype == "float16":
         share = _without_overflow(share, ops.where(dropped, zero, inputs))
     # Not a product with a mask, so that NaN and infinity do not leak from a dropped
     # unit, neither forward nor into the gradient.
-    if keras.backend.backend() == "torch":
-        # The quotient takes seven passes over the units there, and this only two.
+    if on_torch:
+        # The quotient takes seven passes over the units there.
         return ops.where(dropped, zero, inputs) * ops.cast(1 / share, dtype)
     return ops.divide_no_nan(inputs, ops.where(dropped, zero, ops.cast(share, dtype)))
 

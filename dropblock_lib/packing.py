@@ -66,8 +66,11 @@ class Packing:
             ops.where(group * self.size + bit < self.samples, one, 0), axis=1
         )
 
-    def unpack(self, packed, channel_axis):
-        """A boolean for each bit.
+    def side_by_side(self, packed, channel_axis):
+        """Words of all channels, with the bits of a sample's chunks at one place.
+
+        The bit of sample s of a group is the one at s * chunks, and what the others
+        hold has no meaning.
 
         Args:
             packed: Int32 tensor of rank 4: groups, height and width, and runs of
@@ -75,18 +78,33 @@ class Packing:
             channel_axis: 1 or 3.
 
         Returns:
+            Int32 tensor of rank 4, with all channels.
+        """
+        if self.chunks == 1:
+            return packed
+        # Here, where words are few: a compiler that has to find the bit of each unit
+        # in one loop over all runs does not work on several at once.
+        return ops.concatenate(
+            [ops.right_shift(packed, chunk) for chunk in range(self.chunks)],
+            axis=channel_axis,
+        )
+
+    def unpack(self, packed, channel_axis):
+        """A boolean for each bit.
+
+        Args:
+            packed: As for `side_by_side`.
+            channel_axis: 1 or 3.
+
+        Returns:
             Boolean tensor of rank 4, of samples and channels.
         """
-        places = list(ops.shape(packed)[1:])
-        places[channel_axis - 1] *= self.chunks
-        # Axes of samples behind that of groups, of chunks before that of channels.
-        chunk_axis = channel_axis + 1
-        packed = ops.expand_dims(ops.expand_dims(packed, 1), chunk_axis)
-        shape = [1] * 6
-        shape[1], shape[chunk_axis] = self.size, self.chunks
-        bit = ops.reshape(ops.arange(self.bits, dtype="int32"), shape)
-        bits = ops.bitwise_and(packed, ops.left_shift(ops.ones_like(bit), bit))
-        return ops.cast(ops.reshape(bits, (-1, *places)), "bool")[: self.samples]
+        packed = self.side_by_side(packed, channel_axis)
+        bit = self.chunks * ops.arange(self.size, dtype="int32")
+        bit = ops.reshape(ops.left_shift(ops.ones_like(bit), bit), (1, -1, 1, 1, 1))
+        bits = ops.bitwise_and(ops.expand_dims(packed, 1), bit)
+        samples = ops.reshape(bits, (-1, *ops.shape(packed)[1:]))
+        return ops.cast(samples, "bool")[: self.samples]
 
 
 def count_ones(packed):

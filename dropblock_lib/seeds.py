@@ -107,13 +107,12 @@ def _skip(seed, gamma, expected_gamma, shape, bits):
 
 def _collect(bit, word, words):
     """The `or` of the bits of each word. They differ, so that it is their sum."""
-    if keras.backend.backend() != "torch":
-        return ops.segment_sum(bit, word, num_segments=words)
-    # Keras sums in float32 there, which holds 24 bits: half a word at a time.
-    low = ops.segment_sum(ops.bitwise_and(bit, 0xFFFF), word, num_segments=words)
-    high = ops.bitwise_and(ops.right_shift(bit, 16), 0xFFFF)
-    high = ops.segment_sum(high, word, num_segments=words)
-    return ops.bitwise_or(low, ops.left_shift(high, 16))
+    if keras.backend.backend() == "torch":
+        # Keras sums in float32 there, which holds 24 bits.
+        from dropblock_lib.torch_steps import collect
+
+        return collect(bit, word, words)
+    return ops.segment_sum(bit, word, num_segments=words)
 
 
 def _most_heads(gamma):
