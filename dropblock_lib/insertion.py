@@ -93,9 +93,10 @@ def insert_after(model, factory, where):
         raise invalid("where", f"a function layer -> bool, or one of {names}", where)
     copier = _Copier(factory, find)
     if not copier.finds_something(model):
-        raise invalid(
-            "where", f"a placement that matches a layer of model '{model.name}'", where
-        )
+        expected = f"a placement that matches a layer of model '{model.name}'"
+        if not callable(where):
+            expected += f": '{where}' needs {NEEDED[where]}, or choose by a function"
+        raise invalid("where", expected, where)
     return copier.copy_model(model)
 
 
@@ -163,6 +164,13 @@ PLACEMENTS = {
     "main-path-relu": _main_path_relu,
     "dense-block-relu": _dense_block_relu,
     "paper-code": _paper_code,
+}
+
+# What there must be in a model.
+NEEDED = {
+    "main-path-relu": "a convolution, batch normalization and activation in a row",
+    "dense-block-relu": "blocks that concatenate, with batch normalization",
+    "paper-code": "blocks that end in an addition",
 }
 
 

@@ -250,7 +250,7 @@ class Subclassed(keras.Model):
         ({"factory": lambda name: layers.Flatten()}, "keep shape"),
         ({"where": "relu"}, "'main-path-relu', 'dense-block-relu', 'paper-code'"),
         ({"where": lambda layer: False}, "matches a layer of model 'small'"),
-        ({"where": "paper-code"}, "matches a layer of model 'small'"),
+        ({"where": "paper-code"}, "'paper-code' needs blocks that end in an addition"),
     ],
 )
 def test_says_why_not(arguments, message):
