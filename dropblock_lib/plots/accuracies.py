@@ -95,7 +95,7 @@ def differences(settings, published=None):
     rows = -(-len(settings) // columns)
     most = max(map(len, settings.values()))
     with figure(
-        columns, rows, width=5.9 / columns, height=0.32 * most + 0.75, sharex=True
+        columns, rows, width=5.9 / columns, height=0.37 * most + 0.75, sharex=True
     ) as (fig, axes):
         panels = np.ravel(axes)
         for ax in panels[len(settings) :]:
