@@ -125,16 +125,16 @@ PROFILES = {
                 "coco2017-mini": {
                     "train_size": 500,
                     "validation_size": 166,
-                    "epochs": 10,
+                    "epochs": 8,
                     "batch_size": 8,
-                    "image_size": 128,
+                    "image_size": 96,
                 },
                 "scenes": {
-                    "train_size": 300,
+                    "train_size": 500,
                     "validation_size": 100,
-                    "epochs": 15,
+                    "epochs": 20,
                     "batch_size": 8,
-                    "image_size": 128,
+                    "image_size": 96,
                 },
             }
         },
