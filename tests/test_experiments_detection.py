@@ -11,6 +11,7 @@ from tiny_detector import tiny_detector
 from dropblock_lib.data import load_dataset
 from dropblock_lib.experiments import (
     Recipe,
+    describe_setting,
     format_table,
     load_records,
     run,
@@ -138,3 +139,11 @@ def test_the_slides_stand_beside_coco(record):
     [row] = summarize([coco])
     published = row["slides_loss"], row["slides_val_loss"]
     assert published == RETINANET_LOSSES["dropblock-3-0.7"]
+
+
+def test_a_setting_says_how_large_the_images_are(record):
+    text = describe_setting([record])
+    used, size = record["data"], record["recipe"]["image_size"]
+    assert f"{used['train']} training and {used['validation']} validation" in text
+    assert f"images of {size} x {size} pixels" in text
+    assert " test" not in text and text.endswith("seed 0.")

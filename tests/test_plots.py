@@ -21,6 +21,7 @@ DIFFERENCES = [
     {"variant": "dropout-0.25", "difference": 0.02, "low": -0.01, "high": 0.05},
     {"variant": "spatial-0.7", "difference": -0.1, "low": -0.12, "high": -0.08},
 ]
+LOSSES = {"none": [(1.0, 2.0), (1.2, 1.8)], "dropblock-7-0.7": [(1.5, 1.6)]}
 PUBLISHED = {"none": 0.6, "dropout-0.25": 0.63}
 
 
@@ -43,6 +44,7 @@ def lines(fig):
         lambda: plots.pixel_values({"one": [0.2, 0.8], "two": [0.5, 0.5]}),
         lambda: plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}}),
         lambda: plots.generalization_gap(HISTORIES),
+        lambda: plots.losses_by_variant({"a": LOSSES}),
         lambda: plots.differences({"a": DIFFERENCES}),
         lambda: plots.differences(dict.fromkeys("abc", DIFFERENCES), {"a": PUBLISHED}),
     ],
@@ -112,6 +114,22 @@ def test_a_block_that_covers_the_map_drops_whole_channels():
 def test_a_gap_is_positive_where_training_looks_better(metric, expected):
     drawn = lines(plots.generalization_gap(HISTORIES, metric))["plain"]
     np.testing.assert_allclose(drawn, expected, atol=1e-12)
+
+
+def test_losses_go_from_training_to_validation():
+    first = {variant: runs[:1] for variant, runs in LOSSES.items()}
+    fig = plots.losses_by_variant({"one": first, "two": LOSSES})
+    for ax, settings in zip(fig.axes, (first, LOSSES), strict=True):
+        runs = [run for found in settings.values() for run in found]
+        shown = [line for line in ax.lines if len(line.get_xdata()) == 2]
+        assert [tuple(line.get_xdata()) for line in shown] == runs
+        # Each run near the row of its variant, and none on another.
+        rows = [line.get_ydata()[0] for line in shown]
+        assert [round(row) for row in rows] == [0] * (len(runs) - 1) + [1]
+        assert len(set(rows)) == len(rows)
+        assert shown[-1].is_dashed() and not shown[0].is_dashed()
+    labels = [label.get_text() for label in fig.axes[0].get_yticklabels()]
+    assert labels == ["plain", "DropBlock 7/0.7"]
 
 
 @pytest.mark.parametrize("titles", [("a",), ("a", "b", "c")])

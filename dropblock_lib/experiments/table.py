@@ -94,15 +94,21 @@ def describe_setting(records: list[dict]) -> str:
     """
     data, recipe = records[0]["data"], Recipe.from_dict(records[0]["recipe"])
     seeds = sorted({record["recipe"]["seed"] for record in records})
+    images = (
+        f"{data['train']:,} training and {data['validation']:,} validation images "
+        f"of {recipe.image_size} x {recipe.image_size} pixels"
+        if recipe.network in models.DETECTORS
+        else f"{data['train']:,} training, {data['validation']:,} validation and "
+        f"{data['test']:,} test images"
+    )
     return (
-        f"**{data['source']}**: {data['train']:,} training, "
-        f"{data['validation']:,} validation and {data['test']:,} test images; "
+        f"**{data['source']}**: {images}; "
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}; "
         f"augmentation: {recipe.augmentation}; "
         f"{recipe.optimizer.capitalize()} with a learning rate of "
         f"{recipe.learning_rate:g} ({recipe.learning_rate_schedule}); keep_prob "
         f"from 1 to its target ({recipe.keep_prob_schedule}); "
-        f"seeds {', '.join(map(str, seeds))}."
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}."
     )
 
 

@@ -33,6 +33,7 @@ from dropblock_lib.plots.images import (
     masks_by_group,
     three_ways,
 )
+from dropblock_lib.plots.losses import losses_by_variant
 from dropblock_lib.plots.neighbors import guess_scores, neighbor_correlation
 from dropblock_lib.plots.rates import realized_rate, two_gammas
 from dropblock_lib.plots.speed import layer_speed, peer_rates, skipping
@@ -55,6 +56,7 @@ __all__ = [
     "layer_speed",
     "learning_curves",
     "loss_shares",
+    "losses_by_variant",
     "masks_by_group",
     "masks_over_image",
     "neighbor_correlation",

@@ -44,12 +44,13 @@ def sampling_error(figures, images):
     return fig
 
 
-def accuracy_by_variant(rows, published=None):
-    """Test accuracy of every variant: seeds, mean, and a published figure.
+def accuracy_by_variant(rows, published=None, measure="test accuracy"):
+    """Accuracy of every variant: seeds, mean, and a published figure.
 
     Args:
         rows: List of (variant, list of accuracies, one a seed).
         published: Dict of variant -> accuracy, or None.
+        measure: What the accuracies are, such as `"average precision"`.
     """
     published = published or {}
     with figure(width=5.9, height=0.55 * len(rows) + 1.1) as (fig, ax):
@@ -75,7 +76,7 @@ def accuracy_by_variant(rows, published=None):
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        ax.set_xlabel("test accuracy")
+        ax.set_xlabel(measure)
         fig.legend(loc="outside upper left", ncols=3)
     return fig
 

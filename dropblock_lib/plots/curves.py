@@ -4,7 +4,12 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.style import LINE_COLORS, VARIANT_COLORS, figure
+from dropblock_lib.plots.style import (
+    LINE_COLORS,
+    VARIANT_COLORS,
+    VARIANT_DASHES,
+    figure,
+)
 from dropblock_lib.variants import LABELS
 
 
@@ -44,7 +49,8 @@ def learning_curves(curves, metric="accuracy"):
                 values = np.array([history[key] for history in histories])
                 epochs = np.arange(1, values.shape[1] + 1)
                 color = VARIANT_COLORS[variant]
-                ax.plot(epochs, values.mean(0), color=color, label=LABELS[variant])
+                ax.plot(epochs, values.mean(0), color=color, label=LABELS[variant],
+                        ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip
                 ax.fill_between(
                     epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0
                 )
@@ -69,7 +75,8 @@ def generalization_gap(curves, metric="accuracy"):
             gaps = np.array([_gap(history, metric) for history in runs])
             epochs = np.arange(1, gaps.shape[1] + 1)
             color = VARIANT_COLORS[variant]
-            ax.plot(epochs, gaps.mean(0), color=color, label=LABELS[variant])
+            ax.plot(epochs, gaps.mean(0), color=color, label=LABELS[variant],
+                    ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip
             ax.fill_between(
                 epochs, gaps.min(0), gaps.max(0), color=color, alpha=0.15, lw=0
             )

@@ -38,7 +38,11 @@ VARIANT_COLORS = {
     "spatial-0.3": COLORS["yellow"],
     "dropblock-3-0.9": COLORS["red"],
     "dropblock-7-0.9": COLORS["purple"],
+    "dropblock-3-0.7": COLORS["red"],
+    "dropblock-7-0.7": COLORS["purple"],
 }
+# A color says the size of the blocks, and a broken line that more is dropped.
+VARIANT_DASHES = {"dropblock-3-0.7": (0, (4, 1.5)), "dropblock-7-0.7": (0, (4, 1.5))}
 
 
 @contextlib.contextmanager

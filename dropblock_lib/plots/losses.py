@@ -1,0 +1,45 @@
+"""Losses of variants, in training and in validation."""
+
+import numpy as np
+
+from dropblock_lib.palette import PALETTE
+from dropblock_lib.plots.style import VARIANT_COLORS, VARIANT_DASHES, figure
+from dropblock_lib.variants import LABELS
+
+
+def losses_by_variant(settings):
+    """From training to validation loss, a line for each variant, a panel a setting.
+
+    Args:
+        settings: Dict of title -> dict of variant -> list of (training loss,
+            validation loss), one pair a run. All panels have the variants of the
+            first.
+    """
+    variants = list(next(iter(settings.values())))
+    columns = len(settings)
+    with figure(columns, width=5.9 / columns, height=0.42 * len(variants) + 1.2,
+                sharey=True, squeeze=False) as (fig, axes):  # fmt: skip
+        for ax, (title, found) in zip(axes.flat, settings.items(), strict=True):
+            for place, variant in enumerate(variants):
+                color = VARIANT_COLORS[variant]
+                runs = found[variant]
+                apart = 0.3 * (np.arange(len(runs)) - (len(runs) - 1) / 2) / len(runs)
+                for run, height in zip(runs, place + apart, strict=True):
+                    ax.plot(run, [height] * 2, color=color, lw=2.2,
+                            ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip
+                    ax.plot(run[0], height, "o", color=color, ms=6, mfc="none")
+                    ax.plot(run[1], height, "o", color=color, ms=6)
+            ax.set(title=title, xlabel="loss")
+            ax.grid(axis="y", visible=False)
+            ax.locator_params(axis="x", nbins=4)
+        axes.flat[0].set_yticks(range(len(variants)), [LABELS[v] for v in variants])
+        axes.flat[0].set_ylim(len(variants) - 0.4, -0.6)
+        for ax in axes.flat:
+            ax.tick_params(axis="y", length=0)
+        axes.flat[0].tick_params(axis="y", colors=PALETTE["ink"])
+        ax = axes.flat[0]
+        muted = {"color": VARIANT_COLORS["none"], "ms": 6, "ls": ""}
+        ax.plot([], [], "o", mfc="none", label="training", **muted)
+        ax.plot([], [], "o", label="validation", **muted)
+        fig.legend(loc="outside upper left", ncols=2)
+    return fig
