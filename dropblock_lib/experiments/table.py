@@ -200,7 +200,10 @@ def _markdown_of_one_kind(rows: list[dict]) -> str:
     heading += (
         ["AP", "AP50", "loss", "val loss"] if detects else ["test accuracy", "gap"]
     )
-    heading += ["seeds", "slides"]
+    heading += ["seeds"]
+    # Of stand-ins and drawn scenes the slides have no figures.
+    compares = any(row["slides_loss" if detects else "slides_accuracy"] for row in rows)
+    heading += ["slides"] * compares
     several = len({row["network"] for row in rows}) > 1
     lines = []
     for row in rows:
@@ -209,12 +212,12 @@ def _markdown_of_one_kind(rows: list[dict]) -> str:
             cells += [_percent(row, "AP", 1), _percent(row, "AP50", 1)]
             cells += [_cell(row, "train_loss", 2), _cell(row, "val_loss", 2)]
             published = row["slides_loss"]
-            published = published and f"{published} / {row['slides_val_loss']}"
+            published = published and f"{published:.2f} / {row['slides_val_loss']:.2f}"
         else:
             cells += [_percent(row, "test_accuracy", 2), _percent(row, "gap", 2)]
             published = row["slides_accuracy"]
             published = published and f"{100 * published:.2f}"
-        cells += [row["n"], published or ""]
+        cells += [row["n"], *[published or ""] * compares]
         if several:
             cells.insert(0, models.LABELS.get(row["network"], row["network"]))
         lines.append(cells)
