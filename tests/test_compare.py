@@ -148,6 +148,21 @@ def test_verdict(accuracies, verdict):
     assert differences(records + PLAIN)[0]["verdict"] == verdict
 
 
+def test_another_metric_is_compared_by_its_own_values():
+    records = [
+        record(variant, s, 0.5 + 0.01 * s)
+        for variant in ("dropout-0.25", "none")
+        for s in range(3)
+    ]
+    for one in records:
+        worse = one["recipe"]["variant"] == "none"
+        one["final"] |= {"test_loss": 2 * worse + 0.1 * one["recipe"]["seed"]}
+    (row,) = differences(records, metric="test_loss")
+    assert math.isclose(row["difference"], -2) and row["verdict"] == "lower"
+    (row,) = differences(records)
+    assert row["verdict"] == "not told apart"
+
+
 def test_one_seed_has_no_spread_and_is_refused():
     with pytest.raises(ValueError, match="two seeds"):
         differences([*PLAIN, record("dropout-0.25", 0, 0.6)])

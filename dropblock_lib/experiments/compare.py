@@ -67,7 +67,7 @@ def by_variant(records, metric="test_accuracy"):
     return _of_each_variant(records, lambda record: record["final"][metric])
 
 
-def differences(records, baseline="none", confidence=0.95):
+def differences(records, baseline="none", confidence=0.95, metric="test_accuracy"):
     """Every variant against a baseline, with an interval for the difference.
 
     The interval is Welch's, which does not take the two spreads to be equal. Each
@@ -78,24 +78,25 @@ def differences(records, baseline="none", confidence=0.95):
             two seeds a variant.
         baseline: The variant to compare with.
         confidence: Float in (0, 1).
+        metric: A key of a record's `"final"`.
 
     Returns:
-        List of dicts with `variant`, `difference` (of mean test accuracies),
+        List of dicts with `variant`, `difference` (of the means of `metric`),
         `low`, `high` and `verdict`: "higher", "lower" or "not told apart".
 
     Raises:
         ValueError: If the baseline is not among the records, or a variant has a
             single seed.
     """
-    values = by_variant(records)
+    values = by_variant(records, metric)
     if baseline not in values:
         raise invalid("baseline", f"one of {list(values)}", baseline)
     _check_seeds(values)
     rows = []
-    for variant, accuracies in values.items():
+    for variant, ours in values.items():
         if variant == baseline:
             continue
-        row = _difference(accuracies, values[baseline], confidence)
+        row = _difference(ours, values[baseline], confidence)
         verdict = _verdict(row, higher="higher", lower="lower")
         rows.append({"variant": variant, **row, "verdict": verdict})
     return rows
