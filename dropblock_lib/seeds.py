@@ -21,6 +21,8 @@ import math
 import keras
 from keras import ops
 
+from dropblock_lib.packing import WORD_BITS
+
 # Above it heads are so many that skipping from one to the next saves nothing.
 SKIPPING_PAYS_BELOW = 0.1
 # Coins lie in rows of about so many, so that sums of throws stay short.
@@ -69,16 +71,41 @@ def draw_seeds(generator, gamma, expected_gammas, packing, places):
 
 
 def _throw(seed, gamma, shape, bits):
-    """All coins, those of one bit after those of another."""
+    """All coins, those of a few bits after those of the few before."""
+    at_once = _bits_at_once(shape[1:])
 
-    def throw_bit(bit, seeds):
+    def throw(turn, seeds):
         noise = keras.random.uniform(
-            shape, dtype="float32", seed=_Drawn(_another(seed, bit))
+            (at_once, *shape), dtype="float32", seed=_Drawn(_another(seed, turn))
         )
-        heads = ops.cast(noise < gamma, "int32")
-        return ops.bitwise_or(seeds, ops.left_shift(heads, bit))
+        bit = turn * at_once + ops.arange(at_once, dtype="int32")
+        bit = ops.reshape(bit, (-1,) + (1,) * len(shape))
+        # The last turn may go beyond the bits there are, with coins of tails alone.
+        heads = noise < ops.where(bit < bits, gamma, 0.0)
+        heads = ops.left_shift(ops.cast(heads, "int32"), bit)
+        # Halves are laid over each other until one is left.
+        half = at_once // 2
+        while half:
+            heads = ops.bitwise_or(heads[:half], heads[half:])
+            half //= 2
+        return ops.bitwise_or(seeds, heads[0])
 
-    return ops.fori_loop(0, bits, throw_bit, ops.zeros(shape, "int32"))
+    turns = -(-bits // at_once)
+    return ops.fori_loop(0, turns, throw, ops.zeros(shape, "int32"))
+
+
+def _bits_at_once(places):
+    """A power of two, such that a turn of the loop throws about a row of coins.
+
+    On small maps the coins of a single bit are so few that the turn takes longer than
+    they do.
+    """
+    if not all(isinstance(side, int) for side in places):
+        return 1
+    at_once = WORD_BITS
+    while at_once > 1 and at_once * math.prod(places) > ROW:
+        at_once //= 2
+    return at_once
 
 
 def _skip(seed, gamma, expected_gamma, shape, bits):
