@@ -170,6 +170,31 @@ def test_the_test_set_is_seen_once_at_the_end(monkeypatch, tmp_path):
     assert events == ["fit", "fit", "test"]
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow's own compiler"
+)
+def test_compiled_code_is_kept_from_epoch_to_epoch(tmp_path, monkeypatch):
+    # TensorFlow, given a seed, forgets what it has compiled.
+    import tensorflow as tf
+
+    events = []
+    set_seed, fit = tf.random.set_seed, keras.Model.fit
+
+    def watch_seed(seed):
+        events.append("seed")
+        set_seed(seed)
+
+    def watch_fit(self, *arguments, **options):
+        events.append("fit")
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(tf.random, "set_seed", watch_seed)
+    monkeypatch.setattr(keras.Model, "fit", watch_fit)
+    run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
+    assert "fit" in events
+    assert "seed" not in events[events.index("fit") :]
+
+
 def test_another_seed_is_another_run_and_noise_differs(whole, tmp_path):
     other = run(tiny_recipe(seed=1), results_dir=tmp_path, data=tiny_data())
     assert other["name"].endswith("-seed1")

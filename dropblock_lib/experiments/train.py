@@ -170,10 +170,13 @@ def _seed_epoch(seed, epoch):
     """Begin an epoch with known global generators, resumed or not.
 
     PyTorch draws the noise of Keras' Dropout from its own, whose state Keras does
-    not give away. The other backends have generators in the layers.
+    not give away. The other backends have generators in the layers. TensorFlow,
+    given a seed, forgets what it has compiled, and a detector takes half a minute to
+    compile.
     """
-    epoch_seed = np.random.SeedSequence((seed, epoch)).generate_state(1)
-    keras.utils.set_random_seed(int(epoch_seed[0]))
+    if keras.backend.backend() == "torch":
+        epoch_seed = np.random.SeedSequence((seed, epoch)).generate_state(1)
+        keras.utils.set_random_seed(int(epoch_seed[0]))
 
 
 def _keep_prob_schedule(recipe):
