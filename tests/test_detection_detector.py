@@ -11,6 +11,8 @@ from backend import array, tensor
 from boxes import overlap
 from tiny_detector import LEVELS, pyramid, small_encoder, tiny_detector
 
+from dropblock_lib import load_dataset
+from dropblock_lib.detection.batches import DetectionBatches
 from dropblock_lib.detection.detector import RetinaNet
 from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
 
@@ -22,9 +24,9 @@ CLASSES = 3
 JIT = keras.backend.backend() == "jax"
 
 
-def make(cls=RetinaNet, variant="none", seed=0):
+def make(cls=RetinaNet, variant="none", seed=0, classes=CLASSES):
     keras.utils.set_random_seed(0)
-    model = tiny_detector(variant, CLASSES, SIZE, seed=seed, cls=cls)
+    model = tiny_detector(variant, classes, SIZE, seed=seed, cls=cls)
     model.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=JIT)
     return model
 
@@ -143,6 +145,37 @@ def test_a_batch_without_objects_teaches_something():
     first = model.fit(OneBatch(images(), NONE, steps=3), epochs=4, verbose=0)
     losses = first.history["loss"]
     assert 0 < losses[-1] < losses[0]
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow's own reading ahead"
+)
+def test_tensorflow_reads_what_keras_would_and_tunes_nothing():
+    from dropblock_lib.detection.tensorflow_batches import untuned
+
+    def batches():
+        split = load_dataset("scenes").train.take(5)
+        arguments = {"shuffle": True, "mirror": True, "seed": 3}
+        return DetectionBatches(split, SIZE, 2, **arguments)
+
+    def trained(fit):
+        model, data, held_out = make(classes=10), batches(), batches()
+        history = fit(
+            model, data, validation_data=held_out, epochs=3, shuffle=False, verbose=0
+        ).history
+        assert data.epoch == held_out.epoch == 3
+        return history
+
+    ours, keras_own = trained(RetinaNet.fit), trained(keras.Model.fit)
+    assert ours.keys() == keras_own.keys()
+    for key, values in ours.items():
+        assert values == pytest.approx(keras_own[key], rel=1e-4), key
+    # A thread that tunes is what an iterator may have to wait for.
+    assert untuned(batches()).options().autotune.enabled is False
+
+    model, data = make(classes=10), batches()
+    assert len(model.predict(data, verbose=0)["boxes"]) == 5
+    assert model.evaluate(data, verbose=0, return_dict=True)["loss"] > 0
 
 
 # === What KerasHub's detector does instead: when one of these fails, a correction

@@ -4,6 +4,7 @@ import keras
 import keras_hub
 from keras import ops
 
+from dropblock_lib.detection.batches import DetectionBatches
 from dropblock_lib.detection.box_loss import BoxLoss
 from dropblock_lib.detection.focal_loss import FocalLoss
 from dropblock_lib.detection.non_max_suppression import PerClassNonMaxSuppression
@@ -37,12 +38,41 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
 
     # Keras' own: KerasHub's turn all data into tf.data, which takes no
     # keras.utils.PyDataset, no dict of targets in train_on_batch, and TensorFlow.
-    fit = keras.Model.fit
-    evaluate = keras.Model.evaluate
-    predict = keras.Model.predict
     train_on_batch = keras.Model.train_on_batch
     test_on_batch = keras.Model.test_on_batch
     predict_on_batch = keras.Model.predict_on_batch
+
+    def fit(self, x=None, *arguments, validation_data=None, **options):
+        """As `keras.Model.fit`."""
+        if not options.get("steps_per_epoch"):
+            x = self._fed(x)
+        if not options.get("validation_steps"):
+            validation_data = self._fed(validation_data)
+        return keras.Model.fit(
+            self, x, *arguments, validation_data=validation_data, **options
+        )
+
+    def evaluate(self, x=None, *arguments, **options):
+        """As `keras.Model.evaluate`."""
+        x = x if options.get("steps") else self._fed(x)
+        return keras.Model.evaluate(self, x, *arguments, **options)
+
+    def predict(self, x, *arguments, **options):
+        """As `keras.Model.predict`."""
+        x = x if options.get("steps") else self._fed(x)
+        return keras.Model.predict(self, x, *arguments, **options)
+
+    def _fed(self, x):
+        """Batches in the form in which the backend reads them without a stop."""
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        if not (on_tensorflow and isinstance(x, DetectionBatches)):
+            return x
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            return x
+        # Here, because nothing else imports TensorFlow.
+        from dropblock_lib.detection.tensorflow_batches import untuned
+
+        return untuned(x)
 
     def __init__(self, backbone, num_classes, **kwargs):
         kwargs.setdefault("bounding_box_format", BOX_FORMAT)
