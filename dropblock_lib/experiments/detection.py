@@ -15,8 +15,8 @@ class Detection:
     """The images and the detector of a recipe.
 
     The validation images are those of the data's own validation part. There is no
-    test set: nothing is chosen by them, and average precision is measured once, with
-    the weights that training ended with.
+    test set: nothing is chosen by them but the learning rate, once, on scenes, and
+    average precision is measured once, with the weights that training ended with.
 
     Args:
         recipe: A `Recipe` of a detector.

@@ -32,14 +32,13 @@ def losses_by_variant(settings):
             ax.set(title=title, xlabel="loss")
             ax.grid(axis="y", visible=False)
             ax.locator_params(axis="x", nbins=4)
-        axes.flat[0].set_yticks(range(len(variants)), [LABELS[v] for v in variants])
-        axes.flat[0].set_ylim(len(variants) - 0.4, -0.6)
-        for ax in axes.flat:
             ax.tick_params(axis="y", length=0)
-        axes.flat[0].tick_params(axis="y", colors=PALETTE["ink"])
-        ax = axes.flat[0]
+        first = axes.flat[0]
+        first.set_yticks(range(len(variants)), [LABELS[v] for v in variants])
+        first.set_ylim(len(variants) - 0.4, -0.6)
+        first.tick_params(axis="y", colors=PALETTE["ink"])
         muted = {"color": VARIANT_COLORS["none"], "ms": 6, "ls": ""}
-        ax.plot([], [], "o", mfc="none", label="training", **muted)
-        ax.plot([], [], "o", label="validation", **muted)
+        first.plot([], [], "o", mfc="none", label="training", **muted)
+        first.plot([], [], "o", label="validation", **muted)
         fig.legend(loc="outside upper left", ncols=2)
     return fig
