@@ -27,7 +27,7 @@ def losses_by_variant(settings):
                 for run, height in zip(runs, place + apart, strict=True):
                     ax.plot(run, [height] * 2, color=color, lw=2.2,
                             ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip
-                    ax.plot(run[0], height, "o", color=color, ms=6, mfc="none")
+                    ax.plot(run[0], height, "|", color=color, ms=10, mew=2.2)
                     ax.plot(run[1], height, "o", color=color, ms=6)
             ax.set(title=title, xlabel="loss")
             ax.grid(axis="y", visible=False)
@@ -37,8 +37,8 @@ def losses_by_variant(settings):
         first.set_yticks(range(len(variants)), [LABELS[v] for v in variants])
         first.set_ylim(len(variants) - 0.4, -0.6)
         first.tick_params(axis="y", colors=PALETTE["ink"])
-        muted = {"color": VARIANT_COLORS["none"], "ms": 6, "ls": ""}
-        first.plot([], [], "o", mfc="none", label="training", **muted)
-        first.plot([], [], "o", label="validation", **muted)
+        muted = VARIANT_COLORS["none"]
+        first.plot([], [], "|", color=muted, ms=10, mew=2.2, label="training")
+        first.plot([], [], "o", color=muted, ms=6, label="validation")
         fig.legend(loc="outside upper left", ncols=2)
     return fig
