@@ -16,7 +16,7 @@ from dropblock_lib.arguments import (
     check_sides,
     invalid,
 )
-from dropblock_lib.packing import Packing, count_ones
+from dropblock_lib.packing import choose_packing, count_ones
 from dropblock_lib.seeds import draw_seeds
 
 # Newton's method reaches float32's precision in seven steps, whatever keep_prob is.
@@ -155,7 +155,7 @@ class DropBlock2D(keras.layers.Layer):
         channels = sizes.pop(channel_axis - 1)
         if not self.per_channel:
             channels = 1
-        packing = Packing.of(batch, channels)
+        packing = choose_packing(batch, channels, channel_axis)
         packed = self._draw_blocks(packing, channels, sizes)
         units = batch * math.prod(sizes) * channels
         share = _share(units - count_ones(packed), units, inputs.dtype)
@@ -284,16 +284,18 @@ def _drop_and_scale(inputs, packed, packing, channel_axis, share):
 
         scale = ops.cast(1 / share, dtype)
         return drop_and_scale(inputs, packed, packing, channel_axis, scale)
-    dropped = packing.unpack(packed, channel_axis)
-    zero = ops.zeros((), dtype)
     if dtype == "float16":
-        share = _without_overflow(share, ops.where(dropped, zero, inputs))
+        kept = packing.spread(packed, channel_axis, ops.ones((), dtype))
+        share = _without_overflow(share, ops.divide_no_nan(inputs, kept))
     # Not a product with a mask, so that NaN and infinity do not leak from a dropped
     # unit, neither forward nor into the gradient.
     if on_torch:
         # The quotient takes seven passes over the units there.
-        return ops.where(dropped, zero, inputs) * ops.cast(1 / share, dtype)
-    return ops.divide_no_nan(inputs, ops.where(dropped, zero, ops.cast(share, dtype)))
+        dropped = packing.unpack(packed, channel_axis)
+        kept = ops.where(dropped, ops.zeros((), dtype), inputs)
+        return kept * ops.cast(1 / share, dtype)
+    divisor = packing.spread(packed, channel_axis, ops.cast(share, dtype))
+    return ops.divide_no_nan(inputs, divisor)
 
 
 def _without_overflow(share, kept):

@@ -11,11 +11,28 @@ the q-th of `chunks` equal runs of channels.
 
 import dataclasses
 
+import keras
 from keras import ops
 
 WORD_BITS = 32
 # Shorter runs of channels are slow to unpack.
 SHORTEST_RUN = 16
+
+
+def choose_packing(samples, channels, channel_axis):
+    """How the masks of a batch share words, on the backend in use.
+
+    Args:
+        samples: Batch size, an integer or a scalar tensor.
+        channels: Number of channels that have a mask of their own, likewise.
+        channel_axis: 1 or 3, where the feature maps have their channels.
+    """
+    found = None
+    if keras.backend.backend() == "tensorflow":
+        from dropblock_lib.tensorflow_steps import BytePacking
+
+        found = BytePacking.of(samples, channels, channel_axis)
+    return found or Packing.of(samples, channels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +123,20 @@ class Packing:
         samples = ops.reshape(bits, (-1, *ops.shape(packed)[1:]))
         return ops.cast(samples, "bool")[: self.samples]
 
+    def spread(self, packed, channel_axis, value):
+        """`value` where a bit is 0, and 0 where it is 1.
+
+        Args:
+            packed: As for `side_by_side`.
+            channel_axis: 1 or 3.
+            value: Scalar tensor of a float dtype.
+
+        Returns:
+            Tensor of rank 4, of samples and channels, of the dtype of `value`.
+        """
+        bits = self.unpack(packed, channel_axis)
+        return ops.where(bits, ops.zeros((), value.dtype), value)
+
 
 def count_ones(packed):
     """How many bits are 1: sums of 2 bits, of 4, of 8, and of all 32 in each word.
@@ -116,6 +147,11 @@ def count_ones(packed):
     Returns:
         Int32 scalar tensor.
     """
+    if keras.backend.backend() == "tensorflow":
+        # One operation instead of a dozen.
+        from dropblock_lib import tensorflow_steps
+
+        return tensorflow_steps.count_ones(packed)
 
     def shifted(words, by, mask):
         return ops.bitwise_and(ops.right_shift(words, by), mask)

@@ -73,25 +73,28 @@ def draw_seeds(generator, gamma, expected_gammas, packing, places):
 def _throw(seed, gamma, shape, bits):
     """All coins, those of a few bits after those of the few before."""
     at_once = _bits_at_once(shape[1:])
+    column = (-1,) + (1,) * len(shape)
 
-    def throw(turn, seeds):
+    def throw(turn):
         noise = keras.random.uniform(
             (at_once, *shape), dtype="float32", seed=_Drawn(_another(seed, turn))
         )
         bit = turn * at_once + ops.arange(at_once, dtype="int32")
-        bit = ops.reshape(bit, (-1,) + (1,) * len(shape))
         # The last turn may go beyond the bits there are, with coins of tails alone.
-        heads = noise < ops.where(bit < bits, gamma, 0.0)
-        heads = ops.left_shift(ops.cast(heads, "int32"), bit)
-        # Halves are laid over each other until one is left.
-        half = at_once // 2
-        while half:
-            heads = ops.bitwise_or(heads[:half], heads[half:])
-            half //= 2
-        return ops.bitwise_or(seeds, heads[0])
+        chance = ops.reshape(ops.where(bit < bits, gamma, 0.0), column)
+        heads = ops.reshape(ops.left_shift(ops.ones_like(bit), bit), column)
+        # They are different bits, so that their sum is their `or`.
+        return ops.sum(ops.where(noise < chance, heads, 0), axis=0)
 
     turns = -(-bits // at_once)
-    return ops.fori_loop(0, turns, throw, ops.zeros(shape, "int32"))
+    if isinstance(turns, int) and turns == 1:
+        return throw(0)
+    return ops.fori_loop(
+        0,
+        turns,
+        lambda turn, seeds: ops.bitwise_or(seeds, throw(turn)),
+        ops.zeros(shape, "int32"),
+    )
 
 
 def _bits_at_once(places):
@@ -122,14 +125,25 @@ def _skip(seed, gamma, expected_gamma, shape, bits):
     tails = ops.cast(ops.minimum(log_noise / log_tails, ROW), "int32")
     coin = ops.cumsum(tails + 1, axis=1) - 1
 
-    word = coin // bits
-    first_word = ops.expand_dims(ops.arange(rows, dtype="int32") * words_a_row, 1)
-    # What lies beyond the end of a row goes beyond the end of all, and is cut off.
-    nowhere = rows * words_a_row
-    word = ops.where(word < words_a_row, first_word + word, nowhere)
-    bit = ops.left_shift(ops.ones_like(coin), coin % bits)
-    seeds = _collect(ops.reshape(bit, (-1,)), ops.reshape(word, (-1,)), nowhere + 1)
-    return ops.reshape(seeds[:words], shape)
+    # What lies beyond the end of a row goes to a word behind it, which is cut off.
+    word, bit = _divide(ops.minimum(coin, words_a_row * bits), bits)
+    first_word = ops.arange(rows, dtype="int32") * (words_a_row + 1)
+    word = word + ops.expand_dims(first_word, 1)
+    bit = ops.left_shift(ops.ones_like(bit), bit)
+    seeds = _collect(
+        ops.reshape(bit, (-1,)), ops.reshape(word, (-1,)), rows * (words_a_row + 1)
+    )
+    seeds = ops.reshape(seeds, (-1, words_a_row + 1))[:, :words_a_row]
+    return ops.reshape(ops.reshape(seeds, (-1,))[:words], shape)
+
+
+def _divide(coin, bits):
+    """Quotient and remainder."""
+    if isinstance(bits, int) and bits & (bits - 1) == 0:
+        # A shift takes a fraction of the time of a division.
+        shift = bits.bit_length() - 1
+        return ops.right_shift(coin, shift), ops.bitwise_and(coin, bits - 1)
+    return coin // bits, coin % bits
 
 
 def _collect(bit, word, words):

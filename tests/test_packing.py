@@ -89,6 +89,19 @@ def test_each_bit_goes_to_its_sample_and_channel(samples, channels, channel_axis
             )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_value_is_spread_where_bits_are_0(dtype):
+    packing = Packing.of(3, 32)
+    packed = ops.convert_to_tensor(words((1, 2, 3, 32 // packing.chunks)))
+    value = ops.cast(0.7, dtype)
+    found = packing.spread(packed, 3, value)
+    assert found.dtype == value.dtype
+    dropped = ops.convert_to_numpy(packing.unpack(packed, 3))
+    expected = np.where(dropped, 0, float(value))
+    found = ops.convert_to_numpy(ops.cast(found, "float32"))
+    np.testing.assert_array_equal(found, expected.astype("float32"))
+
+
 @few
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(1,), (7,), (2, 3, 4, 5)]))
 def test_ones_are_counted(seed, shape):
