@@ -21,6 +21,7 @@ pytestmark = pytest.mark.backends
 # They are scripts, which find each other in their own folder.
 sys.path.insert(0, str(FOLDER))
 
+import anchor_classes  # noqa: E402
 import contestants  # noqa: E402
 import errors  # noqa: E402
 import forward_backward  # noqa: E402
@@ -50,6 +51,17 @@ def test_a_benchmark_leaves_one_whole_file(written, name):
     assert keras.__version__ == document["versions"]["keras"]
     assert document["settings"]["smoke"]
     assert list(written.glob(f"*{name}*")) == [written / f"{name}-{BACKEND}.json"]
+
+
+@pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="which anchors there are is no backend's doing"
+)
+def test_the_classes_of_anchors_are_counted(tmp_path):
+    anchor_classes.main(["--smoke", "--dataset", "scenes", "--output", str(tmp_path)])
+    document = load_benchmarks("anchor_classes", tmp_path)[BACKEND]
+    counts = [row["anchors"] for row in document["rows"]]
+    assert len(counts) == len({row["class"] for row in document["rows"]}) == 10
+    assert 0 < sum(counts) < document["settings"]["asked"]
 
 
 def test_every_layer_of_ours_and_of_keras_is_timed_as_compiled(written):

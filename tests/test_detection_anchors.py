@@ -1,11 +1,18 @@
 """Anchors of a model, and what they are trained for, against plain NumPy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from boxes import overlap
 from tiny_detector import tiny_detector
 
-from dropblock_lib.detection.anchors import anchors_by_level, assign
+import dropblock_lib as dbl
+from dropblock_lib.detection.anchors import (
+    anchors_by_level,
+    assign,
+    count_assigned,
+)
 
 pytestmark = pytest.mark.backends
 
@@ -65,3 +72,24 @@ def test_without_objects_all_is_background(model):
     assert found.background.all()
     assert found.overlaps.shape == (len(found.labels), 0)
     assert set(found.objects) == {-1}
+
+
+def test_what_images_ask_of_anchors_is_added_up(model):
+    split = dbl.load_dataset("scenes").validation.take(3)
+    classes = model.num_classes
+    # Large enough for the anchors of a small model.
+    boxes = np.array([[2, 2, 90, 100], [30, 40, 120, 110]], "float32")
+    labels = [np.array([0, 1]), np.array([2, 1]), np.array([2, 0])]
+    split = dataclasses.replace(split, boxes=[boxes] * 3, labels=labels)
+    of_classes, anchors = count_assigned(model, split)
+
+    expected, asked = np.zeros(classes, int), 0
+    for index, boxes in enumerate(split.boxes):
+        # Their longer side becomes that of the model's images.
+        scale = SIZE / max(split.image(index).shape)
+        found = assign(model, scale * np.asarray(boxes), labels[index]).labels
+        asked += np.count_nonzero(found != -2)
+        for label in range(classes):
+            expected[label] += np.count_nonzero(found == label)
+    assert of_classes.tolist() == expected.tolist()
+    assert expected.sum() > 0 and anchors == asked

@@ -120,7 +120,7 @@ def test_tables_and_lists_show_average_precision(record, results):
     text = format_table([row], "text")
     assert f"{record['final']['val_loss']:.4f}" in text and "AP50" in text
     table = format_table([row], "markdown")
-    assert f"{100 * record['final']['AP50']:.1f}" in table and "slides" not in table
+    assert f"{100 * record['final']['AP50']:.2f}" in table and "slides" not in table
     classifier = {"network": "custom_net", "seeds": [0], "test_accuracy_mean": 0.5}
     both = csv.DictReader(io.StringIO(format_table([classifier, row], "csv")))
     first, second = both

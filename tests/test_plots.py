@@ -132,6 +132,25 @@ def test_losses_go_from_training_to_validation():
     assert labels == ["plain", "DropBlock 7/0.7"]
 
 
+def test_losses_are_equally_long_in_all_panels():
+    far = {v: [(a, b + 3) for a, b in runs] for v, runs in LOSSES.items()}
+    fig = plots.losses_by_variant({"near": LOSSES, "far": far})
+    spans = [np.ptp(ax.get_xlim()) for ax in fig.axes]
+    np.testing.assert_allclose(*spans)
+    for ax in fig.axes:
+        low, high = ax.get_xlim()
+        ends = np.concatenate([line.get_xdata() for line in ax.lines]).astype(float)
+        assert low < ends.min() and ends.max() < high
+
+
+def test_curves_may_begin_with_a_later_epoch():
+    whole, later = (
+        lines(plots.learning_curves(HISTORIES, first_epoch=first))["plain"]
+        for first in (1, 2)
+    )
+    np.testing.assert_array_equal(later, whole[1:])
+
+
 @pytest.mark.parametrize("titles", [("a",), ("a", "b", "c")])
 def test_differences_stand_beside_the_published_ones(titles):
     fig = plots.differences(dict.fromkeys(titles, DIFFERENCES), {"a": PUBLISHED})

@@ -5,6 +5,8 @@ import dataclasses
 import keras
 import numpy as np
 
+from dropblock_lib.data.fit import fit_image
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Assignment:
@@ -122,3 +124,35 @@ def assign(model, boxes, labels):
         overlaps=keras.ops.convert_to_numpy(overlaps),
         labels=keras.ops.convert_to_numpy(targets)[0].astype("int64"),
     )
+
+
+def count_assigned(model, split):
+    """What all images of a split ask of a detector's anchors, added up.
+
+    Args:
+        model: A `RetinaNet` for square images.
+        split: Images and boxes, such as `load_dataset("scenes").validation`. Only the
+            sizes of its images are looked at.
+
+    Returns:
+        A pair: an array with the number of anchors that are to find each class, and
+        the number of anchors that the class loss does not ignore.
+
+    Example:
+
+    >>> scenes = dropblock_lib.load_dataset("scenes")
+    >>> model = dropblock_lib.models.DETECTORS["retinanet_light"](
+    ...     "none", len(scenes.classes), image_size=96
+    ... )
+    >>> of_classes, anchors = count_assigned(model, scenes.validation.take(40))
+    """
+    of_classes, anchors = np.zeros(model.num_classes, "int64"), 0
+    side = model.input_shape[1]
+    for index, labels in enumerate(split.labels):
+        _, boxes, _ = fit_image(split.image(index), split.boxes[index], size=side)
+        found = assign(model, boxes, labels)
+        of_classes += np.bincount(
+            found.labels[found.positive], minlength=model.num_classes
+        )
+        anchors += int((~found.ignored).sum())
+    return of_classes, anchors

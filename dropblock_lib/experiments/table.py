@@ -209,7 +209,7 @@ def _markdown_of_one_kind(rows: list[dict]) -> str:
     for row in rows:
         cells = [row["source"], LABELS[row["variant"]]]
         if detects:
-            cells += [_percent(row, "AP", 1), _percent(row, "AP50", 1)]
+            cells += [_percent(row, "AP", 2), _percent(row, "AP50", 2)]
             cells += [_cell(row, "train_loss", 2), _cell(row, "val_loss", 2)]
             published = row["slides_loss"]
             published = published and f"{published:.2f} / {row['slides_val_loss']:.2f}"

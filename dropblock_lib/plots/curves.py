@@ -34,20 +34,23 @@ def schedules(curves, ylabel="keep_prob"):
     return fig
 
 
-def learning_curves(curves, metric="accuracy"):
+def learning_curves(curves, metric="accuracy", first_epoch=1):
     """Training and validation curves, mean over seeds with their range.
 
     Args:
         curves: Dict of variant -> list of histories, one a seed; a history is a
             dict of metric -> one value an epoch.
         metric: `"accuracy"` or `"loss"`.
+        first_epoch: The epoch to begin with, where the first ones would leave no room
+            for the others.
     """
     names = ("training", "validation")
     with figure(columns=2, width=3.0, height=3.9, sharey=True) as (fig, axes):
         for ax, name, key in zip(axes, names, (metric, f"val_{metric}"), strict=True):
             for variant, histories in curves.items():
                 values = np.array([history[key] for history in histories])
-                epochs = np.arange(1, values.shape[1] + 1)
+                values = values[:, first_epoch - 1 :]
+                epochs = first_epoch + np.arange(values.shape[1])
                 color = VARIANT_COLORS[variant]
                 ax.plot(epochs, values.mean(0), color=color, label=LABELS[variant],
                         ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip

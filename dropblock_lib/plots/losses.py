@@ -13,10 +13,15 @@ def losses_by_variant(settings):
     Args:
         settings: Dict of title -> dict of variant -> list of (training loss,
             validation loss), one pair a run. All panels have the variants of the
-            first.
+            first, and scales on which lines of one length are equally long.
     """
     variants = list(next(iter(settings.values())))
     columns = len(settings)
+    losses = {
+        title: np.concatenate([np.ravel(found[variant]) for variant in variants])
+        for title, found in settings.items()
+    }
+    reach = 0.56 * max(map(np.ptp, losses.values()))
     with figure(columns, width=5.9 / columns, height=0.42 * len(variants) + 1.2,
                 sharey=True, squeeze=False) as (fig, axes):  # fmt: skip
         for ax, (title, found) in zip(axes.flat, settings.items(), strict=True):
@@ -29,7 +34,8 @@ def losses_by_variant(settings):
                             ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip
                     ax.plot(run[0], height, "|", color=color, ms=10, mew=2.2)
                     ax.plot(run[1], height, "o", color=color, ms=6)
-            ax.set(title=title, xlabel="loss")
+            middle = (losses[title].min() + losses[title].max()) / 2
+            ax.set(title=title, xlabel="loss", xlim=(middle - reach, middle + reach))
             ax.grid(axis="y", visible=False)
             ax.locator_params(axis="x", nbins=4)
             ax.tick_params(axis="y", length=0)
