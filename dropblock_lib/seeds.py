@@ -72,7 +72,7 @@ def draw_seeds(generator, gamma, expected_gammas, packing, places):
 
 def _throw(seed, gamma, shape, bits):
     """All coins, those of a few bits after those of the few before."""
-    at_once = _bits_at_once(shape[1:])
+    at_once = _bits_at_once(shape)
     column = (-1,) + (1,) * len(shape)
 
     def throw(turn):
@@ -97,16 +97,18 @@ def _throw(seed, gamma, shape, bits):
     )
 
 
-def _bits_at_once(places):
+def _bits_at_once(shape):
     """A power of two, such that a turn of the loop throws about a row of coins.
 
     On small maps the coins of a single bit are so few that the turn takes longer than
-    they do.
+    they do; on large ones those of many bits would take much memory.
     """
+    groups, *places = shape
     if not all(isinstance(side, int) for side in places):
         return 1
+    coins_a_bit = math.prod(places) * (groups if isinstance(groups, int) else 1)
     at_once = WORD_BITS
-    while at_once > 1 and at_once * math.prod(places) > ROW:
+    while at_once > 1 and at_once * coins_a_bit > ROW:
         at_once //= 2
     return at_once
 

@@ -195,6 +195,15 @@ def test_other_colors_become_rgb(folder, mode):
     assert np.abs(image.astype(int) - expected).mean() < 5
 
 
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_pixels_of_more_than_8_bits_are_refused_rather_than_cut_off(folder, mode):
+    kind, dtype = ("PNG", "uint16") if mode == "I;16" else ("TIFF", "float32")
+    pixels = np.full((HEIGHT, WIDTH), 1000, dtype)
+    Image.fromarray(pixels).save(folder.image(5), kind)
+    with pytest.raises(ValueError, match="more than 8 bits"):
+        read_coco(folder.path).train.image(1)
+
+
 def test_the_camera_s_turn_is_ignored(folder):
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -1,5 +1,6 @@
 """The detector: its loss against NumPy, what KerasHub's does instead, a round trip."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -279,6 +280,80 @@ def test_a_saved_detector_is_the_same_and_trains_on(tmp_path):
     ):
         np.testing.assert_array_equal(array(ours), array(theirs))
     assert first_loss(model) == first_loss(copy)
+
+
+def test_a_loaded_detector_trains_as_the_saved_one_did(tmp_path):
+    model = make()
+    weights = {"bbox_regression": 10.0, "cls_logits": 1.0}
+    model.compile(
+        keras.optimizers.Adam(1e-3),
+        loss_weights=weights,
+        steps_per_execution=2,
+        jit_compile=False,
+    )
+    loss = float(model.test_on_batch(images(), SOME)[0])
+    model.save(tmp_path / "detector.keras")
+    copy = keras.saving.load_model(tmp_path / "detector.keras")
+    assert copy.steps_per_execution == 2
+    assert float(copy.test_on_batch(images(), SOME)[0]) == pytest.approx(loss)
+    model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    assert float(model.test_on_batch(images(), SOME)[0]) < 0.9 * loss
+
+
+def test_one_batch_is_predicted_as_all_are(model):
+    found = model.predict_on_batch(images())
+    for name, value in model.predict(images(), verbose=0).items():
+        np.testing.assert_allclose(array(found[name]), value, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_matches_and_decodes_in_float32(model, policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        mixed = make()
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert mixed.compute_dtype != "float32"
+    boxes = np.array([[[3.3, 5.7, 40.1, 51.9], [20.2, 9.4, 60.6, 44.8]]], "float32")
+    arguments = {
+        "images": images(1),
+        "gt_boxes": boxes,
+        "gt_classes": np.array([[0.0, 1.0]], "float32"),
+    }
+    for one, other in zip(
+        mixed.label_encoder(**arguments), model.label_encoder(**arguments), strict=True
+    ):
+        np.testing.assert_array_equal(array(one), array(other))
+    found = mixed.predict(images(), verbose=0)
+    assert found["boxes"].dtype == "float32"
+    losses = mixed.fit(OneBatch(images(), SOME, steps=2), verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+
+
+def test_batches_must_be_of_the_model_s_size_and_classes(model):
+    split = load_dataset("scenes").train.take(4)
+    few = dataclasses.replace(split, labels=[0 * labels for labels in split.labels])
+    with pytest.raises(ValueError, match=r"`image_size`.*model's 64.*image_size=96"):
+        model.fit(DetectionBatches(few, 96, 2), verbose=0)
+    with pytest.raises(ValueError, match=r"`labels`.*below the model's"):
+        model.fit(DetectionBatches(split, SIZE, 2), verbose=0)
+
+
+@pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])
+def test_an_image_that_cannot_be_read_is_named(way):
+    # On JAX a model is of no use after a training that broke off.
+    model = make()
+    split = load_dataset("scenes").train.take(4)
+
+    def broken(image_id):
+        raise ValueError("broken.jpg cannot be read")
+
+    labels = [0 * labels for labels in split.labels]
+    split = dataclasses.replace(split, labels=labels, read=broken)
+    batches = DetectionBatches(split, SIZE, 2)
+    with pytest.raises(ValueError, match=r"^broken.jpg cannot be read$"):
+        getattr(model, way)(batches, verbose=0)
 
 
 def test_another_process_can_load_it(tmp_path):

@@ -1,5 +1,7 @@
 """Detections of a split, and average precision during training."""
 
+import math
+
 import keras
 import pytest
 from tiny_detector import tiny_detector
@@ -43,8 +45,26 @@ def test_the_callback_reports_what_the_finished_model_reaches(model):
         batches, epochs=4, shuffle=False, verbose=0, callbacks=[callback]
     ).history
     # Nothing is measured before the second epoch.
-    assert len(history["val_AP"]) == 3
-    assert history["val_AP"][0] == history["val_AP"][1]
+    assert len(history["val_AP"]) == 4 and math.isnan(history["val_AP"][0])
+    assert history["val_AP"][1] == history["val_AP"][2]
     found = detect(model, split, SCENES.category_ids)
     reached = average_precision(split.annotations, found)
     assert history["val_AP50"][-1] == reached["AP50"]
+
+
+@pytest.mark.parametrize("name", ["shuffle", "mirror", "drop_last"])
+def test_batches_that_are_not_the_split_as_it_is_are_refused(model, name):
+    batches = DetectionBatches(SCENES.train.take(3), 64, 2, **{name: True})
+    with pytest.raises(ValueError, match=f"argument `{name}`"):
+        detect(model, batches, SCENES.category_ids)
+
+
+def test_every_class_needs_its_id(model):
+    with pytest.raises(ValueError, match="argument `category_ids`"):
+        detect(model, SCENES.train.take(1), SCENES.category_ids[:-1])
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5])
+def test_a_bad_interval_is_refused(every):
+    with pytest.raises(ValueError, match="argument `every`"):
+        AveragePrecisionCallback(SCENES.train, SCENES.category_ids, every=every)

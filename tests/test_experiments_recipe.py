@@ -61,6 +61,8 @@ def test_the_size_of_images_is_a_detectors():
     assert Recipe.from_dict(larger.to_dict()) == larger
     with pytest.raises(ValueError, match="argument `image_size`"):
         dataclasses.replace(detector, image_size=None)
+    with pytest.raises(ValueError, match="a multiple of 32"):
+        dataclasses.replace(detector, image_size=100)
     with pytest.raises(ValueError, match="argument `image_size`"):
         dataclasses.replace(RECIPE, image_size=128)
 

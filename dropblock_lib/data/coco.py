@@ -323,6 +323,9 @@ class ImageFiles:
             with Image.open(path) as image:
                 if image.size != (width, height):
                     raise ValueError(f"{image.height} by {image.width} pixels")
+                if image.mode.startswith(("I", "F")):
+                    # Pillow would cut off what is above 255.
+                    raise ValueError(f"pixels of more than 8 bits ({image.mode})")
                 # COCO has gray images, and some in colors for print.
                 return np.array(image.convert("RGB"))
         # What damaged bytes make of the decoders is not a closed list.

@@ -104,6 +104,8 @@ class DetectionBatches(keras.utils.PyDataset):
         self._lock = threading.Lock()
         self._fit_boxes()
         self._begun, self._passed = False, set()
+        # What could not be read, where it was read out of sight of `fit`.
+        self.failure = None
         self.set_epoch(epoch)
 
     def _fit_boxes(self):

@@ -1,15 +1,20 @@
 """KerasHub's RetinaNet, with the losses and the decoding of the paper."""
 
+import contextlib
+
 import keras
 import keras_hub
 from keras import ops
 
+from dropblock_lib.arguments import invalid
 from dropblock_lib.detection.batches import DetectionBatches
 from dropblock_lib.detection.box_loss import BoxLoss
 from dropblock_lib.detection.focal_loss import FocalLoss
 from dropblock_lib.detection.non_max_suppression import PerClassNonMaxSuppression
 
 BOX_FORMAT = "xyxy"  # left, top, right, bottom, in pixels
+# What `compile` is told beside optimizer and losses, and what a saved model keeps.
+KEPT_OPTIONS = ("loss_weights", "steps_per_execution", "jit_compile", "run_eagerly")
 
 
 @keras.saving.register_keras_serializable("dropblock_lib")
@@ -25,6 +30,9 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
     `BoxLoss` instead of losses that take means, batches without objects are learned
     from, `PerClassNonMaxSuppression`, and a model that was compiled is so again after
     saving and loading, with its optimizer.
+
+    Under mixed precision anchors are matched and boxes decoded in float32 all the same:
+    16 bits cannot tell neighboring pixels of a large image apart.
 
     Args:
         backbone: A `keras_hub.models.RetinaNetBackbone`.
@@ -44,26 +52,31 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
 
     def fit(self, x=None, *arguments, validation_data=None, **options):
         """As `keras.Model.fit`."""
-        if not options.get("steps_per_epoch"):
-            x = self._fed(x)
-        if not options.get("validation_steps"):
-            validation_data = self._fed(validation_data)
-        return keras.Model.fit(
-            self, x, *arguments, validation_data=validation_data, **options
-        )
+        with _named_failures(x, validation_data):
+            if not options.get("steps_per_epoch"):
+                x = self._fed(x)
+            if not options.get("validation_steps"):
+                validation_data = self._fed(validation_data)
+            return keras.Model.fit(
+                self, x, *arguments, validation_data=validation_data, **options
+            )
 
     def evaluate(self, x=None, *arguments, **options):
         """As `keras.Model.evaluate`."""
-        x = x if options.get("steps") else self._fed(x)
-        return keras.Model.evaluate(self, x, *arguments, **options)
+        with _named_failures(x):
+            x = x if options.get("steps") else self._fed(x)
+            return keras.Model.evaluate(self, x, *arguments, **options)
 
     def predict(self, x, *arguments, **options):
         """As `keras.Model.predict`."""
-        x = x if options.get("steps") else self._fed(x)
-        return keras.Model.predict(self, x, *arguments, **options)
+        with _named_failures(x):
+            x = x if options.get("steps") else self._fed(x)
+            return keras.Model.predict(self, x, *arguments, **options)
 
     def _fed(self, x):
         """Batches in the form in which the backend reads them without a stop."""
+        if isinstance(x, DetectionBatches):
+            self._check_batches(x)
         on_tensorflow = keras.backend.backend() == "tensorflow"
         if not (on_tensorflow and isinstance(x, DetectionBatches)):
             return x
@@ -74,6 +87,29 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
 
         return untuned(x)
 
+    def _check_batches(self, batches):
+        side = self.input_shape[1]
+        if side is not None and batches.image_size != side:
+            expected = f"images of the model's {side} pixels"
+            raise invalid("image_size", expected, batches.image_size)
+        highest = max(max(labels, default=0) for labels in batches.split.labels)
+        if highest >= self.num_classes:
+            expected = f"labels below the model's {self.num_classes} classes"
+            raise invalid("labels", expected, int(highest))
+
+    def decode_predictions(self, predictions, data):
+        """Boxes, scores and labels, from the outputs for a batch.
+
+        Args:
+            predictions: Dict of `bbox_regression` and `cls_logits`.
+            data: Images, or a tuple that begins with them.
+        """
+        images = data[0] if isinstance(data, (list, tuple)) else data
+        predictions = {
+            name: ops.cast(found, "float32") for name, found in predictions.items()
+        }
+        return super().decode_predictions(predictions, images)
+
     def __init__(self, backbone, num_classes, **kwargs):
         kwargs.setdefault("bounding_box_format", BOX_FORMAT)
         kwargs["prediction_decoder"] = (
@@ -81,6 +117,8 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
         )
         compile = kwargs.pop("compile", True)
         super().__init__(backbone, num_classes, compile=False, **kwargs)
+        self.label_encoder.dtype_policy = "float32"
+        self.anchor_generator.dtype_policy = "float32"
         # KerasHub would do it before the model knows its classes and anchors.
         if compile:
             self.compile()
@@ -96,6 +134,8 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
             classification_loss: By default `FocalLoss()`.
             **kwargs: As for `keras.Model.compile`.
         """
+        kept = {name: kwargs[name] for name in KEPT_OPTIONS if name in kwargs}
+        self._kept_options = tuple(kept.items())
         super().compile(
             optimizer=optimizer,
             box_loss=box_loss or BoxLoss(),
@@ -167,4 +207,24 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
             "optimizer": self.optimizer,
             "box_loss": self.loss["bbox_regression"],
             "classification_loss": self.loss["cls_logits"],
+            **{
+                # Keras makes a dict of its own of what a model holds.
+                name: dict(value) if isinstance(value, dict) else value
+                for name, value in self._kept_options
+            },
         }
+
+
+@contextlib.contextmanager
+def _named_failures(*sources):
+    """Raises what went wrong with an image as it was, not as TensorFlow tells it."""
+    batches = [source for source in sources if isinstance(source, DetectionBatches)]
+    for source in batches:
+        source.failure = None
+    try:
+        yield
+    except Exception as error:
+        for source in batches:
+            if source.failure not in (None, error):
+                raise source.failure from None
+        raise

@@ -2,7 +2,12 @@
 
 import keras
 
-from dropblock_lib.detection.average_precision import average_precision, to_coco
+from dropblock_lib.arguments import invalid, is_whole
+from dropblock_lib.detection.average_precision import (
+    MEASURES,
+    average_precision,
+    to_coco,
+)
 from dropblock_lib.detection.batches import DetectionBatches
 
 
@@ -11,21 +16,32 @@ def detect(model, split, category_ids, batch_size=8):
 
     Args:
         model: A detector for images of one size, such as `dbl.models.retinanet`.
-        split: A `DetectionSplit`, or `DetectionBatches` of one in its own order.
+        split: A `DetectionSplit`, or `DetectionBatches` of one that do not shuffle,
+            mirror or leave out images.
         category_ids: COCO's id of every label, `dataset.category_ids`.
         batch_size: Images at a time; not for `DetectionBatches`.
 
     Returns:
         Detections as `to_coco` returns them, in pixels of the stored images.
 
+    Raises:
+        ValueError: If there is not an id for each class of the model, or batches are
+            not as above.
+
     Example:
 
     >>> scenes = load_dataset("scenes")
     >>> found = detect(model, scenes.validation, scenes.category_ids)
     """
+    if len(category_ids) < model.num_classes:
+        expected = f"an id for each of the model's {model.num_classes} classes"
+        raise invalid("category_ids", expected, category_ids)
     batches = split
     if not isinstance(batches, DetectionBatches):
         batches = DetectionBatches(split, model.input_shape[1], batch_size)
+    for name in ("shuffle", "mirror", "drop_last"):
+        if getattr(batches, name):
+            raise invalid(name, "False, in the batches to detect in", True)
     predictions = model.predict(batches, verbose=0)
     return to_coco(predictions, batches.split.ids, batches.scales, category_ids)
 
@@ -36,8 +52,12 @@ class AveragePrecisionCallback(keras.callbacks.Callback):
     Args:
         split: The `DetectionSplit` to measure on.
         category_ids: COCO's id of every label.
-        every: After how many epochs each time; between, the last figures are repeated.
+        every: After how many epochs each time; between, the last figures are repeated,
+            and before the first time they are NaN.
         batch_size: Images at a time.
+
+    Raises:
+        ValueError: If `every` is not a positive integer.
 
     Example:
 
@@ -48,11 +68,13 @@ class AveragePrecisionCallback(keras.callbacks.Callback):
 
     def __init__(self, split, category_ids, every=1, batch_size=8):
         super().__init__()
+        if not is_whole(every, at_least=1):
+            raise invalid("every", "a positive integer", every)
         self.split = split
         self.category_ids = category_ids
         self.every = every
         self.batch_size = batch_size
-        self.reached = {}
+        self.reached = {f"val_{name}": float("nan") for name in MEASURES}
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:

@@ -22,7 +22,13 @@ def untuned(batches):
     def read():
         batches.on_epoch_begin()
         for number in range(len(batches)):
-            yield batches[number]
+            try:
+                batch = batches[number]
+            except Exception as error:
+                # TensorFlow hands on its text alone.
+                batches.failure = error
+                raise
+            yield batch
         batches.on_epoch_end()
 
     side, most = batches.image_size, batches.most_boxes

@@ -94,6 +94,8 @@ class Recipe:
         )
         if detects:
             self._whole("image_size", at_least=64)
+            if self.image_size % 32:
+                self._refuse("image_size", "a multiple of 32")
         elif self.image_size is not None:
             self._refuse("image_size", "None for a network that is no detector")
         self._whole("train_size", at_least=1, or_none=True)
