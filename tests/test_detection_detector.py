@@ -338,6 +338,8 @@ def test_batches_must_be_of_the_model_s_size_and_classes(model):
         model.fit(DetectionBatches(few, 96, 2), verbose=0)
     with pytest.raises(ValueError, match=r"`labels`.*below the model's"):
         model.fit(DetectionBatches(split, SIZE, 2), verbose=0)
+    # Whoever detects only needs no labels.
+    assert len(model.predict(DetectionBatches(split, SIZE, 2), verbose=0)["boxes"]) == 4
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])

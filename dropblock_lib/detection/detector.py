@@ -70,13 +70,15 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
     def predict(self, x, *arguments, **options):
         """As `keras.Model.predict`."""
         with _named_failures(x):
-            x = x if options.get("steps") else self._fed(x)
+            x = x if options.get("steps") else self._fed(x, with_labels=False)
             return keras.Model.predict(self, x, *arguments, **options)
 
-    def _fed(self, x):
+    def _fed(self, x, with_labels=True):
         """Batches in the form in which the backend reads them without a stop."""
         if isinstance(x, DetectionBatches):
-            self._check_batches(x)
+            self._check_size(x)
+            if with_labels:
+                self._check_labels(x)
         on_tensorflow = keras.backend.backend() == "tensorflow"
         if not (on_tensorflow and isinstance(x, DetectionBatches)):
             return x
@@ -87,11 +89,13 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
 
         return untuned(x)
 
-    def _check_batches(self, batches):
+    def _check_size(self, batches):
         side = self.input_shape[1]
         if side is not None and batches.image_size != side:
             expected = f"images of the model's {side} pixels"
             raise invalid("image_size", expected, batches.image_size)
+
+    def _check_labels(self, batches):
         highest = max(max(labels, default=0) for labels in batches.split.labels)
         if highest >= self.num_classes:
             expected = f"labels below the model's {self.num_classes} classes"
