@@ -101,7 +101,8 @@ def load_benchmarks(
     """One benchmark on all backends on which it has been run.
 
     Args:
-        benchmark: `"layer_speed"`, `"step_speed"` or `"peer_rates"`.
+        benchmark: `"layer_speed"`, `"step_speed"`, `"peer_rates"` or
+            `"anchor_classes"`.
         directory: Folder of the files. By default those that come with the
             package, or those of the source tree.
 
