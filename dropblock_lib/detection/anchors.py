@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from dropblock_lib.data.fit import fit_image
+from dropblock_lib.data.fit import fitted_sides
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,8 +131,7 @@ def count_assigned(model, split):
 
     Args:
         model: A `RetinaNet` for square images.
-        split: Images and boxes, such as `load_dataset("scenes").validation`. Only the
-            sizes of its images are looked at.
+        split: A `DetectionSplit`. Its images are not read.
 
     Returns:
         A pair: an array with the number of anchors that are to find each class, and
@@ -149,8 +148,8 @@ def count_assigned(model, split):
     of_classes, anchors = np.zeros(model.num_classes, "int64"), 0
     side = model.input_shape[1]
     for index, labels in enumerate(split.labels):
-        _, boxes, _ = fit_image(split.image(index), split.boxes[index], size=side)
-        found = assign(model, boxes, labels)
+        _, _, scale = fitted_sides(*split.sizes[index], side)
+        found = assign(model, split.boxes[index] * np.float32(scale), labels)
         of_classes += np.bincount(
             found.labels[found.positive], minlength=model.num_classes
         )
