@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
-from dropblock_lib import masks
+from dropblock_lib import sizes
 from dropblock_lib.arguments import (
     check_fraction,
     check_gamma_rule,
@@ -18,11 +18,8 @@ from dropblock_lib.arguments import (
 )
 from dropblock_lib.packing import choose_packing, count_ones
 from dropblock_lib.seeds import draw_seeds
+from dropblock_lib.traced_gamma import GAMMA_TENSORS, gamma_number
 
-# Newton's method reaches float32's precision in seven steps, whatever keep_prob is.
-NEWTON_STEPS = 7
-# Below it float32 gives up digits, and compiled code reads zero.
-SMALLEST = 1e-30
 # Compiled code has random numbers ready for these; below the last it needs more.
 # Always the same two: the masks must not depend on what keep_prob once was.
 EXPECTED_KEEP_PROBS = (0.9, 0.5)
@@ -150,15 +147,17 @@ class DropBlock2D(keras.layers.Layer):
         _check_rank(inputs.shape)
         if not training:
             return inputs
-        batch, *sizes = ops.shape(inputs)
+        batch, *map_sides = ops.shape(inputs)
         channel_axis = 3 if self.data_format == "channels_last" else 1
-        channels = sizes.pop(channel_axis - 1)
+        channels = map_sides.pop(channel_axis - 1)
         if not self.per_channel:
             channels = 1
         packing = choose_packing(batch, channels, channel_axis)
-        packed = self._draw_blocks(packing, channels, sizes)
-        units = batch * math.prod(sizes) * channels
-        share = _share(units - count_ones(packed), units, inputs.dtype)
+        packed = self._draw_blocks(packing, channels, map_sides)
+        _, *mask_sides = ops.shape(packed)
+        del mask_sides[channel_axis - 1]
+        bits = batch * channels * math.prod(mask_sides)
+        share = _share(bits - count_ones(packed), bits, inputs.dtype)
         return _drop_and_scale(inputs, packed, packing, channel_axis, share)
 
     def compute_output_shape(self, input_shape):
@@ -178,12 +177,16 @@ class DropBlock2D(keras.layers.Layer):
         }
 
     def _draw_blocks(self, packing, channels, map_sides):
-        """Packed masks, of rank 4: bits are 1 where a unit is dropped."""
+        """Packed masks, of rank 4: bits are 1 where a unit is dropped.
+
+        Along an axis where the block is known to cover the map, one bit stands for
+        the whole side.
+        """
         axes = (0, 1) if self.data_format == "channels_last" else (1, 2)
         sides = list(zip(axes, self._block_sides, map_sides, strict=True))
         places = [channels // packing.chunks] * 3
         for axis, block, side in sides:
-            places[axis] = _maximum(side - block + 1, 1)
+            places[axis] = sizes.maximum(side - block + 1, 1)
         packed = draw_seeds(
             self.seed_generator,
             self._gamma(map_sides),
@@ -192,8 +195,15 @@ class DropBlock2D(keras.layers.Layer):
             places,
         )
         for axis, block, side in sides:
-            packed = _grow_blocks(packed, block, side, 1 + axis)
+            covers = isinstance(side, int) and side <= block
+            if not covers:
+                packed = _grow_blocks(packed, block, side, 1 + axis)
         return packed
+
+    def _gamma(self, map_sides):
+        """Probability of a seed, as a float32 scalar tensor."""
+        keep_prob = ops.convert_to_tensor(self._keep_prob_variable)
+        return GAMMA_TENSORS[self.gamma](keep_prob, self._block_sides, map_sides)
 
     def _expected_gammas(self, map_sides):
         """Gamma at each of `EXPECTED_KEEP_PROBS`, as floats.
@@ -201,39 +211,13 @@ class DropBlock2D(keras.layers.Layer):
         Of a side that is not known, twice the block is assumed; in smaller maps
         gamma may be larger.
         """
-        rule = {"paper": masks.gamma, "exact": masks.exact_gamma}[self.gamma]
         sides = zip(map_sides, self._block_sides, strict=True)
         known = tuple(s if isinstance(s, int) else 2 * b for s, b in sides)
         # Rounding must not make it smaller than the same gamma in float32.
         return [
-            1.0001 * rule(keep_prob, self._block_sides, known)
+            1.0001 * gamma_number(self.gamma, keep_prob, self._block_sides, known)
             for keep_prob in EXPECTED_KEEP_PROBS
         ]
-
-    def _gamma(self, map_sides):
-        """Probability of a seed, as a float32 scalar; see `masks.gamma`."""
-        sides = zip(map_sides, self._block_sides, strict=True)
-        clipped = [(side, _minimum(block, side)) for side, block in sides]
-        keep_prob = ops.convert_to_tensor(self._keep_prob_variable)
-        if self.gamma == "paper":
-            # A number, not a tensor, where the sides are known.
-            places_a_unit = 1.0
-            for side, block in clipped:
-                side, block = _float(side), _float(block)
-                places_a_unit = places_a_unit * side / (block * (side - block + 1))
-            return (1 - keep_prob) * places_a_unit
-
-        (height, kh), (width, kw) = clipped
-        cover = ops.expand_dims(_cover_counts(height, kh), 1) * _cover_counts(width, kw)
-        log_keep_prob = ops.log(ops.maximum(keep_prob, SMALLEST))
-        lam = ops.zeros_like(keep_prob)
-        # Newton's method on log(mean(exp(-lam * cover))); see `masks.exact_gamma`.
-        for _ in range(NEWTON_STEPS):
-            survival = ops.exp(-lam * (cover - 1))
-            log_mean = ops.log1p(ops.mean(ops.expm1(-lam * (cover - 1)))) - lam
-            excess = log_mean - log_keep_prob
-            lam = lam + excess * ops.mean(survival) / ops.mean(cover * survival)
-        return -ops.expm1(-lam)
 
 
 def _grow_blocks(seeds, block, side, axis):
@@ -255,23 +239,21 @@ def _grow_blocks(seeds, block, side, axis):
     window = 1
     while window < block:
         shift = min(window, block - window)
-        grown = ops.bitwise_or(
-            grown[_along(axis, slice(shift, None))],
-            grown[_along(axis, slice(None, -shift))],
-        )
+        later, earlier = slice(shift, None), slice(None, -shift)
+        grown = grown[_along(axis, later)] | grown[_along(axis, earlier)]
         window += shift
     return grown if isinstance(side, int) else grown[_along(axis, slice(None, side))]
 
 
-def _share(kept_units, units, dtype):
-    """The share of units that is kept, as a scalar of float64 or float32.
+def _share(kept, bits, dtype):
+    """The share of bits that is kept, as a scalar of float64 or float32.
 
-    Units are counted in int32: float32 loses some from 2 ** 24 on, and float16 and
+    They are counted in int32: float32 loses some from 2 ** 24 on, and float16 and
     bfloat16 cannot count. float64 keeps its digits.
     """
     wide = keras.backend.standardize_dtype(dtype) == "float64"
     dtype = "float64" if wide else "float32"
-    return _float(ops.maximum(kept_units, 1), dtype) / _float(units, dtype)
+    return ops.cast(ops.maximum(kept, 1), dtype) / sizes.as_float(bits, dtype)
 
 
 def _drop_and_scale(inputs, packed, packing, channel_axis, share):
@@ -316,30 +298,8 @@ def _without_overflow(share, kept):
     return ops.where(share < enough, enough, share)
 
 
-def _cover_counts(side, block):
-    """`masks.cover_counts` along one axis, for a `side` that may be a tensor."""
-    i = ops.arange(side, dtype="int32")
-    last = ops.minimum(i, side - block)
-    first = ops.maximum(i - block + 1, 0)
-    return ops.cast(last - first + 1, "float32")
-
-
 def _along(axis, piece):
     return (slice(None),) * axis + (piece,)
-
-
-def _minimum(a, b):
-    both_static = isinstance(a, int) and isinstance(b, int)
-    return min(a, b) if both_static else ops.minimum(a, b)
-
-
-def _maximum(a, b):
-    both_static = isinstance(a, int) and isinstance(b, int)
-    return max(a, b) if both_static else ops.maximum(a, b)
-
-
-def _float(value, dtype="float32"):
-    return float(value) if isinstance(value, int) else ops.cast(value, dtype)
 
 
 def _check_rank(shape):

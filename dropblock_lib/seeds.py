@@ -19,6 +19,7 @@ random number a seed, not one a coin: at a gamma of 0.01, a hundredth.
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from dropblock_lib.packing import WORD_BITS
@@ -67,34 +68,35 @@ def draw_seeds(generator, gamma, expected_gammas, packing, places):
     present = packing.present()
     if present is None:
         return seeds
-    return ops.bitwise_and(seeds, ops.reshape(present, (-1,) + (1,) * len(places)))
+    return seeds & ops.reshape(present, (-1,) + (1,) * len(places))
 
 
 def _throw(seed, gamma, shape, bits):
     """All coins, those of a few bits after those of the few before."""
     at_once = _bits_at_once(shape)
-    column = (-1,) + (1,) * len(shape)
+    if isinstance(bits, int):
+        at_once = min(at_once, bits)
+    lowest = np.left_shift(1, np.arange(at_once), dtype="int32")
+    lowest = ops.convert_to_tensor(lowest.reshape((-1,) + (1,) * len(shape)))
 
     def throw(turn):
         noise = keras.random.uniform(
             (at_once, *shape), dtype="float32", seed=_Drawn(_another(seed, turn))
         )
-        bit = turn * at_once + ops.arange(at_once, dtype="int32")
-        # The last turn may go beyond the bits there are, with coins of tails alone.
-        chance = ops.reshape(ops.where(bit < bits, gamma, 0.0), column)
-        heads = ops.reshape(ops.left_shift(ops.ones_like(bit), bit), column)
-        # They are different bits, so that their sum is their `or`.
-        return ops.sum(ops.where(noise < chance, heads, 0), axis=0)
+        return _pack(noise < gamma, lowest)
 
-    turns = -(-bits // at_once)
-    if isinstance(turns, int) and turns == 1:
+    if isinstance(bits, int) and bits == at_once:
         return throw(0)
-    return ops.fori_loop(
+    coins = ops.fori_loop(
         0,
-        turns,
-        lambda turn, seeds: ops.bitwise_or(seeds, throw(turn)),
+        -(-bits // at_once),
+        lambda turn, coins: coins | ops.left_shift(throw(turn), turn * at_once),
         ops.zeros(shape, "int32"),
     )
+    # The last turn may go beyond the bits there are. In two steps, because a shift by
+    # 32 has no meaning.
+    beyond = ops.left_shift(ops.left_shift(-1, bits - 1), 1)
+    return coins & ~beyond
 
 
 def _bits_at_once(shape):
@@ -129,14 +131,14 @@ def _skip(seed, gamma, expected_gamma, shape, bits):
 
     # What lies beyond the end of a row goes to a word behind it, which is cut off.
     word, bit = _divide(ops.minimum(coin, words_a_row * bits), bits)
-    first_word = ops.arange(rows, dtype="int32") * (words_a_row + 1)
+    words_with_end = words_a_row + 1
+    first_word = ops.arange(rows, dtype="int32") * words_with_end
     word = word + ops.expand_dims(first_word, 1)
-    bit = ops.left_shift(ops.ones_like(bit), bit)
-    seeds = _collect(
-        ops.reshape(bit, (-1,)), ops.reshape(word, (-1,)), rows * (words_a_row + 1)
-    )
-    seeds = ops.reshape(seeds, (-1, words_a_row + 1))[:, :words_a_row]
-    return ops.reshape(ops.reshape(seeds, (-1,))[:words], shape)
+    seeds = _collect(ops.left_shift(1, bit), word, rows * words_with_end)
+    if not (isinstance(rows, int) and rows == 1):
+        seeds = ops.reshape(seeds, (-1, words_with_end))[:, :words_a_row]
+        seeds = ops.reshape(seeds, (-1,))
+    return ops.reshape(seeds[:words], shape)
 
 
 def _divide(coin, bits):
@@ -144,18 +146,29 @@ def _divide(coin, bits):
     if isinstance(bits, int) and bits & (bits - 1) == 0:
         # A shift takes a fraction of the time of a division.
         shift = bits.bit_length() - 1
-        return ops.right_shift(coin, shift), ops.bitwise_and(coin, bits - 1)
+        return ops.right_shift(coin, shift), coin & (bits - 1)
     return coin // bits, coin % bits
+
+
+def _pack(coins, bits):
+    """The bits of the coins along the first axis that show heads, in one word."""
+    if keras.backend.backend() == "torch":
+        from dropblock_lib import torch_steps
+
+        return torch_steps.pack(coins, bits)
+    # They are different bits, so that their sum is their `or`.
+    return ops.sum(ops.where(coins, bits, 0), axis=0)
 
 
 def _collect(bit, word, words):
     """The `or` of the bits of each word. They differ, so that it is their sum."""
     if keras.backend.backend() == "torch":
         # Keras sums in float32 there, which holds 24 bits.
-        from dropblock_lib.torch_steps import collect
+        from dropblock_lib import torch_steps
 
-        return collect(bit, word, words)
-    return ops.segment_sum(bit, word, num_segments=words)
+        return torch_steps.collect(bit, word, words)
+    flat = ops.reshape(bit, (-1,)), ops.reshape(word, (-1,))
+    return ops.segment_sum(*flat, num_segments=words)
 
 
 def _most_heads(gamma):

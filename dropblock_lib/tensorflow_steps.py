@@ -13,70 +13,86 @@ BYTE_BITS = 8
 BYTES = 4
 # Bit 0 of each byte of a word.
 LOWEST_BITS = 0x01010101
-# For fewer samples most bits of a byte would go unused.
-FEWEST_SAMPLES = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class BytePacking:
     """Masks of up to 8 samples and 4 neighboring channels in a word of 32 bits.
 
-    Bit s of byte q belongs to sample s of its group, and to channel 4 c + q, where c
-    is the word's place among the words: the bytes of all words, as they lie in memory,
-    are the channels. It serves in the place of a `Packing`.
+    Byte q of the words belongs to channel 4 c + q, where c is the word's place among
+    the words: their bytes, as they lie in memory, are the channels. Bit s of a byte
+    belongs to sample s of its group. Where there are few samples, a byte holds several
+    channels of each: bit s * runs + r belongs to the r-th of equal runs of channels.
+    It serves in the place of a `Packing`.
 
     Attributes:
         samples: Batch size, an integer or a scalar tensor.
-        groups: How many groups of 8 samples there are; the last may lack some.
+        groups: How many groups of samples there are.
+        size: Samples in a group: 1, 2, 4 or 8; the last group may lack some.
     """
 
     samples: int
     groups: int
-    chunks = BYTES
+    size: int
     bits = BYTES * BYTE_BITS
 
     @classmethod
     def of(cls, samples, channels, channel_axis):
         """A packing, or None where words of bytes do not fit."""
-        few = isinstance(samples, int) and samples < FEWEST_SAMPLES
-        whole = isinstance(channels, int) and channels % BYTES == 0
-        if few or not whole or channel_axis != 3:
-            return None
-        return cls(samples, -(-samples // BYTE_BITS))
+        size = BYTE_BITS
+        if isinstance(samples, int):
+            while size > 1 and size // 2 >= samples:
+                size //= 2
+        packing = cls(samples, -(-samples // size), size)
+        fits = isinstance(channels, int) and channels % packing.chunks == 0
+        return packing if fits and channel_axis == 3 else None
+
+    @property
+    def runs(self):
+        """Runs of channels that share a byte."""
+        return BYTE_BITS // self.size
+
+    @property
+    def chunks(self):
+        """Channels of one sample that share a word."""
+        return BYTES * self.runs
 
     def present(self):
         """Bits of the samples that there are, int32 (groups,); None if all are."""
         if self._is_full():
             return None
-        there = self.samples - BYTE_BITS * tf.range(self.groups)
-        lowest = tf.bitwise.left_shift(1, tf.minimum(there, BYTE_BITS)) - 1
-        return LOWEST_BITS * lowest
+        there = self.samples - self.size * tf.range(self.groups)
+        there = self.runs * tf.minimum(there, self.size)
+        return LOWEST_BITS * (tf.bitwise.left_shift(1, there) - 1)
 
     def spread(self, packed, channel_axis, value):
         """`value` where a bit is 0, and 0 where it is 1.
 
         Args:
-            packed: Int32 tensor (groups, height, width, channels / 4).
+            packed: Int32 tensor (groups, height, width, channels / chunks).
             channel_axis: 3.
             value: Scalar tensor of a float dtype.
 
         Returns:
             Tensor of rank 4, of samples and channels, of the dtype of `value`.
         """
-        groups, height, width, words = tf.unstack(tf.shape(packed))
-        sample = tf.reshape(tf.range(BYTE_BITS), (1, -1, 1, 1, 1))
-        kept = tf.bitwise.invert(packed)[:, tf.newaxis]
-        kept = tf.bitwise.right_shift(kept, sample)
+        kept = tf.bitwise.invert(packed)
+        if self.runs > 1:
+            runs = [tf.bitwise.right_shift(kept, run) for run in range(self.runs)]
+            kept = tf.concat(runs, axis=3)
+        groups, height, width, words = tf.unstack(tf.shape(kept))
+        bit = tf.reshape(self.runs * tf.range(self.size), (1, -1, 1, 1, 1))
+        kept = tf.bitwise.right_shift(kept[:, tf.newaxis], bit)
         kept = tf.bitwise.bitwise_and(kept, LOWEST_BITS)
         kept = tf.reshape(
             tf.bitcast(kept, tf.uint8),
-            (groups * BYTE_BITS, height, width, words * BYTES),
+            (groups * self.size, height, width, words * BYTES),
         )
         kept = tf.cast(kept, value.dtype) * value
         return kept if self._is_full() else kept[: self.samples]
 
     def _is_full(self):
-        return isinstance(self.samples, int) and self.samples % BYTE_BITS == 0
+        return isinstance(self.samples, int) and self.samples % self.size == 0
 
 
 def count_ones(packed):

@@ -1,4 +1,4 @@
-"""Two steps of DropBlock that PyTorch takes much faster by its own functions.
+"""Steps of DropBlock that PyTorch takes much faster by its own functions.
 
 On a processor `torch.where`, which is what `keras.ops` has for them, takes ten times
 as long as a product. A product with a mask will not do: NaN times zero is NaN. But a
@@ -11,17 +11,26 @@ import torch
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
+def pack(coins, bits):
+    """The sum of the bits whose coin shows heads: int32 of the shape of a coin.
+
+    Args:
+        coins: Boolean tensor; along its first axis are the coins of a word.
+        bits: Int32 tensor that broadcasts to it.
+    """
+    return (coins * bits).sum(0, dtype=torch.int32)
+
+
 def collect(bit, word, words):
     """The sum of the bits of each word: int32 `(words,)`.
 
     Args:
-        bit: Int32 tensor of rank 1.
+        bit: Int32 tensor.
         word: Int32 tensor of the same shape: to which word each bit belongs.
         words: How many there are.
     """
-    return torch.zeros(words, dtype=torch.int32, device=bit.device).index_add_(
-        0, word, bit
-    )
+    seeds = torch.zeros(words, dtype=torch.int32, device=bit.device)
+    return seeds.index_add_(0, word.flatten(), bit.flatten())
 
 
 def drop_and_scale(inputs, packed, packing, channel_axis, scale):
