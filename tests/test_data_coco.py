@@ -278,6 +278,21 @@ def test_no_image_at_all_is_never_skipped(folder):
         read_coco(folder.path, on_broken="skip")
 
 
+def test_images_may_lie_in_folders_of_the_folder(folder):
+    """As many tools export them: `file_name` names the folder along with the file."""
+    for number, inner in ((11, "a"), (5, "a/b")):
+        target = folder.path / "train2017" / inner / folder.image(number).name
+        target.parent.mkdir(exist_ok=True)
+        folder.image(number).rename(target)
+        (item,) = (i for i in folder.train["images"] if i["id"] == number)
+        item["file_name"] = f"{inner}/{item['file_name']}"
+    train = read_coco(folder.write().path).train
+    assert [train.image(index).shape for index in range(3)] == [(HEIGHT, WIDTH, 3)] * 3
+    (folder.path / "train2017" / "a" / "b" / folder.image(5).name).unlink()
+    with pytest.raises(ValueError, match=r"1 of them are missing: a/b/0+5\.jpg"):
+        read_coco(folder.path)
+
+
 # === What is refused ===
 
 
@@ -316,7 +331,9 @@ def test_a_broken_image_is_named_when_it_is_read(folder, broken):
         ({"bbox": [1, float("inf"), 3, 4]}, "four finite numbers.*inf"),
         ({"bbox": [1, 2, "3", 4]}, "four finite numbers"),
         ({"bbox": None}, "four finite numbers.*None"),
+        ({"bbox": [1, 2, 3, 10**400]}, "four finite numbers.*1000"),
         ({"area": float("nan")}, "a finite area.*nan"),
+        ({"area": 10**400}, "a finite area.*1000"),
         ({"iscrowd": 2}, "an iscrowd of 0 or 1.*2"),
     ],
 )
@@ -365,11 +382,28 @@ def test_a_file_that_is_not_coco_s(folder, content):
 
 
 @pytest.mark.parametrize(
-    "key, value", [("height", 0), ("width", 3.5), ("height", None), ("file_name", 3)]
+    "key, value",
+    [
+        ("height", 0),
+        ("width", 3.5),
+        ("height", None),
+        ("width", 2**63),
+        ("file_name", 3),
+        ("file_name", ""),
+        ("file_name", "../000000000005.jpg"),
+        ("file_name", "/images/000000000005.jpg"),
+    ],
 )
 def test_an_image_without_size_or_name(folder, key, value):
     folder.train["images"][1][key] = value
     with pytest.raises(ValueError, match=f"train2017.json.*Expected a .*{key}.* 5"):
+        read_coco(folder.write().path)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_an_id_that_64_bits_do_not_hold(folder, key):
+    folder.train[key][0]["id"] = 2**63
+    with pytest.raises(ValueError, match=f"integer as id of all {key}.*{2**63}"):
         read_coco(folder.write().path)
 
 

@@ -145,9 +145,21 @@ def test_coco_tools_from_outside_agree(tmp_path):
 
 
 def test_what_it_is_given_stays_as_it_was():
-    before = json.dumps([ANNOTATIONS, PERFECT])
-    average_precision(ANNOTATIONS, PERFECT)
-    assert json.dumps([ANNOTATIONS, PERFECT]) == before
+    # Of its own: other tests may have spoiled what they share.
+    annotations = {**ANNOTATIONS, "annotations": [annotation(1, 5, 1, [1, 1, 4, 4])]}
+    before = json.dumps([annotations, PERFECT])
+    average_precision(annotations, PERFECT)
+    assert json.dumps([annotations, PERFECT]) == before
+
+
+def test_area_and_iscrowd_may_be_left_out():
+    solid = [a for a in ANNOTATIONS["annotations"] if not a["iscrowd"]]
+    keys = ("id", "image_id", "category_id", "bbox")
+    bare = [{key: item[key] for key in keys} for item in solid]
+    found = PERFECT[1:]
+    expected = average_precision({**ANNOTATIONS, "annotations": solid}, found)
+    assert average_precision({**ANNOTATIONS, "annotations": bare}, found) == expected
+    assert 0 < expected["AP_medium"] < 1
 
 
 def test_a_result_of_another_image_is_refused():

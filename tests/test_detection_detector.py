@@ -342,6 +342,14 @@ def test_batches_must_be_of_the_model_s_size_and_classes(model):
     assert len(model.predict(DetectionBatches(split, SIZE, 2), verbose=0)["boxes"]) == 4
 
 
+def test_weights_of_samples_are_refused_rather_than_ignored(model):
+    weights = np.ones(len(images()), "float32")
+    with pytest.raises(ValueError, match=r"`sample_weight`.*Expected None"):
+        model.compute_loss(x=images(), y=SOME, y_pred={}, sample_weight=weights)
+    with pytest.raises(ValueError, match=r"`sample_weight`.*Expected None"):
+        model.fit(images(), SOME, sample_weight=weights, verbose=0)
+
+
 @pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])
 def test_an_image_that_cannot_be_read_is_named(way):
     # On JAX a model is of no use after a training that broke off.

@@ -9,6 +9,8 @@ import math
 import numbers
 import os
 import pathlib
+import posixpath
+import sys
 
 import numpy as np
 
@@ -24,10 +26,11 @@ ON_BROKEN = ("error", "skip")
 def read_coco(folder, train="train2017", validation="val2017", on_broken="error"):
     """Reads COCO 2017, or whatever has its form, from a folder.
 
-    The folder holds `annotations/instances_SPLIT.json` and the images in `SPLIT/`.
-    No image is opened here: `DetectionSplit.image` does it, and only in memory.
-    Images are RGB as they are stored; a rotation in their EXIF data is ignored, as
-    COCO's boxes do. Images without boxes are kept.
+    The folder holds `annotations/instances_SPLIT.json` and the images in `SPLIT/`,
+    or in folders of it that their `file_name` names. No image is opened here:
+    `DetectionSplit.image` does it, and only in memory. Images are RGB as they are
+    stored; a rotation in their EXIF data is ignored, as COCO's boxes do. Images
+    without boxes are kept.
 
     Boxes are clipped to their image. What is skipped or clipped by more than a
     pixel is counted in `DetectionSplit.skipped` and logged as a warning: boxes with
@@ -125,12 +128,17 @@ def _read_json(path):
 def _check_ids(items, key, path):
     seen = set()
     for item in items:
-        if not is_whole(item.get("id"), at_least=0):
+        if not _fits(item.get("id"), at_least=0):
             raise _bad_file(path, f"an integer as id of all {key}", _short(item))
         if item["id"] in seen:
             expected = f"every id once among {key}"
             raise _bad_file(path, expected, f"id {item['id']} again")
         seen.add(item["id"])
+
+
+def _fits(value, at_least):
+    """Whether a value is an integer that 64 bits hold, and large enough."""
+    return is_whole(value, at_least) and value < 2**63
 
 
 def _short(item):
@@ -206,17 +214,16 @@ def _read_images(content, path, folder, on_broken, skipped):
     images = {}
     for item in content["images"]:
         sides = [item.get("height"), item.get("width")]
-        if not all(is_whole(side, at_least=1) for side in sides):
+        if not all(_fits(side, at_least=1) for side in sides):
             expected = "a height and a width of every image"
             raise _bad_file(path, expected, f"image {item['id']} of {sides}")
-        if not isinstance(item.get("file_name"), str):
-            expected = "a file_name of every image"
+        if not _is_inside(item.get("file_name")):
+            expected = "a file_name of every image, inside the folder"
             raise _bad_file(path, expected, _short(item))
         keys = ("id", "file_name", "height", "width")
         images[item["id"]] = {key: item[key] for key in keys}
 
-    # One listing: over a network, asking for each of 118,287 files takes minutes.
-    present = set(os.listdir(folder)) if folder.is_dir() else set()
+    present = _files(folder, {image["file_name"] for image in images.values()})
     missing = [
         key for key, image in images.items() if image["file_name"] not in present
     ]
@@ -233,6 +240,24 @@ def _read_images(content, path, folder, on_broken, skipped):
     for key in missing:
         del images[key]
     return images
+
+
+def _is_inside(name):
+    if not (isinstance(name, str) and name):
+        return False
+    path = pathlib.PurePath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _files(folder, names):
+    """What lies in the folder and in those of its folders that the names are in."""
+    present = set()
+    for inner in {posixpath.dirname(name) for name in names}:
+        # One listing: over a network, asking for each of 118,287 files takes minutes.
+        with contextlib.suppress(OSError):
+            files = os.listdir(folder / inner)
+            present.update(posixpath.join(inner, name) for name in files)
+    return present
 
 
 def _check_annotation(item, path, images, categories):
@@ -254,7 +279,8 @@ def _check_annotation(item, path, images, categories):
 
 def _is_finite(value):
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return is_number and abs(value) < math.inf
+    # JSON knows integers that no float holds.
+    return is_number and abs(value) <= sys.float_info.max
 
 
 def _clean(item, image, skipped):

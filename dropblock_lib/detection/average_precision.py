@@ -62,6 +62,8 @@ def average_precision(annotations, results):
 
     Args:
         annotations: COCO's JSON as a dict: `images`, `annotations`, `categories`.
+            An annotation without `iscrowd` is no crowd; one without `area` has that
+            of its box.
         results: From `to_coco`.
 
     Returns:
@@ -127,13 +129,20 @@ def _evaluate(annotations, results):
         )
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
-        truth.dataset = {"info": {}, **annotations}
+        truth.dataset = {
+            "info": {},
+            **annotations,
+            # Copies, because pycocotools adds to what it is given.
+            "annotations": [
+                {"area": _area(item), "iscrowd": 0, **item}
+                for item in annotations["annotations"]
+            ],
+        }
         truth.createIndex()
         found = COCO()
         found.dataset = {
             "images": annotations["images"],
             "categories": annotations["categories"],
-            # A copy, because pycocotools adds to what it is given.
             "annotations": [
                 {**result, "id": number, "area": _area(result), "iscrowd": 0}
                 for number, result in enumerate(results, start=1)
@@ -147,5 +156,5 @@ def _evaluate(annotations, results):
     return evaluation
 
 
-def _area(result):
-    return result["bbox"][2] * result["bbox"][3]
+def _area(item):
+    return item["bbox"][2] * item["bbox"][3]

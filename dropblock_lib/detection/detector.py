@@ -172,7 +172,16 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
 
         KerasHub gives a batch in which no anchor does the loss 0, so that nothing is
         learned from an image without objects.
+
+        Raises:
+            ValueError: If there are weights of samples, for which the sum over anchors
+                has no place.
         """
+        if sample_weight is not None:
+            raise ValueError(
+                "Invalid value received for argument `sample_weight`. Expected None: "
+                "the loss of a detector weighs anchors, not images."
+            )
         boxes, labels = self.label_encoder(
             images=x, gt_boxes=y["boxes"], gt_classes=y["labels"]
         )
