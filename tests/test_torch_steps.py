@@ -13,10 +13,10 @@ pytestmark = [
 ]
 
 
-def packed_masks(samples, channels, channel_axis, seed=0):
+def packed_masks(samples, channels, channel_axis, seed=0, sides=(5, 6)):
     """A `Packing` and random words."""
     packing = Packing.of(samples, channels)
-    shape = [packing.groups, 5, 6]
+    shape = [packing.groups, *sides]
     shape.insert(channel_axis, channels // packing.chunks)
     info = np.iinfo("int32")
     words = np.random.default_rng(seed).integers(info.min, info.max, shape, "int32")
@@ -63,6 +63,27 @@ def test_drops_and_scales_as_where_does(dtype, shared, samples, channel_axis):
             torch.testing.assert_close(one, expected, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("sides", [(1, 6), (5, 1), (1, 1)])
+@pytest.mark.parametrize("samples", [1, 33])
+@pytest.mark.parametrize("channel_axis", [1, 3])
+def test_one_bit_may_stand_for_a_side(samples, sides, channel_axis):
+    import torch
+
+    from dropblock_lib.torch_steps import drop_and_scale
+
+    packing, packed = packed_masks(samples, 64, channel_axis, sides=sides)
+    shape = [samples, 5, 6]
+    shape.insert(channel_axis, 64)
+    x, gradient = torch.randn(2, *shape)
+    found = []
+    for way in (drop_and_scale, plainly):
+        leaf = x.clone().requires_grad_()
+        y = way(leaf, packed, packing, channel_axis, torch.tensor(1.25))
+        found.append((y, *torch.autograd.grad(y, leaf, gradient)))
+    for one, expected in zip(*found, strict=True):
+        assert torch.equal(one, expected)
+
+
 def test_gradients_of_gradients():
     import torch
 
@@ -89,6 +110,18 @@ def test_inputs_and_masks_are_left_alone():
     before = x.clone(), packed.clone()
     drop_and_scale(x, packed, packing, 3, torch.tensor(2.0))
     assert torch.equal(x, before[0]) and torch.equal(packed, before[1])
+
+
+def test_coins_become_bits_in_all_32_places():
+    from dropblock_lib.torch_steps import pack
+
+    coins = np.random.default_rng(0).random((32, 3, 5)) < 0.5
+    bits = np.left_shift(1, np.arange(32), dtype="int32").reshape(32, 1, 1)
+    found = pack(ops.convert_to_tensor(coins), ops.convert_to_tensor(bits))
+    expected = np.packbits(coins.transpose(1, 2, 0), axis=2, bitorder="little")
+    found = ops.convert_to_numpy(found)
+    assert found.dtype == "int32"
+    np.testing.assert_array_equal(found, expected.view("int32")[..., 0])
 
 
 def test_bits_are_collected_in_all_32_places():
