@@ -34,7 +34,17 @@ every_state = pytest.mark.parametrize(
 
 
 def test_the_vectors_are_what_the_oracle_says():
-    assert json.loads(json.dumps(explorer_vectors.vectors())) == VECTORS
+    found = json.loads(json.dumps(explorer_vectors.vectors()))
+    for ours, vector in zip(found["states"], VECTORS["states"], strict=True):
+        for name in NUMBERS:
+            # Powers differ in the last digit from processor to processor.
+            relative = explorer_vectors.RELATIVE
+            assert ours.pop(name) == pytest.approx(vector[name], rel=relative)
+    bare = [
+        {key: value for key, value in vector.items() if key not in NUMBERS}
+        for vector in VECTORS["states"]
+    ]
+    assert found == VECTORS | {"states": bare}
 
 
 @pytest.mark.parametrize("vector", VECTORS["noise"], ids=str)
