@@ -347,7 +347,8 @@ def test_weights_of_samples_are_refused_rather_than_ignored(model):
     with pytest.raises(ValueError, match=r"`sample_weight`.*Expected None"):
         model.compute_loss(x=images(), y=SOME, y_pred={}, sample_weight=weights)
     with pytest.raises(ValueError, match=r"`sample_weight`.*Expected None"):
-        model.fit(images(), SOME, sample_weight=weights, verbose=0)
+        # On JAX a step that fails leaves a model without its weights.
+        make().fit(images(), SOME, sample_weight=weights, verbose=0)
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])
