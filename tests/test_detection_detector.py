@@ -8,7 +8,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
-from backend import array, tensor
+from backend import BACKEND, array, tensor
 from boxes import overlap
 from tiny_detector import LEVELS, pyramid, small_encoder, tiny_detector
 
@@ -249,6 +249,7 @@ def test_a_cloned_encoder_cannot_be_loaded_again_with_its_detector():
 # === Saving, training, predicting ===
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="torch traces nothing")
 @pytest.mark.parametrize("variant", ["none", "dropblock-3-0.9"])
 def test_a_training_step_is_traced_once(variant, monkeypatch):
     traced = []
@@ -285,16 +286,18 @@ def test_a_saved_detector_is_the_same_and_trains_on(tmp_path):
 def test_a_loaded_detector_trains_as_the_saved_one_did(tmp_path):
     model = make()
     weights = {"bbox_regression": 10.0, "cls_logits": 1.0}
+    # Keras takes one at a time on PyTorch.
+    steps = 1 if BACKEND == "torch" else 2
     model.compile(
         keras.optimizers.Adam(1e-3),
         loss_weights=weights,
-        steps_per_execution=2,
+        steps_per_execution=steps,
         jit_compile=False,
     )
     loss = float(model.test_on_batch(images(), SOME)[0])
     model.save(tmp_path / "detector.keras")
     copy = keras.saving.load_model(tmp_path / "detector.keras")
-    assert copy.steps_per_execution == 2
+    assert copy.steps_per_execution == steps
     assert float(copy.test_on_batch(images(), SOME)[0]) == pytest.approx(loss)
     model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     assert float(model.test_on_batch(images(), SOME)[0]) < 0.9 * loss
