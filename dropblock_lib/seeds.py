@@ -53,12 +53,13 @@ def draw_seeds(generator, gamma, expected_gammas, packing, places):
     # One draw, whichever way is taken: compiled code cannot advance the generator
     # in one branch only.
     seed = generator.next()
+    choose = _choose_now if _is_known(gamma) else ops.cond
 
     def draw(expected):
         worth_it = expected and expected[0] <= SKIPPING_PAYS_BELOW
         if not worth_it:
             return _throw(seed, gamma, shape, packing.bits)
-        return ops.cond(
+        return choose(
             gamma <= expected[0],
             lambda: _skip(seed, gamma, expected[0], shape, packing.bits),
             lambda: draw(expected[1:]),
@@ -87,7 +88,8 @@ def _throw(seed, gamma, shape, bits):
 
     if isinstance(bits, int) and bits == at_once:
         return throw(0)
-    coins = ops.fori_loop(
+    repeat = _repeat_now if _is_known(gamma) else ops.fori_loop
+    coins = repeat(
         0,
         -(-bits // at_once),
         lambda turn, coins: coins | ops.left_shift(throw(turn), turn * at_once),
@@ -181,6 +183,31 @@ def _most_heads(gamma):
     a = -math.log(TRUNCATED)
     excess = a / 3 + math.sqrt(a**2 / 9 + 2 * a * mean)
     return math.ceil(mean + excess)
+
+
+def _is_known(gamma):
+    """Whether JAX has a value for `gamma`, and is not compiling.
+
+    There `ops.cond` and `ops.fori_loop` compile anew whenever they are called outside
+    of compiled code, which takes a second. The other backends do not.
+    """
+    if keras.backend.backend() != "jax":
+        return False
+    try:
+        float(gamma)
+    except TypeError:
+        return False
+    return True
+
+
+def _choose_now(condition, one, other):
+    return one() if condition else other()
+
+
+def _repeat_now(start, stop, step, value):
+    for turn in range(start, stop):
+        value = step(turn, value)
+    return value
 
 
 def _another(seed, index):

@@ -162,6 +162,41 @@ def test_a_row_has_room_for_all_its_heads(gamma):
     assert room * (seeds.ROW + 1) < 2**31
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason=f"{BACKEND} compiles no single calls")
+@pytest.mark.parametrize("gamma", [0.01, 0.3])
+def test_calls_outside_of_compiled_code(gamma):
+    """They compile nothing that was compiled before, and draw what it draws."""
+    import jax
+
+    compiled = []
+
+    def listen(event, seconds, **details):
+        if event.endswith("compile_duration"):
+            compiled.append(event)
+
+    packing = Packing.of(32, 1)
+    # So many that they are thrown in several turns.
+    places = (60, 60, 10)
+    generator = keras.random.SeedGenerator(3)
+
+    def draw(gamma, state):
+        with keras.StatelessScope([(generator.state, state)]):
+            return draw_seeds(generator, gamma, [0.02], packing, places)
+
+    gamma, state = ops.convert_to_tensor(gamma, "float32"), generator.state.value
+    first = draw(gamma, state)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        again = draw(gamma, state)
+        assert not compiled
+        in_compiled_code = jax.jit(draw)(gamma, state)
+        assert compiled
+    finally:
+        jax.monitoring.clear_event_listeners()
+    np.testing.assert_array_equal(again, first)
+    np.testing.assert_array_equal(in_compiled_code, first)
+
+
 # What is relied on in Keras
 
 
