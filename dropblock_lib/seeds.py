@@ -200,6 +200,9 @@ def _is_known(gamma):
     return True
 
 
+# What `ops.cond` and `ops.fori_loop` do, at once.
+
+
 def _choose_now(condition, one, other):
     return one() if condition else other()
 

@@ -253,7 +253,7 @@ def _files(folder, names):
     """What lies in the folder and in those of its folders that the names are in."""
     present = set()
     for inner in {posixpath.dirname(name) for name in names}:
-        # One listing: over a network, asking for each of 118,287 files takes minutes.
+        # A listing: over a network, asking for each of 118,287 files takes minutes.
         with contextlib.suppress(OSError):
             files = os.listdir(folder / inner)
             present.update(posixpath.join(inner, name) for name in files)

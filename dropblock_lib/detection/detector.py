@@ -178,10 +178,8 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
                 has no place.
         """
         if sample_weight is not None:
-            raise ValueError(
-                "Invalid value received for argument `sample_weight`. Expected None: "
-                "the loss of a detector weighs anchors, not images."
-            )
+            expected = "None, because the loss of a detector weighs anchors, not images"
+            raise invalid("sample_weight", expected, sample_weight)
         boxes, labels = self.label_encoder(
             images=x, gt_boxes=y["boxes"], gt_classes=y["labels"]
         )
