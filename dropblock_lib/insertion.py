@@ -44,6 +44,9 @@ def insert_after(model, factory, where):
       addition, that is, the skip connection and the third batch normalization. In
       the earlier of the two groups a quarter of the rate is dropped. A group is the
       consecutive blocks whose sum has the same number of channels.
+    - `"last-group"`: the places of `"paper-code"` in the last group alone.
+    - `"after-addition"`: behind each addition that ends a residual block, or behind
+      the activation that follows it.
 
     For the quarter the placement changes the layer that the factory made: its
     `keep_prob` and `rate_scale`, so that `KeepProbScheduler` keeps to it, or its
@@ -138,7 +141,26 @@ def _dense_block_relu(calls):
     ]
 
 
-def _paper_code(calls):
+def _after_addition(calls):
+    readers = {}
+    for call in calls:
+        for tensor in call.input_tensors:
+            readers.setdefault(id(tensor), []).append(call)
+    places = []
+    for block in _blocks(calls, _SUM):
+        call = block.merge
+        following = readers.get(id(call.outputs[0]), [])
+        if len(following) == 1 and _ACTIVATION.has(following[0].operation):
+            [call] = following
+        places.append(_Place(call.outputs[0], f"drop_{call.operation.name}"))
+    return places
+
+
+def _last_group(calls):
+    return _paper_code(calls, count=1)
+
+
+def _paper_code(calls, count=2):
     blocks = _blocks(calls, _SUM)
     groups = []
     for block in blocks:
@@ -146,12 +168,15 @@ def _paper_code(calls):
             groups.append([])
         groups[-1].append(block)
     places = []
-    for group in groups[-2:]:
+    for group in groups[-count:]:
         scale = 1.0 if group is groups[-1] else EARLIER_GROUP
         for block in group:
             name = f"drop_{block.merge.operation.name}_skip"
             places.append(_Place(block.skip_tensor, name, block.merge, scale))
             for call in calls:
+                # What the addition reads is the last place, not this one.
+                if call.outputs[0] is block.main_tensor:
+                    continue
                 if call in block.main and _follows(call, _NORMALIZED_CONVOLUTION):
                     name = f"drop_{call.operation.name}"
                     places.append(_Place(call.outputs[0], name, scale=scale))
@@ -164,6 +189,8 @@ PLACEMENTS = {
     "main-path-relu": _main_path_relu,
     "dense-block-relu": _dense_block_relu,
     "paper-code": _paper_code,
+    "last-group": _last_group,
+    "after-addition": _after_addition,
 }
 
 # What there must be in a model.
@@ -171,6 +198,8 @@ NEEDED = {
     "main-path-relu": "a convolution, batch normalization and activation in a row",
     "dense-block-relu": "blocks that concatenate, with batch normalization",
     "paper-code": "blocks that end in an addition",
+    "last-group": "blocks that end in an addition",
+    "after-addition": "blocks that end in an addition",
 }
 
 

@@ -4,7 +4,7 @@ import itertools
 import warnings
 
 from dropblock_lib.arguments import invalid
-from dropblock_lib.variants import LABELS, VARIANTS
+from dropblock_lib.variants import variant_order, variant_title
 
 
 def select(records, **fields):
@@ -158,7 +158,12 @@ def format_differences(rows):
         difference, low, high = (
             f"{100 * row[end]:+.2f}" for end in ("difference", "low", "high")
         )
-        cells = (LABELS[row["variant"]], difference, f"{low} to {high}", row["verdict"])
+        cells = (
+            variant_title(row["variant"]),
+            difference,
+            f"{low} to {high}",
+            row["verdict"],
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -173,15 +178,10 @@ def _of_each_variant(records, value):
             [record["name"] for record in records],
         )
     ordered = sorted(records, key=lambda record: record["recipe"]["seed"])
-    values = {
-        variant: [
-            value(record)
-            for record in ordered
-            if record["recipe"]["variant"] == variant
-        ]
-        for variant in VARIANTS
-    }
-    return {variant: found for variant, found in values.items() if found}
+    values = {}
+    for record in ordered:
+        values.setdefault(record["recipe"]["variant"], []).append(value(record))
+    return {variant: values[variant] for variant in sorted(values, key=variant_order)}
 
 
 def _check_seeds(values):

@@ -14,7 +14,7 @@ from dropblock_lib.experiments.columns import (
 )
 from dropblock_lib.experiments.recipe import Recipe
 from dropblock_lib.experiments.record import is_stand_in
-from dropblock_lib.variants import LABELS, VARIANTS
+from dropblock_lib.variants import variant_order, variant_title
 
 METRICS = ("test_accuracy", "val_accuracy", "train_accuracy", "gap", "seconds")
 DETECTION_METRICS = ("AP", "AP50", "AP75", "train_loss", "val_loss", "seconds")
@@ -167,8 +167,8 @@ def _metric(record: dict, metric: str) -> float | None:
 
 
 def _position(row: dict):
-    variant = list(VARIANTS).index(row["variant"])
-    return (*(row[key] for key in ("network", "dataset", "source", "profile")), variant)
+    setting = ("network", "dataset", "source", "profile", "backend")
+    return (*(row[key] for key in setting), variant_order(row["variant"]))
 
 
 def _csv(rows: list[dict]) -> str:
@@ -207,7 +207,7 @@ def _markdown_of_one_kind(rows: list[dict]) -> str:
     several = len({row["network"] for row in rows}) > 1
     lines = []
     for row in rows:
-        cells = [row["source"], LABELS[row["variant"]]]
+        cells = [row["source"], variant_title(row["variant"])]
         if detects:
             cells += [_percent(row, "AP", 2), _percent(row, "AP50", 2)]
             cells += [_cell(row, "train_loss", 2), _cell(row, "val_loss", 2)]

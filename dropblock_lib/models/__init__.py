@@ -4,18 +4,21 @@ from functools import partial
 
 from dropblock_lib.models.custom_net import custom_net
 from dropblock_lib.models.densenet121 import densenet121
+from dropblock_lib.models.resnet9 import resnet9
 from dropblock_lib.models.resnet50 import resnet50
 from dropblock_lib.models.retinanet import retinanet
 
 # The classifiers a recipe may name. Every one has the signature
 # (variant="none", input_shape=(32, 32, 3), classes=10, seed=None) and takes raw
-# pixels, 0 to 255, to logits.
+# pixels, 0 to 255, to logits. One with an argument `where` offers several placements.
 NETWORKS = {
     "custom_net": custom_net,
     "resnet50": resnet50,
     "resnet50_cifar": partial(resnet50, stem="cifar"),
     "densenet121": densenet121,
     "densenet121_cifar": partial(densenet121, stem="cifar"),
+    "resnet9": resnet9,
+    "resnet9_wide": partial(resnet9, width=64),
 }
 
 # Those that detect objects instead: (variant="none", classes=80, image_size=512,
@@ -36,6 +39,8 @@ LABELS = {
     "resnet50_cifar": "ResNet-50, CIFAR stem",
     "densenet121": "DenseNet-121",
     "densenet121_cifar": "DenseNet-121, CIFAR stem",
+    "resnet9": "ResNet-9",
+    "resnet9_wide": "ResNet-9, full width",
     "retinanet": "RetinaNet",
     "retinanet_light": "RetinaNet, light heads",
 }
@@ -46,6 +51,7 @@ __all__ = [
     "NETWORKS",
     "custom_net",
     "densenet121",
+    "resnet9",
     "resnet50",
     "retinanet",
 ]

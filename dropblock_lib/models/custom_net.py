@@ -3,9 +3,16 @@
 import keras
 import numpy as np
 
-from dropblock_lib.arguments import check_classes, check_image_shape, check_seed
+from dropblock_lib.arguments import (
+    check_classes,
+    check_image_shape,
+    check_seed,
+    invalid,
+)
+from dropblock_lib.models.normalization import BatchNormalization
 from dropblock_lib.variants import get_variant
 
+PLACEMENTS = ("after-pooling", "before-pooling")
 _FILTERS = (32, 64, 128)
 # Keras' 0.99 needs some 500 steps to forget the moments it began with: a short run
 # would train well and yet classify at chance.
@@ -17,12 +24,21 @@ def custom_net(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     seed: int | None = None,
+    *,
+    where: str = "after-pooling",
 ) -> keras.Model:
     """CustomNet: three stages of two convolutions, pooling and a regularizer.
 
     A stage is (3x3 convolution, ReLU, batch normalization) twice, then 2x2 max
-    pooling, then the regularizer ("drop1" to "drop3"). The stages have 32, 64
-    and 128 filters; a dense layer on the flattened map classifies.
+    pooling, with the regularizer ("drop1" to "drop3") after or before the pooling.
+    The stages have 32, 64 and 128 filters; a dense layer on the flattened map
+    classifies. For images of 32x32 the regularizer meets these maps:
+
+        "after-pooling":   conv conv pool [16]  conv conv pool [8]   conv conv pool [4]
+        "before-pooling":  conv conv [32] pool  conv conv [16] pool  conv conv [8] pool
+
+    The slides put it after the pooling, where a block of 7 covers the last map and
+    most of the one before. Before the pooling it is a block on all three.
 
     At the default shape the network has 309,290 parameters, of which 308,394
     are trained (the other 896 are the batch normalizations' running moments).
@@ -35,14 +51,16 @@ def custom_net(
     `from_logits=True`, and use `keras.ops.softmax` to read probabilities.
 
     Args:
-        variant: Name of the regularizer behind each pooling, a key of
-            `dropblock_lib.VARIANTS`. `"none"` puts nothing there.
+        variant: The regularizer: a key of `dropblock_lib.VARIANTS`, another name of
+            that form, a `Variant`, or a function `factory(name=None, seed=None)`
+            that returns a new layer. `"none"` puts nothing there.
         input_shape: `(height, width, channels)` of the images, height and width
             at least 8. Pooling halves them three times, rounding down.
         classes: Number of classes.
         seed: Integer that fixes the initial weights and the regularizers'
             noise, or `None`. With the same seed all variants begin with the
             same weights.
+        where: `"after-pooling"`, as in the slides, or `"before-pooling"`.
 
     Returns:
         A functional `keras.Model`, not compiled.
@@ -65,6 +83,8 @@ def custom_net(
     input_shape = check_image_shape(input_shape)
     classes = check_classes(classes)
     kernel_seeds, drop_seeds = _layer_seeds(seed)
+    if where not in PLACEMENTS:
+        raise invalid("where", f"one of {', '.join(PLACEMENTS)}", where)
 
     # === Functional Model ===
     inputs = keras.Input(shape=input_shape, name="image")
@@ -80,12 +100,12 @@ def custom_net(
                 name=f"conv{place}",
             )(x)
             x = keras.layers.Activation("relu", name=f"relu{place}")(x)
-            x = keras.layers.BatchNormalization(
-                momentum=_MOMENTUM, name=f"norm{place}"
-            )(x)
-        x = keras.layers.MaxPooling2D(name=f"pool{stage}")(x)
+            x = BatchNormalization(momentum=_MOMENTUM, name=f"norm{place}")(x)
         drop = factory(name=f"drop{stage}", seed=next(drop_seeds))
-        if drop is not None:
+        if drop is not None and where == "before-pooling":
+            x = drop(x)
+        x = keras.layers.MaxPooling2D(name=f"pool{stage}")(x)
+        if drop is not None and where == "after-pooling":
             x = drop(x)
     x = keras.layers.Flatten(name="flatten")(x)
     outputs = keras.layers.Dense(

@@ -12,6 +12,7 @@ def densenet121(
     seed: int | None = None,
     *,
     stem: str = "imagenet",
+    where: str = "dense-block-relu",
 ) -> keras.Model:
     """DenseNet-121, regularized where the slides do it.
 
@@ -31,8 +32,9 @@ def densenet121(
     `resnet50`.
 
     Args:
-        variant: Name of the regularizer, a key of `dropblock_lib.VARIANTS`.
-            `"none"` puts nothing there.
+        variant: The regularizer: a key of `dropblock_lib.VARIANTS`, another name of
+            that form, a `Variant`, or a function `factory(name=None, seed=None)`
+            that returns a new layer. `"none"` puts nothing there.
         input_shape: `(height, width, channels)` of the images, height and width
             at least 8.
         classes: Number of classes.
@@ -42,6 +44,7 @@ def densenet121(
         stem: `"imagenet"`, a 7x7 convolution and a pooling, which make the map
             a quarter as wide, as the slides have it; or `"cifar"`, a 3x3
             convolution, which leaves it as it is.
+        where: A placement of `insert_after`; by default the slides'.
 
     Returns:
         A functional `keras.Model`, not compiled.
@@ -64,7 +67,7 @@ def densenet121(
     """
     return for_small_images(
         keras.applications.DenseNet121,
-        where="dense-block-relu",
+        where=where,
         variant=variant,
         input_shape=input_shape,
         classes=classes,

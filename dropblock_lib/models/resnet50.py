@@ -12,6 +12,7 @@ def resnet50(
     seed: int | None = None,
     *,
     stem: str = "imagenet",
+    where: str = "main-path-relu",
 ) -> keras.Model:
     """ResNet-50, regularized where the slides do it.
 
@@ -35,8 +36,9 @@ def resnet50(
     Keras' 0.99, so that runs of some hundred steps classify well.
 
     Args:
-        variant: Name of the regularizer, a key of `dropblock_lib.VARIANTS`.
-            `"none"` puts nothing there.
+        variant: The regularizer: a key of `dropblock_lib.VARIANTS`, another name of
+            that form, a `Variant`, or a function `factory(name=None, seed=None)`
+            that returns a new layer. `"none"` puts nothing there.
         input_shape: `(height, width, channels)` of the images, height and width
             at least 8.
         classes: Number of classes.
@@ -46,6 +48,7 @@ def resnet50(
         stem: `"imagenet"`, a 7x7 convolution and a pooling, which make the map
             a quarter as wide, as the slides have it; or `"cifar"`, a 3x3
             convolution, which leaves it as it is.
+        where: A placement of `insert_after`; by default the slides'.
 
     Returns:
         A functional `keras.Model`, not compiled.
@@ -68,7 +71,7 @@ def resnet50(
     """
     return for_small_images(
         keras.applications.ResNet50,
-        where="main-path-relu",
+        where=where,
         variant=variant,
         input_shape=input_shape,
         classes=classes,

@@ -39,8 +39,9 @@ def retinanet(
     Needs the extra `detection`.
 
     Args:
-        variant: Name of the regularizer, a key of `dropblock_lib.VARIANTS`.
-            `"none"` puts nothing there.
+        variant: The regularizer: a key of `dropblock_lib.VARIANTS`, another name of
+            that form, a `Variant`, or a function `factory(name=None, seed=None)`
+            that returns a new layer. `"none"` puts nothing there.
         classes: Number of classes, at least one.
         image_size: Height and width of the images in pixels, a multiple of 32.
         weights: `None` to begin at random, `"imagenet"` for a ResNet-50 trained on
@@ -104,7 +105,7 @@ def retinanet(
     from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
 
     encoder = _resnet50(image_size, weights, kernel_seeds)
-    if variant != "none":
+    if factory.method != "none":
         encoder = insert_after(
             encoder, lambda name: factory(name=name, seed=next(drop_seeds)), where
         )

@@ -4,6 +4,7 @@ import keras
 
 from dropblock_lib.arguments import check_classes, check_image_shape, invalid
 from dropblock_lib.insertion import insert_after
+from dropblock_lib.models.normalization import BatchNormalization
 from dropblock_lib.models.seed_streams import seed_streams
 from dropblock_lib.variants import get_variant
 
@@ -23,7 +24,7 @@ def for_small_images(
         application: A function of `keras.applications` whose stem is made of
             "conv1_conv", a convolution, and a max pooling.
         where: A placement of `insert_after`, for the regularizers.
-        variant: Name of the regularizer, a key of `dropblock_lib.VARIANTS`.
+        variant: The regularizer, as `get_variant` takes it.
         input_shape: `(height, width, channels)`, each side at least 8.
         classes: Number of classes.
         seed: Integer, or `None`.
@@ -54,7 +55,7 @@ def for_small_images(
     outputs = keras.layers.Dense(classes, name="logits")(trunk.output)
     model = keras.Model(inputs, outputs, name=name)
     model = with_seeds(model, kernel_seeds, stem)
-    if variant == "none":
+    if factory.method == "none":
         return model
     return insert_after(
         model, lambda name: factory(name=name, seed=next(drop_seeds)), where
@@ -81,7 +82,7 @@ def with_seeds(model, kernel_seeds, stem="imagenet"):
                 seed=next(kernel_seeds)
             )
         if isinstance(layer, keras.layers.BatchNormalization):
-            config["momentum"] = MOMENTUM
+            return BatchNormalization.from_config(config | {"momentum": MOMENTUM})
         if layer.name == "conv1_conv" and stem == "cifar":
             config |= {"kernel_size": 3, "strides": 1, "padding": "same"}
         return type(layer).from_config(config)

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.style import VARIANT_COLORS, figure
-from dropblock_lib.variants import LABELS
+from dropblock_lib.plots.style import figure, variant_color
+from dropblock_lib.variants import variant_title
 
 
 def sampling_error(figures, images):
@@ -25,11 +25,11 @@ def sampling_error(figures, images):
                 place += 1
                 error = 1.96 * (accuracy * (1 - accuracy) / images) ** 0.5
                 ends = [accuracy - error, accuracy + error]
-                color = VARIANT_COLORS[variant]
+                color = variant_color(variant)
                 ax.plot(ends, [place, place], color=color, lw=2.5)
                 ax.plot(accuracy, place, "x", color=PALETTE["ink"], ms=6)
                 places.append(place)
-                names.append(LABELS[variant])
+                names.append(variant_title(variant))
             place += 1
         ax.set_yticks(places, names)
         for label in ax.get_yticklabels():
@@ -55,7 +55,7 @@ def accuracy_by_variant(rows, published=None, measure="test accuracy"):
     published = published or {}
     with figure(width=5.9, height=0.55 * len(rows) + 1.1) as (fig, ax):
         for place, (variant, accuracies) in enumerate(rows):
-            color = VARIANT_COLORS[variant]
+            color = variant_color(variant)
             mean = np.mean(accuracies)
             ax.scatter(
                 accuracies, [place] * len(accuracies), color=color, alpha=0.6, s=28
@@ -71,7 +71,7 @@ def accuracy_by_variant(rows, published=None, measure="test accuracy"):
             ax.scatter(
                 [], [], marker="x", color=PALETTE["ink"], label="slides, one run"
             )
-        ax.set_yticks(range(len(rows)), [LABELS[row[0]] for row in rows])
+        ax.set_yticks(range(len(rows)), [variant_title(row[0]) for row in rows])
         ax.tick_params(axis="y", colors=PALETTE["ink"])
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
@@ -106,7 +106,7 @@ def differences(settings, published=None):
             ax.axvline(0, color=PALETTE["ink"], lw=1)
             for place, row in enumerate(found):
                 variant = row["variant"]
-                color = VARIANT_COLORS[variant]
+                color = variant_color(variant)
                 ends = [100 * row["low"], 100 * row["high"]]
                 ax.plot(ends, [place, place], color=color, lw=5, alpha=0.4,
                         solid_capstyle="butt")  # fmt: skip
@@ -116,7 +116,7 @@ def differences(settings, published=None):
                     apart = 100 * (singles[variant] - singles["none"])
                     ax.plot(apart, place, "x", color=PALETTE["ink"], ms=6)
             ax.set_title(title)
-            names = [LABELS[row["variant"]] for row in found]
+            names = [variant_title(row["variant"]) for row in found]
             ax.set_yticks(range(len(found)), names if number % columns == 0 else [])
             ax.tick_params(axis="y", colors=PALETTE["ink"])
             ax.set_ylim(len(found) - 0.4, -0.6)

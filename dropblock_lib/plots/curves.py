@@ -6,11 +6,11 @@ from matplotlib.ticker import PercentFormatter
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.style import (
     LINE_COLORS,
-    VARIANT_COLORS,
-    VARIANT_DASHES,
     figure,
+    variant_color,
+    variant_dashes,
 )
-from dropblock_lib.variants import LABELS
+from dropblock_lib.variants import variant_title
 
 
 def schedules(curves, ylabel="keep_prob"):
@@ -51,9 +51,10 @@ def learning_curves(curves, metric="accuracy", first_epoch=1):
                 values = np.array([history[key] for history in histories])
                 values = values[:, first_epoch - 1 :]
                 epochs = first_epoch + np.arange(values.shape[1])
-                color = VARIANT_COLORS[variant]
-                ax.plot(epochs, values.mean(0), color=color, label=LABELS[variant],
-                        ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip
+                color = variant_color(variant)
+                ax.plot(epochs, values.mean(0), color=color,
+                        label=variant_title(variant),
+                        ls=variant_dashes(variant))  # fmt: skip
                 ax.fill_between(
                     epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0
                 )
@@ -77,9 +78,9 @@ def generalization_gap(curves, metric="accuracy"):
         for variant, runs in curves.items():
             gaps = np.array([_gap(history, metric) for history in runs])
             epochs = np.arange(1, gaps.shape[1] + 1)
-            color = VARIANT_COLORS[variant]
-            ax.plot(epochs, gaps.mean(0), color=color, label=LABELS[variant],
-                    ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip
+            color = variant_color(variant)
+            ax.plot(epochs, gaps.mean(0), color=color, label=variant_title(variant),
+                    ls=variant_dashes(variant))  # fmt: skip
             ax.fill_between(
                 epochs, gaps.min(0), gaps.max(0), color=color, alpha=0.15, lw=0
             )

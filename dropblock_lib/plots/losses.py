@@ -3,8 +3,8 @@
 import numpy as np
 
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.style import VARIANT_COLORS, VARIANT_DASHES, figure
-from dropblock_lib.variants import LABELS
+from dropblock_lib.plots.style import figure, variant_color, variant_dashes
+from dropblock_lib.variants import variant_title
 
 
 def losses_by_variant(settings):
@@ -26,12 +26,12 @@ def losses_by_variant(settings):
                 sharey=True, squeeze=False) as (fig, axes):  # fmt: skip
         for ax, (title, found) in zip(axes.flat, settings.items(), strict=True):
             for place, variant in enumerate(variants):
-                color = VARIANT_COLORS[variant]
+                color = variant_color(variant)
                 runs = found[variant]
                 apart = 0.3 * (np.arange(len(runs)) - (len(runs) - 1) / 2) / len(runs)
                 for run, height in zip(runs, place + apart, strict=True):
                     ax.plot(run, [height] * 2, color=color, lw=2.2,
-                            ls=VARIANT_DASHES.get(variant, "-"))  # fmt: skip
+                            ls=variant_dashes(variant))  # fmt: skip
                     ax.plot(run[0], height, "|", color=color, ms=10, mew=2.2)
                     ax.plot(run[1], height, "o", color=color, ms=6)
             middle = (losses[title].min() + losses[title].max()) / 2
@@ -40,10 +40,10 @@ def losses_by_variant(settings):
             ax.locator_params(axis="x", nbins=4)
             ax.tick_params(axis="y", length=0)
         first = axes.flat[0]
-        first.set_yticks(range(len(variants)), [LABELS[v] for v in variants])
+        first.set_yticks(range(len(variants)), [variant_title(v) for v in variants])
         first.set_ylim(len(variants) - 0.4, -0.6)
         first.tick_params(axis="y", colors=PALETTE["ink"])
-        muted = VARIANT_COLORS["none"]
+        muted = variant_color("none")
         first.plot([], [], "|", color=muted, ms=10, mew=2.2, label="training")
         first.plot([], [], "o", color=muted, ms=6, label="validation")
         fig.legend(loc="outside upper left", ncols=2)

@@ -5,6 +5,7 @@ import contextlib
 import matplotlib.pyplot as plt
 
 from dropblock_lib.palette import GRID, LINES, PALETTE
+from dropblock_lib.variants import get_variant
 
 # At most 6 inches wide, and a phone shows its text in 9 pixels.
 STYLE = {
@@ -31,18 +32,51 @@ STYLE = {
 # Figures are drawn in light colors; `palette.darken` knows each one's dark twin.
 COLORS = {name: light for name, (light, dark) in LINES.items()}
 LINE_COLORS = tuple(COLORS.values())
-VARIANT_COLORS = {
+_METHOD_COLORS = {
     "none": PALETTE["muted"],
-    "dropout-0.25": COLORS["blue"],
-    "spatial-0.7": COLORS["yellow"],
-    "spatial-0.3": COLORS["yellow"],
-    "dropblock-3-0.9": COLORS["red"],
-    "dropblock-7-0.9": COLORS["purple"],
-    "dropblock-3-0.7": COLORS["red"],
-    "dropblock-7-0.7": COLORS["purple"],
+    "dropout": COLORS["blue"],
+    "spatial": COLORS["yellow"],
+    "custom": COLORS["cyan"],
 }
-# A color says the size of the blocks, and a broken line that more is dropped.
-VARIANT_DASHES = {"dropblock-3-0.7": (0, (4, 1.5)), "dropblock-7-0.7": (0, (4, 1.5))}
+# A color says the size of the blocks: a block of one unit is Dropout, and one that
+# covers every map is SpatialDropout.
+_BLOCK_COLORS = {1: COLORS["blue"], 3: COLORS["red"], 7: COLORS["purple"]}
+_COVERS_EVERY_MAP = 32
+_BROKEN = (0, (4, 1.5))
+
+
+def variant_color(variant):
+    """The color of a variant, one of the palette unless it has its own.
+
+    Args:
+        variant: Name of a variant.
+    """
+    try:
+        found = get_variant(variant)
+    except ValueError:
+        return COLORS["cyan"]
+    if found.color:
+        return found.color
+    if found.method != "dropblock":
+        return _METHOD_COLORS[found.method]
+    block = found.block_size
+    side = max(block) if isinstance(block, tuple) else block
+    if side >= _COVERS_EVERY_MAP:
+        return _METHOD_COLORS["spatial"]
+    return _BLOCK_COLORS.get(side, COLORS["green"])
+
+
+def variant_dashes(variant):
+    """The line style of a variant: broken where a DropBlock drops over a fifth.
+
+    Args:
+        variant: Name of a variant.
+    """
+    try:
+        keep_prob = get_variant(variant).keep_prob
+    except ValueError:
+        return "-"
+    return _BROKEN if keep_prob is not None and keep_prob < 0.8 else "-"
 
 
 @contextlib.contextmanager
