@@ -106,6 +106,14 @@ results: $(READY) ## run the experiments whose records are missing, RUNFLAGS=...
 	$(BIN)/python -m dropblock_lib.experiments run --profile $(PROFILE) $(RUNFLAGS)
 	$(BIN)/python -m dropblock_lib.experiments run --grid results/tuning.toml $(RUNFLAGS)
 
+.PHONY: queue
+queue: $(READY) ## run what the queue still lacks, in its order, RUNFLAGS=...
+	nice -n 10 $(BIN)/python -m dropblock_lib.experiments run --queue $(RUNFLAGS)
+
+.PHONY: queue-status
+queue-status: $(READY) ## show how far the queue is, and the hours left
+	@$(BIN)/python -m dropblock_lib.experiments status
+
 .PHONY: bench
 bench: $(READY) ## measure the layer, training steps and peers, BENCHFLAGS=...
 	$(BIN)/python benchmarks/run.py $(BENCHFLAGS)

@@ -27,8 +27,19 @@ OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.
 
 
 def killed_recipe():
-    """Noise of every kind, in the network and in the images."""
-    return tiny_recipe(augmentation="shift-flip")
+    """Noise of every kind, in the network and in the images; all that has a state."""
+    return tiny_recipe(
+        augmentation="crop-flip-cutout4",
+        optimizer="sgd",
+        learning_rate=0.05,
+        learning_rate_schedule="one-cycle",
+        weight_decay=5e-4,
+        label_smoothing=0.1,
+        validation_every=2,
+        validation_subset=8,
+        subset_seed="seed",
+        probes=True,
+    )
 
 
 def die():

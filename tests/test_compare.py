@@ -15,11 +15,12 @@ from dropblock_lib.experiments.compare import (
 )
 
 
-def record(variant, seed, accuracy, epochs=2):
+def record(variant, seed, accuracy, epochs=2, backend="tensorflow"):
     return {
         "name": f"{variant}-{seed}",
         "recipe": {"variant": variant, "seed": seed, "epochs": epochs},
-        "data": {"sha256": "0"},
+        "data": {"source": "cifar10", "sha256": "0"},
+        "backend": backend,
         "final": {"test_accuracy": accuracy},
     }
 
@@ -38,6 +39,11 @@ def test_values_are_ordered_by_seed_and_variants_as_in_the_library():
 def test_records_of_two_settings_are_refused():
     with pytest.raises(ValueError, match=r"`records`.*one setting"):
         by_variant([*PLAIN, record("dropout-0.25", 0, 0.5, epochs=3)])
+
+
+def test_backends_are_never_pooled():
+    with pytest.raises(ValueError, match=r"`records`.*one setting and backend"):
+        by_variant([*PLAIN, record("none", 3, 0.5, backend="jax")])
 
 
 def test_seeds_that_agree_are_compared_without_a_warning():

@@ -6,10 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropblock_lib.experiments.augment import (
-    AUGMENTATIONS,
+    GRAY,
     LARGEST_SHIFT,
+    crop,
+    cutout,
+    flip,
+    get_augmentation,
     shift,
-    shift_and_flip,
 )
 
 SIDE = 4 * LARGEST_SHIFT
@@ -80,27 +83,83 @@ def test_all_moves_are_equally_likely():
 def test_half_of_the_images_are_mirrored():
     images = some_images(8)
     for seed in range(4):
-        results = shift_and_flip(images, np.random.default_rng(seed))
+        results = get_augmentation("shift-flip")(images, np.random.default_rng(seed))
         for pair in zip(images, results, strict=True):
             assert len(ways(*pair)) + len(ways(*pair, mirrored=True)) == 1
     # Which of two neighbors is the left one tells it of many images.
     many = np.zeros((400, SIDE, SIDE, 1), "uint8")
     many[:, SIDE // 2, SIDE // 2 - 1] = 1
     many[:, SIDE // 2, SIDE // 2] = 2
-    results = shift_and_flip(many, np.random.default_rng(0))
+    results = flip(many, np.random.default_rng(0))
     left, right = np.argwhere(results == 1)[:, 2], np.argwhere(results == 2)[:, 2]
     assert set(right - left) == {-1, 1}
     # Binomial: 200 +- 10.
     assert abs((right < left).sum() - 200) < 50
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_crop_is_a_window_of_the_mirrored_image():
+    images = some_images(30, 9, 11)
+    results = crop(images, np.random.default_rng(0))
+    for image, result in zip(images, results, strict=True):
+        # NumPy's "symmetric" repeats the border pixel, "reflect" does not.
+        rows = [abs(i) if i < 9 else 16 - i for i in range(-4, 13)]
+        columns = [abs(i) if i < 11 else 20 - i for i in range(-4, 15)]
+        large = image[np.ix_(rows, columns)]
+        windows = [
+            large[top : top + 9, left : left + 11]
+            for top in range(9)
+            for left in range(9)
+        ]
+        assert sum(np.array_equal(window, result) for window in windows) == 1
+
+
+def test_a_square_of_gray_is_cut_out():
+    images = some_images(500, 20, 24)
+    images[images == GRAY] = 0
+    results = cutout(images, np.random.default_rng(0), pixels=6)
+    centers = []
+    for image, result in zip(images, results, strict=True):
+        covered = (result == GRAY).all(-1)
+        np.testing.assert_array_equal(result[~covered], image[~covered])
+        rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+        assert covered[np.ix_(rows, columns)].all()
+        # Its center is in the image, so that half a side at least is.
+        for places, side in ((rows, 20), (columns, 24)):
+            whole = places[0] > 0 and places[-1] < side - 1
+            assert len(places) == 6 if whole else 3 <= len(places) <= 6
+        centers.append((rows.mean(), columns.mean()))
+    # Uniform over the image: means 9.5 and 11.5, standard errors below 0.35.
+    assert np.allclose(np.mean(centers, 0), (9.5, 11.5), atol=5 * 0.35)
+
+
+def test_a_number_says_how_far_a_step_goes():
+    images = np.zeros((400, 20, 20, 1), "uint8")
+    images[:, 10, 10] = 1
+    results = get_augmentation("shift2")(images, np.random.default_rng(0))
+    rows = np.argwhere(results)[:, 1]
+    assert set(rows) == {8, 9, 10, 11, 12}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "turn", "flip-", "flip-flip", "flip2", "shift0", "shift-2", "none-flip", None],
+)
+def test_other_names_are_no_augmentation(name):
+    assert get_augmentation(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "shift", "shift-flip", "crop-flip", "crop-flip-cutout8", "shift2"]
+)
 def test_the_generator_decides_and_nothing_else(name):
     images = some_images(20)
-    augment = AUGMENTATIONS[name]
+    before = images.copy()
+    augment = get_augmentation(name)
     first, again, other = (
         augment(images, np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(images, before, "the original was changed")
+    assert first.dtype == images.dtype and first.shape == images.shape
     assert np.array_equal(first, other) == (name == "none")
     assert np.array_equal(first, images) == (name == "none")

@@ -43,6 +43,7 @@ def recipe(**changes):
             "image_size": 64,
             "augmentation": "flip",
             "learning_rate": 1e-3,
+            "keep_prob_schedule": "linear-epoch",
             "profile": "tiny",
         }
         | changes

@@ -47,6 +47,13 @@ def test_every_field_reaches_the_recipe(grid, monkeypatch):
         "keep_prob_schedule": "constant",
         "seed": 3,
         "augmentation": "shift-flip",
+        "warmup": 0.1,
+        "weight_decay": 0.001,
+        "label_smoothing": 0.1,
+        "validation_every": 2,
+        "validation_subset": 6,
+        "subset_seed": "seed",
+        "precision": "mixed_bfloat16",
     }
     lines = [
         f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}"
@@ -112,7 +119,8 @@ def test_tables_stay_in_the_order_of_the_file(grid):
     [
         ("[mine\n", ["not TOML", "line 1"]),
         ("", ["no table"]),
-        ("epochs = 3\n", ["`epochs`", "before the first table"]),
+        ("epochs = 3\n", ["no table"]),
+        (f"depth = 3\n[mine]\n{LEAST}", ["[mine]", "Received: depth"]),
         (f"[mine]\n{LEAST}depth = 3\n", ["[mine]", "Received: depth"]),
         (f'[mine]\n{LEAST}profile = "x"\n', ["[mine]", "Received: profile"]),
         ('[mine]\nvariant = "none"\n', ["[mine]", "network, dataset is missing"]),
@@ -121,7 +129,7 @@ def test_tables_stay_in_the_order_of_the_file(grid):
         (f"[mine]\n{LEAST}seed = 1.5\n", ["[mine]", "`seed`", "seed=1.5"]),
         (f"[mine]\n{LEAST}seed = [[1]]\n", ["[mine]", "`seed`", "seed=[1]"]),
         (f"[mine.sub]\n{LEAST}", ["[mine]", "Received: sub"]),
-        (f"[[mine]]\n{LEAST}", ["`mine`"]),
+        (f"[[mine]]\n{LEAST}[[mine]]\n{LEAST}", ["[mine]", "the same name"]),
         (f'[mine]\n{LEAST}batch_size = "none"\n', ["`batch_size`"]),
         (f"[Mine]\n{LEAST}", ["[Mine]", "`profile`"]),
         (f"[a]\n{LEAST}[b]\n{LEAST}optimizer = 'x'\n", ["[b]", "`optimizer`"]),
@@ -147,6 +155,27 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     path.write_bytes(b"\xff\xfe[mine]")
     with pytest.raises(ValueError, match=r"mine\.toml is not a grid"):
         read_grid(path)
+
+
+def test_keys_above_the_tables_hold_for_all_of_them(grid):
+    text = f"epochs = 3\n{LEAST}[[a]]\n[[a]]\nepochs = 4\nseed = 1\n[b]\n"
+    recipes = read_grid(grid(text))
+    found = [(recipe.profile, recipe.seed, recipe.epochs) for recipe in recipes]
+    assert found == [("a", 0, 3), ("a", 1, 4), ("b", 0, 3)]
+
+
+def test_a_variant_may_be_given_by_its_numbers(grid):
+    numbers = 'variant = {method = "dropblock", block_size = 5, keep_prob = 0.85}\n'
+    text = LEAST.replace('variant = "none"\n', numbers)
+    [recipe] = read_grid(grid(f"[mine]\n{text}"))
+    assert recipe.variant == "dropblock-5-0.85"
+    assert recipe.regularizer["block_size"] == 5
+
+
+@pytest.mark.parametrize("name", ["slides", "dose", "when"])
+def test_the_grids_of_the_book_are_found_by_name(name):
+    recipes = read_grid(name)
+    assert len({recipe.hash for recipe in recipes}) == len(recipes) > 50
 
 
 def test_the_command_line_reads_it(grid, tmp_path, capsys):

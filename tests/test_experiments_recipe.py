@@ -29,12 +29,23 @@ OTHER = {
     "batch_size": 65,
     "optimizer": "sgd",
     "learning_rate": 0.1,
-    "learning_rate_schedule": "constant",
+    "learning_rate_schedule": "one-cycle",
     "keep_prob_schedule": "constant",
     "seed": 7,
     "profile": "mine_2",
-    "augmentation": "shift",
+    "augmentation": "crop-flip-cutout",
+    "placement": "before-pooling",
+    "warmup": 0.1,
+    "weight_decay": 5e-4,
+    "label_smoothing": 0.1,
+    "validation_every": 2,
+    "validation_subset": 500,
+    "subset_seed": "seed",
+    "precision": "mixed_bfloat16",
+    "probes": False,
 }
+# What another value needs beside it.
+BESIDE = {"weight_decay": {"optimizer": "sgd"}}
 
 
 def test_name_and_hash_never_change():
@@ -43,14 +54,18 @@ def test_name_and_hash_never_change():
     assert RECIPE.name_on("cifar10-jpeg") == (
         "custom_net-cifar10-jpeg-dropblock-3-0.9-small-seed0"
     )
-    assert RECIPE.hash == "8e41c9380e2a"
+    assert RECIPE.hash == "c25f031a6e72"
 
 
 def test_every_field_changes_the_hash(monkeypatch):
     use_tiny_net(monkeypatch)
     fields = {field.name for field in dataclasses.fields(Recipe)}
-    assert set(OTHER) == fields - {"image_size"}  # a detector's, see below
-    changed = [dataclasses.replace(RECIPE, **{k: v}) for k, v in OTHER.items()]
+    # The first is a detector's, see below; the second follows from the variant.
+    assert set(OTHER) == fields - {"image_size", "regularizer"}
+    changed = [
+        dataclasses.replace(RECIPE, **{k: v}, **BESIDE.get(k, {}))
+        for k, v in OTHER.items()
+    ]
     assert len({recipe.hash for recipe in [RECIPE, *changed]}) == len(OTHER) + 1
 
 
@@ -119,6 +134,21 @@ def test_refuses_other_dictionaries(values):
         ("learning_rate", True),
         ("learning_rate_schedule", "step"),
         ("keep_prob_schedule", None),
+        ("augmentation", "crop-crop"),
+        ("augmentation", "flip2"),
+        ("augmentation", None),
+        ("placement", 3),
+        ("warmup", 1),
+        ("warmup", -0.1),
+        ("weight_decay", -1e-4),
+        ("weight_decay", 5e-4),  # with adam
+        ("label_smoothing", 1.0),
+        ("validation_every", 0),
+        ("validation_subset", 1_001),
+        ("subset_seed", "run"),
+        ("subset_seed", -1),
+        ("precision", "float16"),
+        ("probes", 1),
         ("seed", -1),
         ("seed", None),
         ("profile", ""),

@@ -16,13 +16,16 @@ from dropblock_lib.experiments import (
     describe_setting,
     format_table,
     load_records,
+    make_recipe,
     read_record,
     summarize,
 )
 from dropblock_lib.experiments import record as record_module
 from dropblock_lib.experiments.files import write_atomically
 from dropblock_lib.experiments.measures import CLASSIFICATION
+from dropblock_lib.experiments.recipe import hash_of
 from dropblock_lib.experiments.record import write_record
+from dropblock_lib.experiments.schema1 import LATER_FIELDS
 from dropblock_lib.experiments.slides import ACCURACY, RETINANET_LOSSES
 from dropblock_lib.variants import VARIANTS
 
@@ -32,7 +35,7 @@ def make_record(seed=0, variant="none", source="cifar10-jpeg", **final):
     history = {key: [0.5, 0.25] for key in CLASSIFICATION.history}
     history["keep_prob"] = [None, None]
     return {
-        "schema": 1,
+        "schema": 2,
         "name": recipe.name_on(record_module.data_label("cifar10", source)),
         "recipe": recipe.to_dict(),
         "recipe_hash": recipe.hash,
@@ -142,12 +145,14 @@ def with_value(value, *keys):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (with_value(2, "schema"), "schema"),
+        (with_value(3, "schema"), "schema"),
         (without("schema"), "schema"),
         (without("history"), "`history` is missing"),
         (with_value("fast", "seconds"), "`seconds`"),
         (with_value("another", "name"), "another"),
-        (with_value("resnet", "recipe", "network"), "argument `network`"),
+        (with_value("resnet", "recipe", "network"), "hash"),
+        (with_value(7, "recipe", "network"), "argument `network`"),
+        (with_value({"method": "x"}, "recipe", "regularizer"), "argument `method`"),
         (without("recipe", "epochs"), "recipe"),
         (with_value(1, "recipe", "seed"), "hash"),
         (without("data", "source"), "`source`"),
@@ -291,7 +296,7 @@ def test_text_shows_mean_spread_and_n():
     assert heading.split()[:5] == ["network", "data", "profile", "variant", "n"]
     assert set(rule) == {"-", " "}
     # Mean .55; deviations of .05 both ways, n - 1 = 1: sqrt(.005) = .0707.
-    assert "2  0.5500 ± 0.0707" in row and row.endswith("0.7813")
+    assert "2  jax      0.5500 ± 0.0707" in row and row.endswith("0.7813")
 
 
 def test_csv_and_json_hold_the_same_rows():
@@ -353,3 +358,58 @@ def test_the_slides_figures_are_complete_and_say_what_is_known_of_them():
     assert winners["densenet121", "cifar10"] == "dropblock-7-0.9"
     assert len(RETINANET_LOSSES) == 7 and set(RETINANET_LOSSES) <= set(VARIANTS)
     assert min(RETINANET_LOSSES, key=lambda v: RETINANET_LOSSES[v][1]) == "dropout-0.25"
+
+
+# === Records of the first layout ===
+
+
+def first_layout():
+    """A record as it was written before recipes held numbers."""
+    record = make_record(variant="dropblock-3-0.7")
+    later = {"regularizer", *LATER_FIELDS}
+    recipe = {k: v for k, v in record["recipe"].items() if k not in later}
+    return record | {
+        "schema": 1,
+        "recipe": recipe,
+        "recipe_hash": hash_of(recipe),
+    }
+
+
+def test_a_record_of_the_first_layout_is_read_as_one_of_the_present(tmp_path):
+    old = first_layout()
+    path = tmp_path / f"{old['name']}.json"
+    path.write_text(json.dumps(old))
+    new = read_record(path)
+    recipe = Recipe.from_dict(new["recipe"])
+    assert recipe.regularizer == {
+        "method": "dropblock",
+        "block_size": 3,
+        "keep_prob": 0.7,
+        "gamma": "paper",
+        "per_channel": True,
+    }
+    assert recipe.placement == "after-pooling"
+    # It fell once an epoch then.
+    assert recipe.keep_prob_schedule == "linear-epoch"
+    assert new["recipe_hash"] == recipe.hash
+    assert new["final"] == old["final"] and new["history"] == old["history"]
+    assert json.loads(path.read_text()) == old, "the file was changed"
+
+
+def test_the_recipe_of_an_old_record_is_that_of_its_profile():
+    [record] = [
+        record
+        for record in load_records()
+        if record["name"] == "resnet50-mnist-none-small-seed1"
+    ]
+    recipe = make_recipe("small", "mnist", "none", 1, network="resnet50")
+    assert record["recipe_hash"] == recipe.hash
+
+
+def test_a_changed_record_of_the_first_layout_is_refused(tmp_path):
+    old = first_layout()
+    old["recipe"]["epochs"] = 3
+    path = tmp_path / f"{old['name']}.json"
+    path.write_text(json.dumps(old))
+    with pytest.raises(RecordError, match="the hash that it states"):
+        read_record(path)

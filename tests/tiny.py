@@ -66,6 +66,8 @@ def tiny_recipe(**changes):
             "epochs": 3,
             "batch_size": 12,
             "profile": "tiny",
+            "keep_prob_schedule": "linear-epoch",
+            "probes": False,
         }
         | changes
     )

@@ -1,4 +1,4 @@
-"""`python -m dropblock_lib.experiments run | table | list`."""
+"""`python -m dropblock_lib.experiments run | table | list | status`."""
 
 import argparse
 import difflib
@@ -11,6 +11,14 @@ from dropblock_lib.experiments.columns import FORMATS
 from dropblock_lib.experiments.grid import read_grid
 from dropblock_lib.experiments.jobs import import_modules, run_side_by_side
 from dropblock_lib.experiments.listing import format_runs, list_runs
+from dropblock_lib.experiments.queue import (
+    DEFAULT,
+    format_status,
+    passes,
+    read_queue,
+    recipes_of,
+    status,
+)
 from dropblock_lib.experiments.ray_engine import run_on_ray
 from dropblock_lib.experiments.record import (
     RecordError,
@@ -73,7 +81,7 @@ def _run(options) -> int:
             **where,
         )
     elif options.jobs == 1:
-        run_all(recipes, **where)
+        run_all(recipes, keep_going=options.queue is not None, **where)
     else:
         run_side_by_side(recipes, options.jobs, modules=options.modules, **where)
     return 0
@@ -88,6 +96,15 @@ def _list(options) -> int:
     return 1 if messages else 0
 
 
+def _status(options) -> int:
+    results = options.results or default_results_directory()
+    rows, messages = status(read_queue(options.queue), results)
+    print(format_status(rows, options.format), end="")
+    for message in messages:
+        print(f"error: {message}", file=sys.stderr)
+    return 1 if messages else 0
+
+
 def _table(options) -> int:
     directory = (
         options.results / "records" if options.results else default_records_directory()
@@ -96,15 +113,16 @@ def _table(options) -> int:
         raise RecordError(f"{directory} does not exist: there are no records.")
     wanted = _filters(options)
     records = [
-        record
-        for record in load_records(directory)
-        if _passes(record["recipe"], wanted)
+        record for record in load_records(directory) if passes(record["recipe"], wanted)
     ]
     print(format_table(summarize(records), options.format), end="")
     return 0
 
 
 def _chosen(options) -> list:
+    if options.queue is not None:
+        recipes = recipes_of(read_queue(options.queue))
+        return _named(_filtered(recipes, options), options)
     if options.grid is not None:
         return _named(_filtered(read_grid(options.grid), options), options)
     profiles = options.profile or (list(PROFILES) if options.names else ["small"])
@@ -125,7 +143,7 @@ def _chosen(options) -> list:
 def _filtered(recipes, options) -> list:
     """Of the recipes of a file, those that pass every filter."""
     wanted = _filters(options)
-    return [r for r in recipes if _passes(r.to_dict(), wanted)]
+    return [recipe for recipe in recipes if passes(recipe, wanted)]
 
 
 def _filters(options) -> dict:
@@ -136,15 +154,6 @@ def _filters(options) -> dict:
         "profile": options.profile,
         "seed": options.seeds,
     }
-
-
-def _passes(recipe: dict, wanted: dict) -> bool:
-    """Whether every field is, or matches, one of the values asked for."""
-    return all(
-        values is None
-        or any(fnmatch.fnmatchcase(str(recipe[field]), str(value)) for value in values)
-        for field, values in wanted.items()
-    )
 
 
 def _named(recipes, options) -> list:
@@ -176,7 +185,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m dropblock_lib.experiments",
         description="Train the networks of the book and compare the regularizers.",
     )
-    commands = parser.add_subparsers(required=True, metavar="run | table | list")
+    commands = parser.add_subparsers(
+        required=True, metavar="run | table | list | status"
+    )
 
     filters = argparse.ArgumentParser(add_help=False)
     filters.add_argument("--network", nargs="+", metavar="NAME")
@@ -204,9 +215,15 @@ def _parser() -> argparse.ArgumentParser:
     names = argparse.ArgumentParser(add_help=False)
     names.add_argument(
         "--grid",
-        type=Path,
         metavar="FILE",
-        help="recipes of a TOML file instead of the book's (see read_grid)",
+        help="recipes of a TOML file, or of a grid of the book: slides, dose, when",
+    )
+    names.add_argument(
+        "--queue",
+        nargs="?",
+        const=DEFAULT,
+        metavar="FILE",
+        help="recipes of a queue, in its order (default: the book's)",
     )
     names.add_argument(
         "names",
@@ -275,6 +292,17 @@ def _parser() -> argparse.ArgumentParser:
         help="the runs there are, and their state",
     )
     listing.set_defaults(command=_list)
+
+    state = commands.add_parser(
+        "status", help="how far the queue is, and the time left"
+    )
+    state.add_argument("--queue", default=DEFAULT, metavar="FILE")
+    state.add_argument("--results", type=Path, metavar="DIR")
+    state.add_argument("--format", choices=("text", "json"), default="text")
+    state.add_argument(
+        "--import", dest="modules", nargs="+", default=[], metavar="MODULE"
+    )
+    state.set_defaults(command=_status)
     return parser
 
 

@@ -4,6 +4,7 @@ import itertools
 import warnings
 
 from dropblock_lib.arguments import invalid
+from dropblock_lib.experiments.table import setting_of
 from dropblock_lib.variants import variant_order, variant_title
 
 
@@ -170,11 +171,11 @@ def format_differences(rows):
 
 def _of_each_variant(records, value):
     """Dict of variant -> values by rising seed, of records of one setting."""
-    settings = {_setting(record) for record in records}
+    settings = {setting_of(record) for record in records}
     if len(settings) != 1:
         raise invalid(
             "records",
-            "records of one setting, which differ in variant and seed only",
+            "records of one setting and backend, which differ in variant and seed only",
             [record["name"] for record in records],
         )
     ordered = sorted(records, key=lambda record: record["recipe"]["seed"])
@@ -206,15 +207,6 @@ def _verdict(row, higher, lower):
     if row["low"] > 0:
         return higher
     return lower if row["high"] < 0 else "not told apart"
-
-
-def _setting(record):
-    recipe = {
-        field: value
-        for field, value in record["recipe"].items()
-        if field not in ("variant", "seed")
-    }
-    return (*sorted(recipe.items()), record["data"]["sha256"])
 
 
 def _mean(values):

@@ -60,11 +60,13 @@ class Detection:
 
     def make(self, optimizer, jit_compile):
         """The detector, new and compiled."""
+        placement = self.recipe.placement
         model = DETECTORS[self.recipe.network](
             self.recipe.variant,
             classes=len(self.data.classes),
             image_size=self.recipe.image_size,
             seed=self.recipe.seed,
+            **({} if placement is None else {"where": placement}),
         )
         model.compile(optimizer=optimizer, jit_compile=jit_compile)
         return model
@@ -75,7 +77,11 @@ class Detection:
     def epoch(self, epoch):
         """What `fit` is given in an epoch: a function of seed and epoch alone."""
         self.train_batches.set_epoch(epoch)
-        return {"x": self.train_batches, "validation_data": self.validation_batches}
+        fed = {"x": self.train_batches}
+        is_last = epoch + 1 == self.recipe.epochs
+        if is_last or (epoch + 1) % self.recipe.validation_every == 0:
+            fed["validation_data"] = self.validation_batches
+        return fed
 
     def names(self, logs):
         """What `fit` reports, by the names of the history."""

@@ -65,7 +65,7 @@ def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
     for recipe in recipes:
         for record in done.get(recipe.hash, []):
             row = _row(recipe, record["name"], "done", recipe.epochs)
-            measure = measures_of(recipe.network).shares[0]
+            measure = measures_of(recipe).shares[0]
             row[measure] = record["final"][measure]
             rows.append(row)
         if recipe.hash in done:

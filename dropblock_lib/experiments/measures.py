@@ -2,8 +2,6 @@
 
 import dataclasses
 
-from dropblock_lib.models import DETECTORS
-
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
@@ -71,6 +69,6 @@ DETECTION = Measures(
 )
 
 
-def measures_of(network: str) -> Measures:
-    """What the runs of a network measure."""
-    return DETECTION if network in DETECTORS else CLASSIFICATION
+def measures_of(recipe) -> Measures:
+    """What the runs of a recipe measure."""
+    return DETECTION if recipe.detects else CLASSIFICATION

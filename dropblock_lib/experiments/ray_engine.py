@@ -126,7 +126,7 @@ def run_on_ray(
                     failures[recipe.name] = _reason(error)
                     say(f"{label}: {failures[recipe.name]}")
                 else:
-                    measures = measures_of(recipe.network)
+                    measures = measures_of(recipe)
                     reached = measures.describe(done[index]["final"])
                     say(f"{label}: in {results_dir}, {reached}")
                 if tasks:

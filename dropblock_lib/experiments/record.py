@@ -7,9 +7,10 @@ from pathlib import Path
 from dropblock_lib.experiments.document import check_sections, read_json
 from dropblock_lib.experiments.files import write_atomically
 from dropblock_lib.experiments.measures import measures_of
-from dropblock_lib.experiments.recipe import Recipe
+from dropblock_lib.experiments.recipe import Recipe, hash_of
+from dropblock_lib.experiments.schema1 import upgrade
 
-SCHEMA = 1
+SCHEMA = 2
 
 _SECTIONS = {
     "schema": int,
@@ -94,6 +95,10 @@ def read_record(path: Path | str) -> dict:
     """
     path = Path(path)
     record = read_json(path, "record", RecordError)
+    try:
+        record = upgrade(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path} is not a record: {error!r}.") from None
     _check(record, path)
     return record
 
@@ -145,7 +150,7 @@ def _check(record, path: Path) -> None:
         recipe = Recipe.from_dict(record["recipe"])
     except ValueError as error:
         refuse(f"its recipe is not valid ({error})")
-    if recipe.hash != record["recipe_hash"]:
+    if hash_of(record["recipe"]) != record["recipe_hash"]:
         refuse("its recipe does not have the hash that it states")
     for key in ("requested", "source", "origin", "sha256", "train", "test"):
         if key not in record["data"]:
@@ -153,11 +158,11 @@ def _check(record, path: Path) -> None:
     label = data_label(record["data"]["requested"], record["data"]["source"])
     if record["name"] != recipe.name_on(label):
         refuse(f"its recipe and data make the run {recipe.name_on(label)!r}")
-    measures = measures_of(recipe.network)
+    measures = measures_of(recipe)
     for key in measures.history:
         values = record["history"].get(key)
         if not isinstance(values, list) or len(values) != recipe.epochs:
-            refuse(f"`history` has not {recipe.epochs} values of `{key}`")
+            refuse(f"`history` does not have {recipe.epochs} values of `{key}`")
     for key in measures.shares:
         value = record["final"].get(key, "")
         if not (_is_share(value) or (value is None and key in measures.optional)):

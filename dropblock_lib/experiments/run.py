@@ -9,7 +9,7 @@ from dropblock_lib.experiments import record
 from dropblock_lib.experiments.files import check_writable, remove_leftovers
 from dropblock_lib.experiments.measures import measures_of
 from dropblock_lib.experiments.progress import open_progress
-from dropblock_lib.experiments.state import PartialRun
+from dropblock_lib.experiments.state import BusyError, PartialRun
 from dropblock_lib.experiments.train import train
 
 
@@ -73,12 +73,20 @@ def run(
         finished = train(recipe, name, data, partial, progress, devices)
         record.write_record(finished, records)
         partial.remove()
-        reached = measures_of(recipe.network).describe(finished["final"])
+        reached = measures_of(recipe).describe(finished["final"])
         progress.end_run(f"{reached}, {finished['seconds']:.0f} s")
         return finished
 
 
-def run_all(recipes, *, results_dir=None, data_dir=None, progress=None, devices=1):
+def run_all(
+    recipes,
+    *,
+    results_dir=None,
+    data_dir=None,
+    progress=None,
+    devices=1,
+    keep_going=False,
+):
     """Train recipes one after another; those with a record are skipped.
 
     Args:
@@ -87,30 +95,47 @@ def run_all(recipes, *, results_dir=None, data_dir=None, progress=None, devices=
         data_dir: As for `run`.
         progress: From `open_progress`; by default one for these runs.
         devices: As for `run`.
+        keep_going: Whether a run that fails, or that another process is training,
+            leaves the others alone.
 
     Returns:
         The list of their records.
+
+    Raises:
+        RunsFailed: With `keep_going`, if runs have left no record, after all others
+            are done.
     """
     recipes = list(recipes)
     loaded = {}
-    records = []
+    records, failures = [], {}
     with contextlib.ExitStack() as stack:
         if progress is None:
             progress = stack.enter_context(open_progress(len(recipes)))
         for recipe in recipes:
-            if recipe.dataset not in loaded:
-                loaded = {recipe.dataset: _load(recipe.dataset, data_dir)}
-            records.append(
-                run(
-                    recipe,
-                    results_dir=results_dir,
-                    data=loaded[recipe.dataset],
-                    progress=progress,
-                    devices=devices,
+            try:
+                if recipe.dataset not in loaded:
+                    loaded = {recipe.dataset: _load(recipe.dataset, data_dir)}
+                records.append(
+                    run(
+                        recipe,
+                        results_dir=results_dir,
+                        data=loaded[recipe.dataset],
+                        progress=progress,
+                        devices=devices,
+                    )
                 )
-            )
+            except (ValueError, OSError, ImportError) as error:
+                if not keep_going:
+                    raise
+                failures[recipe.name] = str(error)
+                if isinstance(error, BusyError):
+                    progress.skip_run(recipe.name, "another process is training it")
+                else:
+                    progress.say(f"{recipe.name}: {error}")
             # Or the memory of all earlier models stays taken.
             keras.utils.clear_session()
+    if failures:
+        raise RunsFailed(failures, len(recipes))
     return records
 
 

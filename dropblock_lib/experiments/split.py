@@ -7,8 +7,7 @@ import numpy as np
 
 from dropblock_lib.experiments.recipe import Recipe
 
-# The same images for every seed: the spread over seeds is that of training, and
-# variants are compared on equal terms.
+# Of the test images, and of the validation images that are watched.
 SPLIT_SEED = 0
 IMAGE_SIZE = 32
 
@@ -29,11 +28,12 @@ def split(dataset, recipe: Recipe) -> Split:
     """Choose the images of a recipe, every class in its share.
 
     Training and validation images are disjoint and both come from the data
-    set's training part.
+    set's training part; the recipe's `subset_seed` chooses them, so that all
+    variants are compared on the same images.
 
     Args:
         dataset: What `dropblock_lib.load_dataset` returns.
-        recipe: States how many images are wanted.
+        recipe: States how many images are wanted, and by which random seed.
 
     Returns:
         A `Split`; images are `uint8`, 32x32.
@@ -58,7 +58,12 @@ def split(dataset, recipe: Recipe) -> Split:
             f"{len(dataset.y_test)}, the test images of {dataset.source}. "
             f"Received: test_size={recipe.test_size}"
         )
-    train, val = stratified(dataset.y_train, recipe.train_size, recipe.validation_size)
+    train, val = stratified(
+        dataset.y_train,
+        recipe.train_size,
+        recipe.validation_size,
+        rng_seed=recipe.seed if recipe.subset_seed == "seed" else recipe.subset_seed,
+    )
     test = stratified(dataset.y_test, 0, recipe.test_size)[1]
     return Split(
         _to_image_size(dataset.x_train[train]),
@@ -70,18 +75,21 @@ def split(dataset, recipe: Recipe) -> Split:
     )
 
 
-def stratified(labels, first: int | None, second: int | None):
+def stratified(
+    labels, first: int | None, second: int | None, rng_seed: int = SPLIT_SEED
+):
     """Two disjoint, sorted sets of indices, each with every class in its share.
 
     Args:
         labels: The class of every example.
         first: Size of the first set, or `None` for all that the second leaves.
         second: Size of the second set, or `None` for all that the first leaves.
+        rng_seed: Random seed of the choice.
 
     Returns:
         A pair of index arrays.
     """
-    rng = np.random.default_rng(SPLIT_SEED)
+    rng = np.random.default_rng(rng_seed)
     count = len(labels)
     # Give each example its rank within its class, as a share of the class: any
     # beginning of the list sorted by that rank holds all classes in proportion.

@@ -25,6 +25,10 @@ from dropblock_lib.experiments.record import RecordError
 PATIENCE = 5.0
 
 
+class BusyError(OSError):
+    """Another process is training the run."""
+
+
 class PartialRun:
     """The folder of an unfinished run.
 
@@ -140,7 +144,7 @@ class PartialRun:
             patience: Seconds to wait for the other process.
 
         Raises:
-            OSError: If another process is training the run.
+            BusyError: If another process is training the run.
         """
         try:
             import fcntl
@@ -150,7 +154,7 @@ class PartialRun:
         patience_ends = time.monotonic() + (PATIENCE if patience is None else patience)
         while (handle := self._lock(fcntl)) is None:
             if time.monotonic() > patience_ends:
-                raise OSError(f"Another process is training {self.directory.name}.")
+                raise BusyError(f"Another process is training {self.directory.name}.")
             time.sleep(0.1)
         try:
             yield

@@ -23,8 +23,8 @@ DETECTION_METRICS = ("AP", "AP50", "AP75", "train_loss", "val_loss", "seconds")
 def summarize(records: list[dict]) -> list[dict]:
     """One row for each recipe and data source, over all its seeds.
 
-    Records are put together only if their recipes differ in nothing but the
-    seed and if they used the same data.
+    Records are put together only if their recipes differ in nothing but the seed
+    and if they used the same data and the same backend.
 
     Args:
         records: From `load_records`.
@@ -32,7 +32,7 @@ def summarize(records: list[dict]) -> list[dict]:
     Returns:
         A list of rows (dictionaries), sorted by network, data, profile and
         variant. A row has `network`, `dataset`, `source`, `profile`, `variant`,
-        `n`, `seeds` and `slides_accuracy` (`None` if the slides have no such
+        `backend`, `n`, `seeds` and `slides_accuracy` (`None` if the slides have no such
         figure, or a stand-in was used). For each of test_accuracy, val_accuracy
         (last epoch), train_accuracy (at inference, last weights), gap (train
         minus test accuracy) and seconds it has the `_mean` and the `_std`: the
@@ -45,9 +45,8 @@ def summarize(records: list[dict]) -> list[dict]:
     """
     groups = {}
     for record in records:
-        recipe = dict(record["recipe"])
-        seed = recipe.pop("seed")
-        key = (*recipe.items(), record["data"]["source"], record["data"]["sha256"])
+        seed = record["recipe"]["seed"]
+        key = (setting_of(record), record["recipe"]["variant"])
         group = groups.setdefault(key, {})
         if seed in group:
             raise ValueError(
@@ -97,19 +96,35 @@ def describe_setting(records: list[dict]) -> str:
     images = (
         f"{data['train']:,} training and {data['validation']:,} validation images "
         f"of {recipe.image_size} x {recipe.image_size} pixels"
-        if recipe.network in models.DETECTORS
+        if recipe.detects
         else f"{data['train']:,} training, {data['validation']:,} validation and "
         f"{data['test']:,} test images"
     )
     return (
         f"**{data['source']}**: {images}; "
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}; "
-        f"augmentation: {recipe.augmentation}; "
-        f"{recipe.optimizer.capitalize()} with a learning rate of "
-        f"{recipe.learning_rate:g} ({recipe.learning_rate_schedule}); keep_prob "
-        f"from 1 to its target ({recipe.keep_prob_schedule}); "
+        f"augmentation: {recipe.augmentation}; {_describe_optimizer(recipe)}; "
+        f"{_describe_schedule(recipe)}; "
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}."
     )
+
+
+def _describe_optimizer(recipe):
+    name = {"adam": "Adam", "sgd": "SGD with Nesterov momentum"}[recipe.optimizer]
+    extras = []
+    if recipe.weight_decay:
+        extras.append(f"weight decay {recipe.weight_decay:g}")
+    if recipe.label_smoothing:
+        extras.append(f"label smoothing {recipe.label_smoothing:g}")
+    rate = f"a learning rate of {recipe.learning_rate:g}"
+    return ", ".join([f"{name} with {rate} ({recipe.learning_rate_schedule})", *extras])
+
+
+def _describe_schedule(recipe):
+    if recipe.keep_prob_schedule == "constant":
+        return "keep_prob fixed"
+    unit = "step" if recipe.keep_prob_schedule == "linear" else "epoch"
+    return f"keep_prob from 1 to its target (linear, by {unit})"
 
 
 def mean_and_std(mean: float, std: float | None, digits: int = 4) -> str:
@@ -128,10 +143,11 @@ def _row(group: dict[int, dict]) -> dict:
         "source": any_record["data"]["source"],
         "profile": recipe.profile,
         "variant": recipe.variant,
+        "backend": any_record["backend"],
         "n": len(seeds),
         "seeds": seeds,
     }
-    for metric in metrics_of(recipe.network):
+    for metric in metrics_of(recipe.detects):
         values = [_metric(group[seed], metric) for seed in seeds]
         known = None not in values  # a loss that was not finite, an AP of no object
         several = known and len(values) > 1
@@ -142,13 +158,32 @@ def _row(group: dict[int, dict]) -> dict:
     return row | _slides(recipe, compares)
 
 
-def metrics_of(network: str) -> tuple[str, ...]:
-    """What a row of a network's records shows."""
-    return DETECTION_METRICS if network in models.DETECTORS else METRICS
+def setting_of(record: dict) -> str:
+    """What records that are compared with one another have in common.
+
+    Everything but the variant and the random seed: data and backend are part of it.
+    """
+    recipe = {
+        field: value
+        for field, value in record["recipe"].items()
+        if field not in ("variant", "regularizer", "seed")
+    }
+    data = record["data"]
+    common = [recipe, data["source"], data["sha256"], record["backend"]]
+    return json.dumps(common, sort_keys=True)
+
+
+def metrics_of(detects: bool) -> tuple[str, ...]:
+    """What a row of a detector's records shows, or of a classifier's."""
+    return DETECTION_METRICS if detects else METRICS
+
+
+def _detects(row: dict) -> bool:
+    return "AP_mean" in row
 
 
 def _slides(recipe, compares):
-    if recipe.network in models.DETECTORS:
+    if recipe.detects:
         mini = compares and recipe.dataset == "coco2017-mini"
         published = slides.RETINANET_LOSSES.get(recipe.variant) if mini else None
         loss, val_loss = published or (None, None)
@@ -186,7 +221,7 @@ def _both(rows: list[dict], form) -> str:
     """A table of the classifiers and one of the detectors, where there are both."""
     kinds = [[], []]
     for row in rows:
-        kinds[row["network"] in models.DETECTORS].append(row)
+        kinds[_detects(row)].append(row)
     return "\n".join(form(kind) for kind in kinds if kind)
 
 
@@ -195,8 +230,9 @@ def _markdown(rows: list[dict]) -> str:
 
 
 def _markdown_of_one_kind(rows: list[dict]) -> str:
-    detects = rows[0]["network"] in models.DETECTORS
-    heading = ["data", "variant"]
+    detects = _detects(rows[0])
+    backends = len({row["backend"] for row in rows}) > 1
+    heading = ["data", "variant", *["backend"] * backends]
     heading += (
         ["AP", "AP50", "loss", "val loss"] if detects else ["test accuracy", "gap"]
     )
@@ -208,6 +244,7 @@ def _markdown_of_one_kind(rows: list[dict]) -> str:
     lines = []
     for row in rows:
         cells = [row["source"], variant_title(row["variant"])]
+        cells += [row["backend"]] * backends
         if detects:
             cells += [_percent(row, "AP", 2), _percent(row, "AP50", 2)]
             cells += [_cell(row, "train_loss", 2), _cell(row, "val_loss", 2)]
@@ -223,7 +260,7 @@ def _markdown_of_one_kind(rows: list[dict]) -> str:
         lines.append(cells)
     if several:
         heading.insert(0, "network")
-    words = heading.index("variant") + 1
+    words = heading.index("variant") + 1 + backends
     alignment = [":--"] * words + [":-:"] * (len(heading) - words)
     return markdown(heading, lines, alignment)
 
@@ -244,15 +281,15 @@ def _text(rows: list[dict]) -> str:
 
 
 def _text_of_one_kind(rows: list[dict]) -> str:
-    metrics = metrics_of(rows[0]["network"])
+    metrics = metrics_of(_detects(rows[0]))
     published = [key for key in rows[0] if key.startswith("slides_")]
-    heading = ["network", "data", "profile", "variant", "n"]
+    heading = ["network", "data", "profile", "variant", "n", "backend"]
     heading += [metric.replace("_", " ") for metric in metrics]
     heading += [key.replace("_", " ").removesuffix(" accuracy") for key in published]
     lines = []
     for row in rows:
         cells = [row["network"], row["source"], row["profile"], row["variant"]]
-        cells.append(str(row["n"]))
+        cells += [str(row["n"]), row["backend"]]
         for metric in metrics:
             cells.append(_cell(row, metric, 0 if metric == "seconds" else 4))
         for key in published:

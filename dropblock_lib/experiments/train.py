@@ -6,6 +6,7 @@ epoch, the saved model holds its optimizer, and the random states of its layers,
 which Keras does not save, are saved beside it.
 """
 
+import contextlib
 import datetime
 import math
 import time
@@ -13,19 +14,17 @@ import time
 import keras
 import numpy as np
 
-from dropblock_lib.drop_block_2d import DropBlock2D
 from dropblock_lib.experiments import environment, record
 from dropblock_lib.experiments.classification import Classification
 from dropblock_lib.experiments.detection import Detection
 from dropblock_lib.experiments.devices import check_shares, prepare, spread_over
 from dropblock_lib.experiments.measures import measures_of
-from dropblock_lib.models import DETECTORS
+from dropblock_lib.experiments.optimizers import make_optimizer
 from dropblock_lib.schedule import (
     KeepProbScheduler,
     find_drop_block_layers,
     linear_schedule,
 )
-from dropblock_lib.variants import get_variant
 
 
 def train(recipe, name, data, partial, progress, devices=1):
@@ -52,10 +51,10 @@ def train(recipe, name, data, partial, progress, devices=1):
 def _train(recipe, name, data, partial, progress, devices):
     started = time.monotonic()
     git = environment.git_state()
-    task = Detection if recipe.network in DETECTORS else Classification
+    task = Detection if recipe.detects else Classification
     task = task(recipe, data, devices)
     check_shares(task.sizes(), devices)
-    measures = measures_of(recipe.network)
+    measures = measures_of(recipe)
 
     state = partial.read(recipe, progress.say)
     if state is None:
@@ -69,7 +68,8 @@ def _train(recipe, name, data, partial, progress, devices):
         }
         # The order in which the rest draws from the global generators is fixed.
         keras.utils.set_random_seed(recipe.seed)
-        model = task.make(_optimizer(recipe, task.steps), _jit())
+        with _precision(recipe.precision):
+            model = task.make(make_optimizer(recipe, task.steps), _jit())
         state["detections"] = task.before(model)
     else:
         epochs_done = len(state["history"]["loss"])
@@ -93,9 +93,8 @@ def _train(recipe, name, data, partial, progress, devices):
             on_train_batch_end=lambda batch, logs: progress.step(),
         )
     ]
-    schedule = _keep_prob_schedule(recipe)
-    if schedule is not None:
-        callbacks.append(KeepProbScheduler(schedule))
+    if find_drop_block_layers(model):
+        callbacks += _keep_prob_schedulers(recipe, task.steps)
     for epoch in range(first_epoch, recipe.epochs):
         epoch_started = time.monotonic()
         learning_rate = _number(model.optimizer.learning_rate)
@@ -108,7 +107,11 @@ def _train(recipe, name, data, partial, progress, devices):
             verbose=0,
         ).history
         logs = task.names(logs)
-        row = {key: _number(logs[key][-1]) for key in measures.per_epoch}
+        # An epoch without validation has no figures of it.
+        row = {
+            key: _number(logs[key][-1]) if key in logs else None
+            for key in measures.per_epoch
+        }
         row["keep_prob"] = _keep_prob(model)
         row["learning_rate"] = learning_rate
         row["seconds"] = round(time.monotonic() - epoch_started, 3)
@@ -131,7 +134,10 @@ def _train(recipe, name, data, partial, progress, devices):
             **task.account(),
         },
         "history": history,
-        "final": {key: _number(value) for key, value in final.items()},
+        "final": {
+            key: value if isinstance(value, (dict, str)) else _number(value)
+            for key, value in final.items()
+        },
         "best": _best(history, measures),
         **_detections(state.get("detections", {}) | detections),
         "parameters": {
@@ -148,19 +154,21 @@ def _train(recipe, name, data, partial, progress, devices):
     }
 
 
-def _optimizer(recipe, steps):
-    rate = recipe.learning_rate
-    if recipe.learning_rate_schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps * recipe.epochs)
-    if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
-    return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+@contextlib.contextmanager
+def _precision(policy):
+    """Layers made in this context compute in the given precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _jit():
-    """Whether to compile with XLA, in Keras' words.
+    """`jit_compile`: off on TensorFlow without a GPU.
 
-    Of TensorFlow without a GPU it takes longer to compile and computes no faster.
+    XLA takes longer to compile there, and the code runs no faster.
     """
     slow = keras.backend.backend() == "tensorflow" and not environment.has_gpu()
     return False if slow else "auto"
@@ -179,12 +187,15 @@ def _seed_epoch(seed, epoch):
         keras.utils.set_random_seed(int(epoch_seed[0]))
 
 
-def _keep_prob_schedule(recipe):
-    layer = get_variant(recipe.variant)()
-    if recipe.keep_prob_schedule != "linear" or not isinstance(layer, DropBlock2D):
-        return None
-    # The last epoch, not one after it, trains at the target.
-    return linear_schedule(1.0, layer.keep_prob, max(1, recipe.epochs - 1))
+def _keep_prob_schedulers(recipe, steps_per_epoch):
+    """The callbacks that move keep_prob from 1 to its target."""
+    unit = {"linear": "step", "linear-epoch": "epoch"}.get(recipe.keep_prob_schedule)
+    target = recipe.regularizer.get("keep_prob")
+    if unit is None or target is None:
+        return []
+    count = recipe.epochs * (steps_per_epoch if unit == "step" else 1)
+    # The last step or epoch, not one after it, trains at the target.
+    return [KeepProbScheduler(linear_schedule(1.0, target, max(1, count - 1)), unit)]
 
 
 def _keep_prob(model):

@@ -1,0 +1,101 @@
+"""Optimizers and learning rates that Keras does not have."""
+
+import keras
+from keras import ops
+
+from dropblock_lib.arguments import check_fraction, invalid, is_whole
+
+MOMENTUM = 0.9
+
+
+@keras.saving.register_keras_serializable(package="dropblock_lib")
+class KernelDecaySGD(keras.optimizers.SGD):
+    """SGD with L2 weight decay on kernels alone, as most papers on CIFAR have it.
+
+    The gradient of `l2 / 2 * sum(kernel ** 2)` is added to that of the loss, before
+    momentum; the reported loss stays as it is. A kernel is a variable of rank 2 or
+    more: biases and the weights of batch normalization do not decay.
+
+    Keras' own `weight_decay` is decoupled: it takes away `learning_rate *
+    weight_decay` of each variable in a step. With a momentum of 0.9 it has to be ten
+    times as large for the same effect.
+
+    Args:
+        learning_rate: Float, or a schedule.
+        l2: Float >= 0.
+        **kwargs: As for `keras.optimizers.SGD`.
+    """
+
+    def __init__(self, learning_rate=0.01, l2=0.0, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.l2 = l2
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.l2 and len(variable.shape) > 1:
+            gradient = gradient + ops.cast(variable, gradient.dtype) * self.l2
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2}
+
+
+@keras.saving.register_keras_serializable(package="dropblock_lib")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises in a straight line and falls in another, to zero.
+
+    Args:
+        peak: Positive float. The largest learning rate.
+        steps: Positive integer. Number of training steps.
+        warmup: Float in [0, 1). The share of the steps in which it rises.
+
+    Raises:
+        ValueError: If an argument is not as described.
+
+    Reference:
+        [Smith and Topin, 2018](https://arxiv.org/abs/1708.07120).
+    """
+
+    def __init__(self, peak, steps, warmup=0.2):
+        if not is_whole(steps, at_least=1):
+            raise invalid("steps", "a positive integer", steps)
+        if warmup != 0:
+            check_fraction("warmup", warmup)
+        if warmup == 1:
+            raise invalid("warmup", "a float in [0, 1)", warmup)
+        self.peak = peak
+        self.steps = steps
+        self.warmup = warmup
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rising = self.warmup * self.steps
+        up = (step + 1) / max(rising, 1.0)
+        down = (self.steps - step) / (self.steps - rising)
+        return self.peak * ops.clip(ops.minimum(up, down), 0.0, 1.0)
+
+    def get_config(self):
+        return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup}
+
+
+def make_optimizer(recipe, steps_per_epoch):
+    """The optimizer of a recipe.
+
+    Args:
+        recipe: A `Recipe`.
+        steps_per_epoch: Positive integer.
+
+    Returns:
+        A Keras optimizer.
+    """
+    rate = recipe.learning_rate
+    steps = steps_per_epoch * recipe.epochs
+    if recipe.learning_rate_schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    elif recipe.learning_rate_schedule == "one-cycle":
+        rate = OneCycle(rate, steps, recipe.warmup)
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    kwargs = {"momentum": MOMENTUM, "nesterov": True}
+    if not recipe.weight_decay:
+        return keras.optimizers.SGD(rate, **kwargs)
+    return KernelDecaySGD(rate, recipe.weight_decay, **kwargs)
