@@ -84,16 +84,14 @@ def insert_after(model, factory, where):
     _check_model(model)
     if not callable(factory):
         raise invalid("factory", "a function name -> layer or None", factory)
-    if isinstance(where, str) and where in PLACEMENTS:
-        find = PLACEMENTS[where]
-    elif callable(where):
+    check_where(where)
+    if callable(where):
 
         def find(calls):
             return _behind_layers(calls, where)
 
     else:
-        names = ", ".join(f"'{name}'" for name in PLACEMENTS)
-        raise invalid("where", f"a function layer -> bool, or one of {names}", where)
+        find = PLACEMENTS[where]
     copier = _Copier(factory, find)
     if not copier.finds_something(model):
         expected = f"a placement that matches a layer of model '{model.name}'"
@@ -101,6 +99,16 @@ def insert_after(model, factory, where):
             expected += f": '{where}' needs {NEEDED[where]}, or choose by a function"
         raise invalid("where", expected, where)
     return copier.copy_model(model)
+
+
+def check_where(where):
+    """Raises a `ValueError` unless `where` is one that `insert_after` takes.
+
+    Whether it chooses anything depends on the model.
+    """
+    if not callable(where) and not (isinstance(where, str) and where in PLACEMENTS):
+        names = ", ".join(f"'{name}'" for name in PLACEMENTS)
+        raise invalid("where", f"a function layer -> bool, or one of {names}", where)
 
 
 # === Placements: the calls of a model, inputs first -> places ===

@@ -14,10 +14,12 @@ is where variants of your own are registered.
 """
 
 import dataclasses
+import numbers
 import re
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from dropblock_lib.arguments import (
     check_gamma_rule,
@@ -32,12 +34,18 @@ _LAYERS = {
     "dropout": keras.layers.Dropout,
     "spatial": keras.layers.SpatialDropout2D,
 }
+_FACTORY = "a function factory(name=None, seed=None) that returns a new layer or None"
 _TITLES = {"dropout": "Dropout", "spatial": "SpatialDropout"}
 
 
-def _by(sign, block_size):
+def _sides(block_size):
     sides = block_size if isinstance(block_size, tuple) else (block_size,)
-    return sign.join(map(str, sides))
+    return "x".join(map(str, sides))
+
+
+def _exactly(number):
+    """The shortest decimal that reads back as this number, without an exponent."""
+    return np.format_float_positional(number, trim="-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +70,8 @@ class Variant:
         color: A color of figures, such as "#CC3311". By default it follows from the
             method and the block size.
         factory: Of a custom variant: a function `factory(name=None, seed=None)` that
-            returns a new layer, or `None`.
+            returns a new layer or `None`. Without one the variant cannot make a
+            layer, but says what a record knows of it.
 
     Raises:
         ValueError: If a value is not as described, or does not belong to the method.
@@ -81,7 +90,7 @@ class Variant:
     per_channel: bool | None = None
     label: str | None = None
     color: str | None = None
-    factory: Callable | None = dataclasses.field(default=None, compare=False)
+    factory: Callable | None = None
 
     def __post_init__(self):
         if self.method not in METHODS:
@@ -91,21 +100,24 @@ class Variant:
         elif self.method in _LAYERS:
             self._refuse("block_size", "keep_prob", "gamma", "per_channel", "factory")
             rate = self.rate
-            is_number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+            is_number = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
             if not (is_number and 0 <= rate < 1):
                 raise invalid("rate", "a float in [0, 1)", rate)
-            self._set("rate", float(rate))
+            self._set("rate", abs(float(rate)))  # -0.0 has a name of its own
         elif self.method == "none":
             self._refuse(
                 "block_size", "keep_prob", "rate", "gamma", "per_channel", "factory"
             )
+        elif self.factory is not None and not callable(self.factory):
+            raise invalid("factory", f"{_FACTORY}, or None", self.factory)
 
     def _check_drop_block(self):
         self._refuse("rate", "factory")
         sides = check_sides("block_size", self.block_size)
         self._set("block_size", sides[0] if sides[0] == sides[1] else sides)
         self._set("keep_prob", check_keep_prob(self.keep_prob))
-        self._set("gamma", check_gamma_rule(self.gamma or "paper"))
+        gamma = "paper" if self.gamma is None else self.gamma
+        self._set("gamma", check_gamma_rule(gamma))
         if self.per_channel is None:
             self._set("per_channel", True)
         if not isinstance(self.per_channel, bool):
@@ -126,7 +138,10 @@ class Variant:
     ) -> "keras.Layer | None":
         """A new layer, not built yet; `None` where nothing is to be dropped."""
         if self.method == "custom":
-            return self.factory and self.factory(name=name, seed=seed)
+            if self.factory is None:
+                # That of a record: its numbers say little of what the layer did.
+                raise invalid("factory", _FACTORY, self.factory)
+            return self.factory(name=name, seed=seed)
         if self.method == "none":
             return None
         if self.method == "dropblock":
@@ -146,8 +161,9 @@ class Variant:
         if self.method in ("none", "custom"):
             return None if self.method == "custom" else "none"
         if self.method in _LAYERS:
-            return f"{self.method}-{self.rate:g}"
-        return "-".join(["dropblock", _by("x", self.block_size), *self._endings()])
+            return f"{self.method}-{_exactly(self.rate)}"
+        parts = ["dropblock", _sides(self.block_size), _exactly(self.keep_prob)]
+        return "-".join([*parts, *self._endings()])
 
     @property
     def title(self) -> str | None:
@@ -158,12 +174,11 @@ class Variant:
             return "plain"
         if self.method in _TITLES:
             return f"{_TITLES[self.method]} {self.rate:g}"
-        keep_prob, *endings = self._endings()
-        numbers = f"DropBlock {_by('x', self.block_size)}/{keep_prob}"
-        return ", ".join([numbers, *endings])
+        numbers = f"DropBlock {_sides(self.block_size)}/{self.keep_prob:g}"
+        return ", ".join([numbers, *self._endings()])
 
     def _endings(self):
-        endings = [f"{self.keep_prob:g}"]
+        endings = []
         if self.gamma == "exact":
             endings.append("exact")
         if not self.per_channel:
@@ -210,7 +225,7 @@ VARIANTS: dict[str, Variant] = {
 # What tables and figures call the variants of the slides.
 LABELS: dict[str, str] = {name: variant.title for name, variant in VARIANTS.items()}
 
-_NUMBER = r"(0(?:\.\d+)?|1(?:\.0*)?)"
+_NUMBER = r"(0(?:\.\d+)?|1)"
 _RATE_NAME = re.compile(rf"(dropout|spatial)-{_NUMBER}")
 _DROP_BLOCK_NAME = re.compile(
     rf"dropblock-(\d+)(?:x(\d+))?-{_NUMBER}(-exact)?(-shared)?"
@@ -300,7 +315,16 @@ def _parse(name):
 
 def _custom(factory):
     """A variant around a function, with the numbers of the layer that it makes."""
-    layer = factory()
+    # With a name and a seed the layer takes no number from those that Keras counts
+    # or draws, so that asking for a title or a color changes no experiment.
+    try:
+        layer = factory(name="probe", seed=0)
+    except TypeError as error:
+        raise ValueError(
+            f"{invalid('variant', _FACTORY, factory)} ({error})"
+        ) from error
+    if layer is not None and not isinstance(layer, keras.layers.Layer):
+        raise invalid("variant", _FACTORY, factory)
     numbers = {
         field: getattr(layer, field)
         for field in ("block_size", "keep_prob", "rate", "gamma", "per_channel")

@@ -32,6 +32,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.center
             and mask is None
             and not self.synchronized
+            and not getattr(self, "renorm", False)  # older versions of Keras have none
             and keras.backend.standardize_dtype(inputs.dtype)
             in ("float32", "float16", "bfloat16")
             and self.epsilon >= 1.001e-5  # what the operation takes

@@ -8,7 +8,7 @@ from dropblock_lib.arguments import (
     invalid,
     is_whole,
 )
-from dropblock_lib.insertion import insert_after
+from dropblock_lib.insertion import check_where, insert_after
 from dropblock_lib.models.normalization import BatchNormalization
 from dropblock_lib.models.seed_streams import seed_streams
 from dropblock_lib.models.small_images import MOMENTUM
@@ -39,8 +39,8 @@ def resnet9(
 
     There is no ReLU after the additions. The regularizer goes where `where` says:
 
-        conv1 ── pool ─┬─ unit [m] ── unit [m,p] ──[p]─ + ─[s]─ conv2 ...
-                       └──────────────────────────[p]─┘
+        conv1 ── pool ─┬─ unit [m,p] ── unit [m,p] ─ + ─[s]─ conv2 ...
+                       └──────────── [p] ────────────┘
 
     - "main-path-relu", the slides' place: after both ReLUs of each block [m];
     - "paper-code", that of the paper's authors: the same places and the skip
@@ -91,6 +91,8 @@ def resnet9(
     kernel_seeds, drop_seeds = seed_streams(seed)
     if not is_whole(width, at_least=1):
         raise invalid("width", "a positive integer", width)
+    width = int(width)
+    check_where(where)
 
     def unit(x, filters, name):
         x = keras.layers.Conv2D(

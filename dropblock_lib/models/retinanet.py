@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from dropblock_lib.arguments import invalid, is_whole
-from dropblock_lib.insertion import insert_after
+from dropblock_lib.insertion import check_where, insert_after
 from dropblock_lib.models.imagenet_weights import find_weights
 from dropblock_lib.models.seed_streams import seed_streams
 from dropblock_lib.models.small_images import with_seeds
@@ -92,6 +92,7 @@ def retinanet(
         raise invalid("head_layers", "a non-negative integer", head_layers)
     if not 0 < anchor_size < float("inf"):
         raise invalid("anchor_size", "a positive float", anchor_size)
+    check_where(where)
     kernel_seeds, drop_seeds = seed_streams(seed)
     try:
         import keras_hub

@@ -3,7 +3,7 @@
 import keras
 
 from dropblock_lib.arguments import check_classes, check_image_shape, invalid
-from dropblock_lib.insertion import insert_after
+from dropblock_lib.insertion import check_where, insert_after
 from dropblock_lib.models.normalization import BatchNormalization
 from dropblock_lib.models.seed_streams import seed_streams
 from dropblock_lib.variants import get_variant
@@ -43,6 +43,7 @@ def for_small_images(
     kernel_seeds, drop_seeds = seed_streams(seed)
     if stem not in STEMS:
         raise invalid("stem", "'imagenet' or 'cifar'", stem)
+    check_where(where)
 
     inputs = keras.Input(shape=(height, width, channels), name="image")
     x = inputs

@@ -29,7 +29,8 @@ def normalize(layer, inputs, training):
     outputs, mean, variance = _fused(inputs, gamma, beta, layer, is_training=True)
     # The operation returns the unbiased variance; Keras averages the biased one.
     count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], "float32")
-    variance *= (count - 1) / tf.maximum(count, 1)
+    # Of a single unit the unbiased one is 0 / 0, which a GPU may return as NaN.
+    variance = tf.where(count > 1, variance * (count - 1) / count, 0)
     for variable, value in (
         (layer.moving_mean, mean),
         (layer.moving_variance, variance),
