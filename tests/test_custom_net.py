@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+import dropblock_lib as dbl
 from dropblock_lib import models
-from dropblock_lib.variants import VARIANTS
+from dropblock_lib.variants import VARIANTS, Variant
 
 # The slides' summary: kind, output shape, parameters.
 SUMMARY = [
@@ -125,8 +126,56 @@ def test_saves_and_loads(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("where", "sides"), [("after-pooling", [16, 8, 4]), ("before-pooling", [32, 16, 8])]
+)
+def test_the_regularizers_sit_before_or_after_the_pooling(where, sides):
+    model = models.custom_net("dropblock-7-0.7", where=where)
+    names = [layer.name for layer in model.layers]
+    for stage, side in enumerate(sides, start=1):
+        pool, drop = (names.index(f"{kind}{stage}") for kind in ("pool", "drop"))
+        assert drop - pool == (1 if where == "after-pooling" else -1)
+        assert model.layers[drop].output.shape[1:3] == (side, side)
+        assert model.layers[drop].output is model.layers[drop + 1].input
+    assert model.count_params() == 309_290 + 3
+
+
+def test_placements_begin_with_the_same_weights_and_seeds():
+    after, before = (
+        models.custom_net("dropblock-3-0.7", seed=1, where=where)
+        for where in ("after-pooling", "before-pooling")
+    )
+    x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(before(x)), ops.convert_to_numpy(after(x))
+    )
+    for stage in (1, 2, 3):
+        seeds = {model.get_layer(f"drop{stage}").seed for model in (after, before)}
+        assert len(seeds) == 1
+    plain = models.custom_net("none", seed=1, where="before-pooling")
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(plain(x)), ops.convert_to_numpy(after(x))
+    )
+
+
+def test_takes_variants_of_ones_own():
+    def noise(name=None, seed=None):
+        return keras.layers.GaussianNoise(0.1, name=name, seed=seed)
+
+    for variant, kind in (
+        (noise, keras.layers.GaussianNoise),
+        (Variant("spatial", rate=0.1), keras.layers.SpatialDropout2D),
+        ("dropblock-5x3-0.8-exact", dbl.DropBlock2D),
+    ):
+        model = models.custom_net(variant, (8, 8, 3))
+        drops = [model.get_layer(f"drop{stage}") for stage in (1, 2, 3)]
+        assert {type(drop) for drop in drops} == {kind}
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
+        {"where": "main-path-relu"},
+        {"where": None},
         {"variant": "dropblock"},
         {"input_shape": (7, 32, 3)},
         {"input_shape": (32, 32)},

@@ -48,7 +48,10 @@ def application():
     ("name", "where", "count"),
     [(name, "main-path-relu", count) for name, count in MAIN_PATH.items()]
     + [("DenseNet121", "dense-block-relu", 116), ("DenseNet121", "main-path-relu", 58)]
-    + [(name, "paper-code", count) for name, count in PAPER_CODE.items()],
+    + [(name, "paper-code", count) for name, count in PAPER_CODE.items()]
+    # Two blocks of two units in MobileNetV2's last group that has sums.
+    + [("ResNet50", "last-group", 12), ("MobileNetV2", "last-group", 8)]
+    + [("ResNet50", "after-addition", 16), ("MobileNetV2", "after-addition", 10)],
 )
 def test_applications(application, name, where, count):
     plain = application(name)
@@ -84,6 +87,32 @@ def test_paper_code_drops_a_quarter_in_the_earlier_group(application):
         assert main is model.get_layer(f"drop_{block}_3_bn").output
     first = model.get_layer("conv4_block2_1_conv").input
     assert first is model.get_layer("conv4_block1_out").output
+
+
+def test_places_of_residual_blocks_in_resnet50(application):
+    groups = {
+        group: [f"conv{group}_block{block}" for block in range(1, count + 1)]
+        for group, count in ((2, 3), (3, 4), (4, 6), (5, 3))
+    }
+    units = ("1_relu", "2_relu", "add_skip", "3_bn")
+    expected = {
+        "paper-code": [
+            f"{b}_{unit}" for g in (4, 5) for b in groups[g] for unit in units
+        ],
+        "last-group": [f"{b}_{unit}" for b in groups[5] for unit in units],
+        "after-addition": [f"{b}_out" for blocks in groups.values() for b in blocks],
+    }
+    plain = application("ResNet50")
+    for where, places in expected.items():
+        model = insert_after(plain, DROP_BLOCK, where)
+        assert sorted(drops(model)) == sorted(f"drop_{place}" for place in places)
+        if where != "paper-code":
+            keep_probs = [drop.keep_prob for drop in dbl.find_drop_block_layers(model)]
+            assert keep_probs == pytest.approx([0.7] * len(places))
+    # Behind the ReLU after the addition, for both of the paths that follow.
+    dropped = model.get_layer("drop_conv2_block1_out").output
+    assert model.get_layer("conv2_block2_1_conv").input is dropped
+    assert model.get_layer("conv2_block2_add").input[0] is dropped
 
 
 def residual():

@@ -2,12 +2,16 @@
 
 from collections import Counter
 
+import keras
 import numpy as np
 import pytest
 from drawing import check_figure
 from matplotlib.patches import PathPatch
 
 from dropblock_lib import plots
+from dropblock_lib.palette import LINES, PALETTE
+from dropblock_lib.plots.style import variant_color, variant_dashes
+from dropblock_lib.variants import VARIANTS, Variant, variant_title
 
 HISTORIES = {
     "none": [
@@ -164,3 +168,78 @@ def test_differences_stand_beside_the_published_ones(titles):
                 np.testing.assert_allclose(places, expected)
             else:
                 assert places == []
+
+
+# A registered function, a name that is not registered, and the variant of a record
+# whose author registered it elsewhere.
+OTHERS = ("mine", "dropblock-5-0.8-exact", "theirs")
+OTHER_TITLES = ["mine", "DropBlock 5/0.8, exact", "theirs"]
+
+
+def of_all(value, variants=("none", *OTHERS)):
+    return dict.fromkeys(variants, value)
+
+
+def labels(fig):
+    """What a figure calls its variants, in its legend or beside its rows."""
+    shown = [text.get_text() for ax in fig.axes for text in ax.get_yticklabels()]
+    legends = [*fig.legends, *(ax.get_legend() for ax in fig.axes)]
+    for legend in filter(None, legends):
+        shown += [text.get_text() for text in legend.get_texts()]
+    return shown
+
+
+FIGURES_OF_VARIANTS = {
+    "sampling_error": lambda: plots.sampling_error({"slides": of_all(0.6)}, 100),
+    "accuracy_by_variant": lambda: plots.accuracy_by_variant(
+        list(of_all([0.5, 0.6]).items()), of_all(0.6)
+    ),
+    "differences": lambda: plots.differences(
+        {"a": [{**DIFFERENCES[0], "variant": other} for other in OTHERS]},
+        {"a": of_all(0.6)},
+    ),
+    "learning_curves": lambda: plots.learning_curves(of_all(HISTORIES["none"])),
+    "generalization_gap": lambda: plots.generalization_gap(of_all(HISTORIES["none"])),
+    "losses_by_variant": lambda: plots.losses_by_variant({"a": of_all([(1.0, 2.0)])}),
+}
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    def factory(name=None, seed=None):
+        return keras.layers.Dropout(0.3, name=name, seed=seed)
+
+    monkeypatch.setitem(VARIANTS, "mine", factory)
+
+
+@pytest.mark.parametrize("name", FIGURES_OF_VARIANTS)
+def test_figures_draw_variants_that_are_not_the_slides(mine, name):
+    fig = FIGURES_OF_VARIANTS[name]()
+    check_figure(fig)
+    shown = labels(fig)
+    assert [title for title in shown if title in OTHER_TITLES] == OTHER_TITLES
+
+
+def test_a_color_says_what_a_variant_drops(mine, monkeypatch):
+    blue, red, green, yellow, purple, cyan = (light for light, _ in LINES.values())
+    expected = {
+        "none": PALETTE["muted"],
+        "dropout-0.1": blue,
+        "dropblock-1-0.9": blue,
+        "spatial-0.1": yellow,
+        "dropblock-32-0.9": yellow,
+        "dropblock-3-0.8-exact": red,
+        "dropblock-3x7-0.9": purple,
+        "dropblock-5-0.9": green,
+        "mine": cyan,
+        "theirs": cyan,
+    }
+    assert {name: variant_color(name) for name in expected} == expected
+    monkeypatch.setitem(VARIANTS, "own", Variant("none", color="#CC3311", label="own"))
+    assert variant_color("own") == "#CC3311" and variant_title("own") == "own"
+
+
+def test_dashes_are_for_a_dropblock_that_drops_much(mine):
+    names = ("dropblock-5-0.79", "dropblock-5-0.8", "spatial-0.7", "mine", "theirs")
+    dashed = [name for name in names if variant_dashes(name) != "-"]
+    assert dashed == ["dropblock-5-0.79"]

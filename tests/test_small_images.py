@@ -121,6 +121,17 @@ def test_batch_normalization_forgets_within_a_short_run(made):
     assert {norm.momentum for norm in norms} == {0.9} and len(norms) == 121
 
 
+def test_says_what_a_placement_of_other_networks_needs():
+    with pytest.raises(ValueError, match="'paper-code' needs blocks that end in an"):
+        models.densenet121("dropblock-3-0.9", where="paper-code")
+
+
+def test_the_last_group_of_resnet50_has_maps_of_four_pixels_with_the_small_stem():
+    model = models.resnet50("dropblock-3-0.7", stem="cifar", where="last-group")
+    drops = dbl.find_drop_block_layers(model)
+    assert len(drops) == 12 and {drop.output.shape[1] for drop in drops} == {4}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -130,6 +141,7 @@ def test_batch_normalization_forgets_within_a_short_run(made):
         {"seed": -1},
         {"stem": "mnist"},
         {"stem": None},
+        {"where": "nowhere"},
     ],
 )
 def test_names_the_bad_argument(arguments):
