@@ -1,9 +1,9 @@
-"""Probes: what a trained classifier's record holds beside its accuracy.
+"""Probes: what a trained classifier's record has beside its accuracy.
 
-A probe asks one question of a network that is already trained: how well its
-confidence is calibrated, how it stands noise and blocks, and where in an image its
-evidence is. `probe` asks all of them and returns plain values for a record. The
-trained network is only read; what has to be changed is a copy.
+A probe asks one question of a trained network: how well its confidence is
+calibrated, how well it withstands noise and blocks, where in an image it finds its
+evidence. `probe` asks all of them and returns plain values for a record. The
+trained network is only read; changes are made to copies.
 """
 
 import base64
@@ -45,7 +45,7 @@ EVIDENCE = 0.8
 
 
 def probe(model, build, images, *, batch_size, rng_seed=0):
-    """Asks a trained classifier all questions.
+    """Runs all probes on a trained classifier.
 
     Test, validation and training images pass through the network once. The same
     model gives the same numbers. Neither its weights, nor its random states, nor
@@ -185,8 +185,8 @@ def fit_temperature(logits, labels):
     """The temperature at which the labels are most likely.
 
     The mean negative log-likelihood is convex in the inverse temperature; bisection
-    finds where its derivative, the mean logit expected less the mean logit of the
-    labels, is zero.
+    finds where its derivative is zero: the mean of the expected logit less the
+    label's.
 
     Args:
         logits: Array (images, classes).
@@ -203,22 +203,22 @@ def fit_temperature(logits, labels):
     logits = np.asarray(logits, "float64")
     if not np.isfinite(logits).all():
         return None
-    of_labels = logits[np.arange(len(labels)), labels].mean()
+    if not np.ptp(logits, axis=-1).any():
+        return 1.0  # all temperatures are alike
+    ahead = logits - logits[np.arange(len(labels)), labels][:, None]
     highest = np.log(LARGEST_TEMPERATURE)
     lowest = -highest
     for _ in range(45):  # to 3e-13
         middle = (lowest + highest) / 2
         probabilities = np.exp(_log_softmax(logits / np.exp(middle)))
-        slope = (probabilities * logits).sum(axis=-1).mean() - of_labels
-        if slope == 0:
-            break
+        slope = (probabilities * ahead).sum(axis=-1).mean()
         # Positive: the expected logit is too large, so the temperature is too low.
         lowest, highest = (middle, highest) if slope > 0 else (lowest, middle)
     return float(np.exp(middle))
 
 
 def calibration(logits, labels, val_logits, val_labels):
-    """How well the confidence of a classifier tells how often it is right.
+    """Measures how well a classifier's confidence predicts how often it is right.
 
     The confidence is the largest probability. Bins are of equal width; one that ends
     at an edge includes it.
@@ -352,7 +352,7 @@ def estimate_moments(network, x, *, rng_seed=0):
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
     for variable, start in zip(moments, [0.0, 1.0] * len(layers), strict=True):
-        # What a run that diverged left there would stay NaN, times 0.
+        # A diverged run may have left NaN, which momentum 0 would not remove.
         variable.assign(np.full(variable.shape, start))
     momentums = [layer.momentum for layer in layers]
     for layer in layers:
@@ -374,7 +374,7 @@ def estimate_moments(network, x, *, rng_seed=0):
 
 
 class _Collector(keras.callbacks.Callback):
-    """Adds up what variables hold after each batch."""
+    """Sums the values that variables have after each batch."""
 
     def __init__(self, variables):
         super().__init__()
@@ -504,7 +504,7 @@ def add_noise(images, standard_deviation, rng_seed=0):
 
 
 def encode_predictions(logits, labels):
-    """What a classifier says of every image, as short text.
+    """Encodes the predicted label of every image as short text.
 
     Args:
         logits: Array (images, classes).
@@ -620,7 +620,7 @@ def evidence_share(maps, fraction=EVIDENCE):
 
 
 def evidence(logits, maps):
-    """What a record holds of the class activation maps.
+    """Summarizes the class activation maps of the test set.
 
     Args:
         logits: Array (images, classes), of the test set.
@@ -692,7 +692,7 @@ def _evidence_network(model):
 
 
 def _maker(tensor):
-    """The layer that made a tensor, and what it made it of, if that is one tensor."""
+    """The layer that made a tensor, and its input if it has only one."""
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
     inputs = node.input_tensors
@@ -705,8 +705,8 @@ def _maker(tensor):
 def copy_weights(source, target):
     """Gives a network the weights of another that differs in its DropBlock layers.
 
-    Layers are matched by name, or by position where Keras chose the names. What
-    DropBlock layers hold is left alone.
+    Layers are matched by name, or by position where Keras chose the names. The
+    variables of DropBlock layers are left alone.
 
     Args:
         source: A `keras.Model`.
@@ -762,7 +762,7 @@ def _copy(model, build, variant):
 
 
 def _predict(model, x, batch_size):
-    """What a model makes of images, as float64 arrays.
+    """Returns a model's outputs for images as float64 arrays.
 
     The last batch is filled up, so that a network is compiled for one batch size.
     """
