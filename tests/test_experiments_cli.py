@@ -201,6 +201,8 @@ validation_size = 16
 test_size = "none"
 epochs = 3
 batch_size = 12
+keep_prob_schedule = "linear-epoch"
+probes = false
 seed = [0, 1, 2, 3]
 """
 

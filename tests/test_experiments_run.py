@@ -150,7 +150,8 @@ def test_the_test_set_is_seen_once_at_the_end(monkeypatch, tmp_path):
     predict, fit = keras.Model.predict, keras.Model.fit
 
     def is_test(x):
-        return len(x) == len(test_images) and np.array_equal(x, test_images)
+        # The last batch is filled up.
+        return np.array_equal(x[: len(test_images)], test_images)
 
     def watch_predict(self, x, *arguments, **options):
         if is_test(x):

@@ -626,7 +626,7 @@ def record(variant, seed, accuracy, training=0.9, **fields):
     return {
         "name": f"{variant}-{seed}",
         "recipe": recipe | fields,
-        "data": {"sha256": "0"},
+        "data": {"source": "cifar10", "sha256": "0"},
         "backend": "tensorflow",
         "final": final,
     }
@@ -657,7 +657,7 @@ def test_backends_and_data_are_never_mixed():
     with pytest.raises(ValueError, match=r"one backend.*\['jax', 'tensorflow'\]"):
         arms_of(small_table(other | {"backend": "jax"}))
     with pytest.raises(ValueError, match=r"same data.*\['0', '1'\]"):
-        arms_of(small_table(other | {"data": {"sha256": "1"}}))
+        arms_of(small_table(other | {"data": {"source": "cifar10", "sha256": "1"}}))
 
 
 def test_arms_are_named_by_a_label():

@@ -19,7 +19,8 @@ import numpy as np
 
 from dropblock_lib.arguments import check_seed, invalid, is_whole
 from dropblock_lib.experiments.columns import markdown
-from dropblock_lib.variants import LABELS, VARIANTS
+from dropblock_lib.experiments.table import setting_of
+from dropblock_lib.variants import variant_order, variant_title
 
 Arms = Mapping[str, Mapping[int, float]]
 
@@ -27,8 +28,6 @@ DID_NOT_LEARN = "did not learn"
 
 # Differences and residuals below this share of the largest value are rounding errors.
 _ROUNDING = 1e-12
-# Fields of a recipe that may differ within an arm.
-_SEED_FIELDS = ("seed", "subset_seed")
 
 
 def blocked(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dict:
@@ -861,7 +860,7 @@ def arms_of(
     without = [record["name"] for record in records if metric not in record["final"]]
     if without:
         raise invalid("metric", f"one that every record has, unlike {without}", metric)
-    if label is None and len({_setting(record, "variant") for record in records}) > 1:
+    if label is None and len(set(map(setting_of, records))) > 1:
         raise invalid(
             "records",
             "recipes that differ in variant and seed only, or a `label` that names "
@@ -870,9 +869,8 @@ def arms_of(
         )
 
     def position(record):
-        known, variant = list(VARIANTS), record["recipe"]["variant"]
-        place = known.index(variant) if variant in known else len(known)
-        return place, record["recipe"]["seed"]
+        recipe = record["recipe"]
+        return variant_order(recipe["variant"]), recipe["seed"]
 
     arms, settings = {}, {}
     for record in sorted(records, key=position):
@@ -930,7 +928,7 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
     Returns:
         A string that ends in a newline.
     """
-    name = LABELS.get(table["baseline"], table["baseline"])
+    name = variant_title(table["baseline"])
     lines = []
     for row in table["rows"]:
         difference, interval = row["difference"], row["simultaneous"]
@@ -938,7 +936,7 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
         ends = [_signed(end, factor, digits) for end in (low, high)]
         lines.append(
             [
-                LABELS.get(row["arm"], row["arm"]),
+                variant_title(row["arm"]),
                 _signed(difference, factor, digits),
                 " to ".join(ends) if interval else "",
                 row["verdict"],
@@ -1223,13 +1221,13 @@ def _paired_proportions(only_a, only_b, images):
     return difference, math.sqrt(squares) / images
 
 
-def _setting(record, *varying):
-    """What of a recipe must agree, without its seeds and the named fields."""
+def _setting(record):
+    """What must agree in the recipes of an arm: all but the random seed."""
     return tuple(
         sorted(
             (field, repr(value))
             for field, value in record["recipe"].items()
-            if field not in (*_SEED_FIELDS, *varying)
+            if field != "seed"
         )
     )
 
@@ -1284,12 +1282,12 @@ def _note(table, factor, digits):
         )
         parts.append(f"Dunnett's intervals of {100 * table['confidence']:g} %")
     parts += [
-        f"{LABELS.get(arm, arm)} varies more over the seeds than the others, which "
+        f"{variant_title(arm)} varies more over the seeds than the others, which "
         "widens every interval"
         for arm in table["uneven"]
     ]
     for seed, arms in table["left_out"].items():
-        lacking = ", ".join(LABELS.get(arm, arm) for arm in arms)
+        lacking = ", ".join(variant_title(arm) for arm in arms)
         parts.append(f"seed {seed} is left out (no run of {lacking})")
     note = "; ".join(parts)
     return f"{note[0].upper()}{note[1:]}."
