@@ -1,0 +1,238 @@
+"""How fast a run goes: beside its convolutions alone, and beside a bare `fit`.
+
+    python benchmarks/run_speed.py                  # on TensorFlow
+    python benchmarks/run_speed.py --networks densenet121 --only step
+
+Prints two tables:
+
+- "step": a training step of each network beside nothing but its convolutions (each
+  forward, with the gradients of its kernel and of its input), timed in turn.
+- "run": the seconds of an experiment's epochs beside one call of `fit` with the same
+  images and no validation; what a run takes from its start to the first step, and
+  from the last step to the record, with and without probes.
+
+Everything else on the machine has to rest meanwhile.
+"""
+
+import argparse
+import tempfile
+import time
+
+import interleaved
+import keras
+import numpy as np
+import options
+import process
+from keras import ops
+
+from dropblock_lib.data import Dataset
+from dropblock_lib.experiments import Recipe, run
+from dropblock_lib.experiments.optimizers import make_optimizer
+from dropblock_lib.experiments.progress import LineProgress
+from dropblock_lib.models import NETWORKS
+
+CLASSES = 10
+BATCH = {"resnet50": 256}
+
+
+def main(arguments=None):
+    chosen = _parser().parse_args(arguments)
+    for network in chosen.networks:
+        batch = chosen.batch or BATCH.get(network, 128)
+        if "step" in chosen.only:
+            _compare_step(network, batch, chosen.rounds)
+        if "run" in chosen.only:
+            _compare_run(network, batch, chosen.steps, chosen.epochs)
+
+
+# === A step and its convolutions ===
+
+
+def _compare_step(network, batch, rounds):
+    model = _compiled(network, batch)
+    images = _images(batch)
+    labels = np.arange(batch) % CLASSES
+    calls = {
+        "convolutions": _convolutions(model, batch),
+        "step": lambda: float(model.train_on_batch(images, labels)),
+    }
+    found = interleaved.summarize(interleaved.measure(calls, rounds), "convolutions")
+    step = found["step"]
+    print(
+        f"{network}, batch {batch}: step {step['median']:.3f} s, convolutions alone "
+        f"{found['convolutions']['median']:.3f} s, ratio {step['ratio']:.2f} "
+        f"({step['ratio_low']:.2f} to {step['ratio_high']:.2f})",
+        flush=True,
+    )
+
+
+def _compiled(network, batch):
+    model = NETWORKS[network]("none", (32, 32, 3), CLASSES, seed=0)
+    recipe = _recipe(network, batch, steps=10, epochs=1)
+    model.compile(
+        make_optimizer(recipe, 10),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    return model
+
+
+def _convolutions(model, batch):
+    """A function that computes all convolutions of a model and their gradients."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    work = []
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.Conv2D):
+            continue
+        _, *inputs = layer.input.shape
+        _, *outputs = layer.output.shape
+        # The gradient of the image itself is not needed.
+        is_first = inputs[-1] == 3
+        work.append(
+            (
+                tf.constant(rng.normal(size=(batch, *inputs)).astype("float32")),
+                tf.constant(ops.convert_to_numpy(layer.kernel)),
+                tf.constant(rng.normal(size=(batch, *outputs)).astype("float32")),
+                [1, *layer.strides, 1],
+                layer.padding.upper(),
+                is_first,
+            )
+        )
+
+    @tf.function
+    def compute():
+        # A number of each result, so that nothing is left out.
+        seen = []
+        for x, kernel, gradient, strides, padding, is_first in work:
+            where = {"strides": strides, "padding": padding}
+            results = [
+                tf.nn.conv2d(x, kernel, **where),
+                tf.raw_ops.Conv2DBackpropFilter(
+                    input=x,
+                    filter_sizes=kernel.shape,
+                    out_backprop=gradient,
+                    **where,
+                ),
+            ]
+            if not is_first:
+                results.append(
+                    tf.raw_ops.Conv2DBackpropInput(
+                        input_sizes=x.shape,
+                        filter=kernel,
+                        out_backprop=gradient,
+                        **where,
+                    )
+                )
+            seen += [tf.reshape(result, [-1])[0] for result in results]
+        return tf.add_n(seen)
+
+    return lambda: float(compute())
+
+
+# === A run and a bare fit ===
+
+
+class _Clock(LineProgress):
+    """Notes when the first and the last step of a run are done."""
+
+    def __init__(self):
+        self.total_runs, self.run_index, self.label = 1, 0, ""
+        self.started = time.monotonic()
+        self.first_step = None
+        self.epochs_done = []
+
+    def say(self, text):
+        pass
+
+    def step(self):
+        if self.first_step is None:
+            self.first_step = time.monotonic()
+
+    def end_epoch(self, epoch, logs):
+        self.epochs_done.append(time.monotonic())
+
+
+def _compare_run(network, batch, steps, epochs):
+    data = _data(batch * steps + 5_000)
+    recipe = _recipe(network, batch, steps, epochs)
+    model = _compiled(network, batch)
+    x, y = data.x_train[: batch * steps], data.y_train[: batch * steps]
+    model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)
+    begin = time.monotonic()
+    model.fit(x, y, batch_size=batch, epochs=epochs, shuffle=False, verbose=0)
+    bare = time.monotonic() - begin
+    del model
+    keras.backend.clear_session()
+
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.monotonic()
+        run(recipe, results_dir=folder, data=data, progress=clock)
+        end = time.monotonic()
+    to_first_step = clock.first_step - begin
+    # The first step is traced; the later epochs are not.
+    an_epoch = np.median(np.diff(clock.epochs_done))
+    print(
+        f"{network}, {steps} steps of {batch} an epoch: bare fit "
+        f"{bare / epochs:.2f} s an epoch, a run {an_epoch:.2f} s, ratio "
+        f"{an_epoch / (bare / epochs):.3f}; start to first step {to_first_step:.1f} s, "
+        f"last epoch to record {end - clock.epochs_done[-1]:.1f} s",
+        flush=True,
+    )
+
+
+def _recipe(network, batch, steps, epochs):
+    return Recipe(
+        network,
+        "none",
+        "cifar10",
+        train_size=batch * steps,
+        validation_size=5_000,
+        validation_subset=2_500,
+        # An even number of epochs, of which the later half is timed.
+        validation_every=2,
+        epochs=epochs,
+        batch_size=batch,
+        optimizer="sgd",
+        learning_rate=0.01,
+        learning_rate_schedule="one-cycle",
+        weight_decay=5e-4,
+        augmentation="crop-flip",
+        profile="speed",
+        probes=False,
+    )
+
+
+def _images(count):
+    rng = np.random.default_rng(count)
+    return rng.integers(0, 256, (count, 32, 32, 3), dtype="uint8")
+
+
+def _data(count):
+    labels = np.arange(count) % CLASSES
+    return Dataset(
+        requested="cifar10", name="cifar10", source="cifar10", origin="noise",
+        x_train=_images(count), y_train=labels,
+        x_test=_images(1_000), y_test=labels[:1_000],
+        classes=tuple("abcdefghij"),
+    )  # fmt: skip
+
+
+def _parser():
+    parser = argparse.ArgumentParser(description="Speed of a run on TensorFlow.")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS,
+                        default=["custom_net", "resnet50", "densenet121"])  # fmt: skip
+    parser.add_argument("--only", nargs="+", choices=["step", "run"],
+                        default=["step", "run"])  # fmt: skip
+    parser.add_argument("--rounds", type=options.positive, default=11)
+    parser.add_argument("--batch", type=options.positive)
+    parser.add_argument("--steps", type=options.positive, default=60)
+    parser.add_argument("--epochs", type=options.positive, default=6)
+    return parser
+
+
+if __name__ == "__main__":
+    process.restart_in_them()
+    main()
