@@ -48,9 +48,9 @@ def learning_curves(curves, metric="accuracy", first_epoch=1):
     with figure(columns=2, width=3.0, height=3.9, sharey=True) as (fig, axes):
         for ax, name, key in zip(axes, names, (metric, f"val_{metric}"), strict=True):
             for variant, histories in curves.items():
-                values = np.array([history[key] for history in histories])
-                values = values[:, first_epoch - 1 :]
-                epochs = first_epoch + np.arange(values.shape[1])
+                epochs, values = _known([history[key] for history in histories])
+                values = values[:, epochs >= first_epoch]
+                epochs = epochs[epochs >= first_epoch]
                 color = variant_color(variant)
                 ax.plot(epochs, values.mean(0), color=color,
                         label=variant_title(variant),
@@ -76,8 +76,7 @@ def generalization_gap(curves, metric="accuracy"):
     with figure(width=5.9, height=3.9) as (fig, ax):
         ax.axhline(0, color=PALETTE["muted"], lw=1)
         for variant, runs in curves.items():
-            gaps = np.array([_gap(history, metric) for history in runs])
-            epochs = np.arange(1, gaps.shape[1] + 1)
+            epochs, gaps = _known([_gap(history, metric) for history in runs])
             color = variant_color(variant)
             ax.plot(epochs, gaps.mean(0), color=color, label=variant_title(variant),
                     ls=variant_dashes(variant))  # fmt: skip
@@ -93,5 +92,17 @@ def generalization_gap(curves, metric="accuracy"):
 
 
 def _gap(history, metric):
-    training, validation = (np.array(history[key]) for key in (metric, f"val_{metric}"))
+    training, validation = (
+        np.array(history[key], "float64") for key in (metric, f"val_{metric}")
+    )
     return validation - training if metric == "loss" else training - validation
+
+
+def _known(runs):
+    """The epochs of which every run has a value, counted from 1, and the values.
+
+    Not every epoch is validated, and a run that diverged has no loss.
+    """
+    values = np.array(runs, "float64")
+    known = np.isfinite(values).all(axis=0)
+    return 1 + np.flatnonzero(known), values[:, known]
