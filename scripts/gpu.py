@@ -149,11 +149,10 @@ def _steps(chosen):
         return steps
     tiny = {"epochs": 1, "train_size": 64, "validation_size": 32, "test_size": 32,
             "validation_subset": None, "batch_size": 32, "profile": "smoke",
-            "precision": "float32"}  # fmt: skip
-    first = [recipe for recipe in steps[0][1] if recipe.seed == 0]
+            "placement": None, "precision": "float32", "probes": False}  # fmt: skip
+    first = [r for r in steps[0][1] if r.seed == 0 and r.variant in ("none", JUDGED_BY)]
     return [
-        (title, [dataclasses.replace(r, network=network, **tiny) for r in first])
-        for title, network in (("smoke", "custom_net"), ("smoke", "resnet9"))
+        ("smoke", [dataclasses.replace(r, network="custom_net", **tiny) for r in first])
     ]
 
 
@@ -212,10 +211,13 @@ def _run(recipes, backend, data, chosen, seconds):
         env={**os.environ, "KERAS_BACKEND": backend},
     )  # fmt: skip
     try:
-        process.wait(timeout=seconds)
+        code = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
         process.wait()
+    else:
+        if code:
+            print("Some runs failed; the next step goes on.", flush=True)
 
 
 def _pack(results, archive):

@@ -1,4 +1,4 @@
-"""CustomNet, the slides' small convolutional network without skip connections."""
+"""CustomNet, a small convolutional network without skip connections."""
 
 import keras
 import numpy as np
@@ -40,6 +40,11 @@ def custom_net(
     The slides put it after the pooling, where a block of 7 covers the last map and
     most of the one before. Before the pooling it is a block on all three.
 
+    The architecture is that of A. Kumar's public Keras tutorial (2018), with ReLU in
+    place of its ELU; the slides call it CustomNet. With Dropout of 0.2, 0.3 and 0.4, an
+    L2 penalty of 1e-4, augmentation and 125 epochs on all images, the tutorial reaches
+    about 90% on CIFAR-10.
+
     At the default shape the network has 309,290 parameters, of which 308,394
     are trained (the other 896 are the batch normalizations' running moments).
     A `DropBlock2D` adds one non-trainable number each, its `keep_prob`, which
@@ -76,6 +81,8 @@ def custom_net(
 
     Reference:
 
+    - A. Kumar, 2018, "Achieving 90% accuracy in object recognition task on CIFAR-10
+      dataset with Keras: convolutional neural networks".
     - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
       La Sapienza, University of Rome: "CustomNet Experiment".
     """
