@@ -277,7 +277,13 @@ def _drop_and_scale(inputs, packed, packing, channel_axis, share):
         kept = ops.where(dropped, ops.zeros((), dtype), inputs)
         return kept * ops.cast(1 / share, dtype)
     divisor = packing.spread(packed, channel_axis, ops.cast(share, dtype))
-    return ops.divide_no_nan(inputs, divisor)
+    outputs = ops.divide_no_nan(inputs, divisor)
+    if keras.backend.backend() == "tensorflow":
+        # Imported late: nothing else needs TensorFlow.
+        from dropblock_lib.tensorflow_steps import with_shape_of
+
+        return with_shape_of(inputs, outputs)
+    return outputs
 
 
 def _without_overflow(share, kept):

@@ -98,3 +98,17 @@ class BytePacking:
 def count_ones(packed):
     """How many bits are 1, as an int32 scalar."""
     return tf.reduce_sum(tf.cast(tf.raw_ops.PopulationCount(x=packed), tf.int32))
+
+
+def with_shape_of(inputs, outputs):
+    """Tells the graph optimizer that `outputs` has the shape of `inputs`.
+
+    Where a dimension is unknown, Grappler cannot see that the mask has the size of
+    the inputs. It then leaves the additions of a residual block in their order, which
+    it changes in a model without the layer. The two models round differently, and
+    part ways even while nothing is dropped.
+    """
+    if inputs.shape.is_fully_defined():
+        return outputs
+    # The whole of `tf.shape`: Grappler loses track of numbers taken out of it.
+    return tf.reshape(outputs, tf.shape(inputs))
