@@ -32,7 +32,7 @@ def custom_net(
     A stage is (3x3 convolution, ReLU, batch normalization) twice, then 2x2 max
     pooling, with the regularizer ("drop1" to "drop3") after or before the pooling.
     The stages have 32, 64 and 128 filters; a dense layer on the flattened map
-    classifies. For images of 32x32 the regularizer meets these maps:
+    classifies. For images of 32x32 the regularizer meets these maps::
 
         "after-pooling":   conv conv pool [16]  conv conv pool [8]   conv conv pool [4]
         "before-pooling":  conv conv [32] pool  conv conv [16] pool  conv conv [8] pool

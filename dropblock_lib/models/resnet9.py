@@ -27,7 +27,7 @@ def resnet9(
     """ResNet-9, the small residual network of the DAWNBench entries for CIFAR-10.
 
     A unit below is 3x3 convolution, batch normalization, ReLU. Side of the map and
-    number of channels are those of a 32x32 image at the default width:
+    number of channels are those of a 32x32 image at the default width::
 
         unit "stem"                              32   32
         unit "conv1", 2x2 max pooling            16   64
@@ -37,7 +37,7 @@ def resnet9(
         residual block 2 of two units             4  256
         global average pooling, dense
 
-    There is no ReLU after the additions. The regularizer goes where `where` says:
+    There is no ReLU after the additions. The regularizer goes where `where` says::
 
         conv1 ── pool ─┬─ unit [m,p] ── unit [m,p] ─ + ─[s]─ conv2 ...
                        └──────────── [p] ────────────┘
