@@ -18,6 +18,7 @@ To see that it works on a processor, with the smallest networks and few steps:
 """
 
 import argparse
+import importlib.util
 import io
 import json
 import os
@@ -73,6 +74,11 @@ def main(arguments=None):
     environment = _environment(chosen)
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    # This process only reads recipes, for which Keras needs some backend.
+    os.environ["KERAS_BACKEND"] = next(
+        (name for name in chosen.backends if importlib.util.find_spec(name)),
+        chosen.backends[0],
+    )
     data = _unpacked(chosen.data, chosen.results)
     steps = _steps(chosen)
     backends = {}
