@@ -34,8 +34,9 @@ LEFT_TO_KERAS = {
     "no beta": ({"center": False}, SHAPE),
     "a small epsilon": ({"epsilon": 1e-6}, SHAPE),
     "synchronized": ({"synchronized": True}, SHAPE),
-    "renormalization": ({"renorm": True}, SHAPE),
 }
+if "renorm" in inspect.signature(layers.BatchNormalization).parameters:
+    LEFT_TO_KERAS["renormalization"] = ({"renorm": True}, SHAPE)
 
 
 def batch(number=0, shape=SHAPE, mean=3.0, deviation=2.0):
