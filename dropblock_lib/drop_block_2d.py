@@ -1,5 +1,6 @@
 """DropBlock as a Keras 3 layer, for TensorFlow, JAX and PyTorch."""
 
+import dataclasses
 import math
 import numbers
 
@@ -17,7 +18,7 @@ from dropblock_lib.arguments import (
     invalid,
 )
 from dropblock_lib.packing import choose_packing, count_ones
-from dropblock_lib.seeds import draw_seeds
+from dropblock_lib.seeds import Drawn, draw_seeds
 from dropblock_lib.traced_gamma import GAMMA_TENSORS, gamma_number
 
 # Compiled code has random numbers ready for these; below the last it needs more.
@@ -152,13 +153,19 @@ class DropBlock2D(keras.layers.Layer):
         channels = map_sides.pop(channel_axis - 1)
         if not self.per_channel:
             channels = 1
-        packing = choose_packing(batch, channels, channel_axis)
-        packed = self._draw_blocks(packing, channels, map_sides)
-        _, *mask_sides = ops.shape(packed)
-        del mask_sides[channel_axis - 1]
-        bits = batch * channels * math.prod(mask_sides)
-        share = _share(bits - count_ones(packed), bits, inputs.dtype)
-        return _drop_and_scale(inputs, packed, packing, channel_axis, share)
+        masks = _Masks(
+            self._block_sides,
+            self.gamma,
+            channel_axis,
+            keras.backend.standardize_dtype(inputs.dtype),
+        )
+        return masks.drop(
+            inputs,
+            # Drawn here: a function that layers share has no state.
+            self.seed_generator.next(),
+            ops.convert_to_tensor(self._keep_prob_variable),
+            (batch, channels, *map_sides),
+        )
 
     def compute_output_shape(self, input_shape):
         _check_rank(input_shape)
@@ -176,23 +183,111 @@ class DropBlock2D(keras.layers.Layer):
             "rate_scale": self.rate_scale,
         }
 
-    def _draw_blocks(self, packing, channels, map_sides):
+
+@dataclasses.dataclass(frozen=True)
+class _Masks:
+    """How masks are drawn, and units dropped, in all layers of one kind.
+
+    Attributes:
+        block_sides: Height and width of a block in pixels.
+        gamma_rule: `"paper"` or `"exact"`.
+        channel_axis: 1 or 3.
+        dtype: Name of the inputs' dtype.
+    """
+
+    block_sides: tuple
+    gamma_rule: str
+    channel_axis: int
+    dtype: str
+
+    def drop(self, inputs, seed, keep_prob, sizes_of_masks):
+        """Zero where dropped, else the input over the share of units that is kept.
+
+        Args:
+            inputs: Tensor of rank 4.
+            seed: Drawn from a `keras.random.SeedGenerator`.
+            keep_prob: Float32 scalar tensor.
+            sizes_of_masks: Batch, channels, height and width, integers or scalar
+                tensors. There is one channel if all share a mask.
+        """
+        backend = keras.backend.backend()
+        if backend == "tensorflow":
+            return self._drop_on_tensorflow(inputs, seed, keep_prob, sizes_of_masks)
+        packed, share = self.draw(seed, keep_prob, *sizes_of_masks)
+        if self.dtype == "float16":
+            share = self._share_without_overflow(inputs, packed, share, sizes_of_masks)
+        if backend == "torch":
+            return self._drop_on_torch(inputs, packed, share, sizes_of_masks)
+        # Not a product with a mask, so that NaN and infinity do not leak from a
+        # dropped unit, neither forward nor into the gradient.
+        return ops.divide_no_nan(inputs, self._spread(packed, share, sizes_of_masks))
+
+    def _drop_on_tensorflow(self, inputs, seed, keep_prob, sizes_of_masks):
+        # Imported late: nothing else needs TensorFlow.
+        from dropblock_lib.tensorflow_steps import share_trace, with_shape_of
+
+        arguments = (self, seed, keep_prob, *sizes_of_masks)
+        if self.dtype == "float16":
+            packed, share = share_trace(_Masks.draw, *arguments)
+            share = self._share_without_overflow(inputs, packed, share, sizes_of_masks)
+            divisor = self._spread(packed, share, sizes_of_masks)
+        else:
+            divisor = share_trace(_Masks.divisor, *arguments)
+        return with_shape_of(inputs, ops.divide_no_nan(inputs, divisor))
+
+    def _drop_on_torch(self, inputs, packed, share, sizes_of_masks):
+        packing = self._packing(sizes_of_masks)
+        scale = ops.cast(1 / share, self.dtype)
+        if inputs.device.type == "cpu" and self.dtype != "float16":
+            # Imported late: nothing else needs PyTorch.
+            from dropblock_lib.torch_steps import drop_and_scale
+
+            return drop_and_scale(inputs, packed, packing, self.channel_axis, scale)
+        # A quotient takes seven passes over the units on PyTorch.
+        dropped = packing.unpack(packed, self.channel_axis)
+        return ops.where(dropped, ops.zeros((), self.dtype), inputs) * scale
+
+    def draw(self, seed, keep_prob, *sizes_of_masks):
+        """Packed masks, and the share of units that they keep."""
+        batch, channels, *_ = sizes_of_masks
+        packed = self._draw_blocks(seed, keep_prob, *sizes_of_masks)
+        _, *mask_sides = ops.shape(packed)
+        del mask_sides[self.channel_axis - 1]
+        bits = batch * channels * math.prod(mask_sides)
+        return packed, _share(count_ones(packed), bits, self.dtype)
+
+    def divisor(self, seed, keep_prob, *sizes_of_masks):
+        """The share of units that is kept where one is kept, and 0 elsewhere."""
+        packed, share = self.draw(seed, keep_prob, *sizes_of_masks)
+        return self._spread(packed, share, sizes_of_masks)
+
+    def _packing(self, sizes_of_masks):
+        batch, channels, *_ = sizes_of_masks
+        return choose_packing(batch, channels, self.channel_axis)
+
+    def _spread(self, packed, share, sizes_of_masks):
+        packing = self._packing(sizes_of_masks)
+        return packing.spread(packed, self.channel_axis, ops.cast(share, self.dtype))
+
+    def _share_without_overflow(self, inputs, packed, share, sizes_of_masks):
+        kept = self._spread(packed, 1, sizes_of_masks)
+        return _without_overflow(share, ops.divide_no_nan(inputs, kept))
+
+    def _draw_blocks(self, seed, keep_prob, batch, channels, *map_sides):
         """Packed masks, of rank 4: bits are 1 where a unit is dropped.
 
         Along an axis where the block is known to cover the map, one bit stands for
         the whole side.
         """
-        axes = (0, 1) if self.data_format == "channels_last" else (1, 2)
-        sides = list(zip(axes, self._block_sides, map_sides, strict=True))
+        packing = self._packing((batch, channels))
+        axes = (0, 1) if self.channel_axis == 3 else (1, 2)
+        sides = list(zip(axes, self.block_sides, map_sides, strict=True))
         places = [channels // packing.chunks] * 3
         for axis, block, side in sides:
             places[axis] = sizes.maximum(side - block + 1, 1)
+        gamma = GAMMA_TENSORS[self.gamma_rule](keep_prob, self.block_sides, map_sides)
         packed = draw_seeds(
-            self.seed_generator,
-            self._gamma(map_sides),
-            self._expected_gammas(map_sides),
-            packing,
-            places,
+            Drawn(seed), gamma, self._expected_gammas(map_sides), packing, places
         )
         for axis, block, side in sides:
             covers = isinstance(side, int) and side <= block
@@ -200,22 +295,17 @@ class DropBlock2D(keras.layers.Layer):
                 packed = _grow_blocks(packed, block, side, 1 + axis)
         return packed
 
-    def _gamma(self, map_sides):
-        """Probability of a seed, as a float32 scalar tensor."""
-        keep_prob = ops.convert_to_tensor(self._keep_prob_variable)
-        return GAMMA_TENSORS[self.gamma](keep_prob, self._block_sides, map_sides)
-
     def _expected_gammas(self, map_sides):
         """Gamma at each of `EXPECTED_KEEP_PROBS`, as floats.
 
-        Of a side that is not known, twice the block is assumed; in smaller maps
-        gamma may be larger.
+        Unknown sides are assumed to be twice the block; in smaller maps gamma may be
+        larger.
         """
-        sides = zip(map_sides, self._block_sides, strict=True)
+        sides = zip(map_sides, self.block_sides, strict=True)
         known = tuple(s if isinstance(s, int) else 2 * b for s, b in sides)
         # Rounding must not make it smaller than the same gamma in float32.
         return [
-            1.0001 * gamma_number(self.gamma, keep_prob, self._block_sides, known)
+            1.0001 * gamma_number(self.gamma_rule, keep_prob, self.block_sides, known)
             for keep_prob in EXPECTED_KEEP_PROBS
         ]
 
@@ -245,7 +335,7 @@ def _grow_blocks(seeds, block, side, axis):
     return grown if isinstance(side, int) else grown[_along(axis, slice(None, side))]
 
 
-def _share(kept, bits, dtype):
+def _share(dropped, bits, dtype):
     """The share of bits that is kept, as a scalar of float64 or float32.
 
     They are counted in int32: float32 loses some from 2 ** 24 on, and float16 and
@@ -253,37 +343,11 @@ def _share(kept, bits, dtype):
     """
     wide = keras.backend.standardize_dtype(dtype) == "float64"
     dtype = "float64" if wide else "float32"
-    return ops.cast(ops.maximum(kept, 1), dtype) / sizes.as_float(bits, dtype)
-
-
-def _drop_and_scale(inputs, packed, packing, channel_axis, share):
-    """Zero where dropped, else the input over the share of units that is kept."""
-    dtype = keras.backend.standardize_dtype(inputs.dtype)
-    on_torch = keras.backend.backend() == "torch"
-    if on_torch and inputs.device.type == "cpu" and dtype != "float16":
-        # Here, because nothing else imports PyTorch.
-        from dropblock_lib.torch_steps import drop_and_scale
-
-        scale = ops.cast(1 / share, dtype)
-        return drop_and_scale(inputs, packed, packing, channel_axis, scale)
-    if dtype == "float16":
-        kept = packing.spread(packed, channel_axis, ops.ones((), dtype))
-        share = _without_overflow(share, ops.divide_no_nan(inputs, kept))
-    # Not a product with a mask, so that NaN and infinity do not leak from a dropped
-    # unit, neither forward nor into the gradient.
-    if on_torch:
-        # The quotient takes seven passes over the units there.
-        dropped = packing.unpack(packed, channel_axis)
-        kept = ops.where(dropped, ops.zeros((), dtype), inputs)
-        return kept * ops.cast(1 / share, dtype)
-    divisor = packing.spread(packed, channel_axis, ops.cast(share, dtype))
-    outputs = ops.divide_no_nan(inputs, divisor)
-    if keras.backend.backend() == "tensorflow":
-        # Imported late: nothing else needs TensorFlow.
-        from dropblock_lib.tensorflow_steps import with_shape_of
-
-        return with_shape_of(inputs, outputs)
-    return outputs
+    kept = ops.cast(ops.maximum(bits - dropped, 1), dtype)
+    share = kept / sizes.as_float(bits, dtype)
+    # Compilers multiply by the reciprocal of a number that they know, which need not
+    # give 1 where all are kept.
+    return ops.where(dropped > 0, share, ops.ones((), dtype))
 
 
 def _without_overflow(share, kept):

@@ -82,7 +82,7 @@ def _throw(seed, gamma, shape, bits):
 
     def throw(turn):
         noise = keras.random.uniform(
-            (at_once, *shape), dtype="float32", seed=_Drawn(_another(seed, turn))
+            (at_once, *shape), dtype="float32", seed=Drawn(_another(seed, turn))
         )
         return _pack(noise < gamma, lowest)
 
@@ -123,7 +123,7 @@ def _skip(seed, gamma, expected_gamma, shape, bits):
     words_a_row = ROW // bits
     rows = -(-words // words_a_row)
     noise = keras.random.uniform(
-        (rows, _most_heads(expected_gamma)), dtype="float32", seed=_Drawn(seed)
+        (rows, _most_heads(expected_gamma)), dtype="float32", seed=Drawn(seed)
     )
     # Noise comes in steps of 2**-23: half a step keeps clear of log(0).
     log_noise = ops.log(noise + 2**-24)
@@ -219,7 +219,7 @@ def _another(seed, index):
     return seed + (ops.cast(index, seed.dtype) + 1) * 0x51ED270B
 
 
-class _Drawn(keras.random.SeedGenerator):
+class Drawn(keras.random.SeedGenerator):
     """A seed in the form that `keras.random` takes, but drawn before."""
 
     def __init__(self, seed):

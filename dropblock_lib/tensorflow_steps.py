@@ -6,6 +6,7 @@ quarter of a pass each, and only the last steps take every unit in hand.
 """
 
 import dataclasses
+import functools
 
 import tensorflow as tf
 
@@ -112,3 +113,35 @@ def with_shape_of(inputs, outputs):
         return outputs
     # The whole of `tf.shape`: Grappler loses track of numbers taken out of it.
     return tf.reshape(outputs, tf.shape(inputs))
+
+
+def share_trace(function, *arguments):
+    """Calls a function that is traced once for all layers that call it alike.
+
+    Args:
+        function: A hashable function without state, of tensors and numbers. No
+            gradient goes through it.
+        *arguments: Tensors, and hashable values, for each of which the function is
+            traced anew.
+
+    Returns:
+        What the function returns.
+    """
+    if tf.executing_eagerly():
+        return function(*arguments)
+    fixed = tuple(None if tf.is_tensor(a) else a for a in arguments)
+    # Converted, because Keras may hand out a variable.
+    tensors = [tf.convert_to_tensor(a) for a in arguments if tf.is_tensor(a)]
+    return _traced(function, fixed)(*tensors)
+
+
+@functools.cache
+def _traced(function, fixed):
+    def call(*tensors):
+        tensors = iter(tensors)
+        return function(*(next(tensors) if a is None else a for a in fixed))
+
+    # In line, it would be optimized again for every layer.
+    return tf.function(
+        call, autograph=False, experimental_attributes={"_noinline": True}
+    )

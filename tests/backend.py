@@ -113,5 +113,17 @@ def noise_of_seeds(noise):
         bit = ops.reshape(ops.arange(is_seed.shape[1], dtype="int32"), (1, -1, 1, 1, 1))
         return ops.sum(ops.left_shift(is_seed, bit), axis=1)
 
-    with mock.patch.object(drop_block_2d, "draw_seeds", draw_seeds):
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(
+            mock.patch.object(drop_block_2d, "draw_seeds", draw_seeds)
+        )
+        if BACKEND == "tensorflow":
+            from dropblock_lib import tensorflow_steps
+
+            # A trace that layers share would hold this noise for good.
+            patches.enter_context(
+                mock.patch.object(
+                    tensorflow_steps, "share_trace", lambda f, *arguments: f(*arguments)
+                )
+            )
         yield

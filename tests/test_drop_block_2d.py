@@ -269,6 +269,13 @@ def test_keep_prob_1_is_the_identity_even_for_the_largest_numbers(rule, dtype):
         np.testing.assert_array_equal(array(y), array(tensor(x, dtype)))
 
 
+@pytest.mark.parametrize("shape", [(3, 9, 9, 32), (41, 3, 3, 4)])
+def test_keep_prob_1_is_the_identity_in_compiled_code(shape):
+    """A compiler may multiply by a rounded reciprocal instead of dividing."""
+    x = random(shape)
+    np.testing.assert_array_equal(array(compiled(DropBlock2D(3, 1.0))(tensor(x))), x)
+
+
 def test_fit_drops_and_predict_does_not():
     model = dropped_model(DropBlock2D(3, 0.6, gamma="exact", seed=5))
     x = np.ones((64, 8, 8, 4), "float32")

@@ -203,7 +203,7 @@ def test_calls_outside_of_compiled_code(gamma):
 def test_keras_takes_a_seed_that_was_drawn_before():
     first, second = (keras.random.SeedGenerator(7) for _ in range(2))
     expected = keras.random.uniform((50,), seed=first)
-    noise = keras.random.uniform((50,), seed=seeds._Drawn(second.next()))
+    noise = keras.random.uniform((50,), seed=seeds.Drawn(second.next()))
     np.testing.assert_array_equal(
         ops.convert_to_numpy(noise), ops.convert_to_numpy(expected)
     )
@@ -232,7 +232,7 @@ def test_no_two_bits_or_calls_share_noise():
         drawn_seeds += [seeds._another(seed, bit) for bit in range(32)]
     noise = [
         ops.convert_to_numpy(
-            keras.random.uniform((2,), seed=seeds._Drawn(seed))
+            keras.random.uniform((2,), seed=seeds.Drawn(seed))
         ).tobytes()
         for seed in drawn_seeds
     ]

@@ -130,3 +130,29 @@ def test_samples_and_channels_have_masks_of_their_own(samples, block_size):
     maps = center.reshape(calls, -1).astype(float) - p
     together = (maps[:, :-1] * maps[:, 1:]).mean()
     assert abs(together) < 5 * p * (1 - p) / np.sqrt(maps[:, 1:].size)
+
+
+def test_layers_of_one_kind_share_a_trace():
+    """Tracing and optimizing the drawing of masks takes much of a first step."""
+    import tensorflow as tf
+
+    layers = [dbl.DropBlock2D(3, 0.7, seed=seed) for seed in range(4)]
+
+    @tf.function
+    def chained(x):
+        outputs = []
+        for layer in layers:
+            outputs.append(layer(x, training=True))
+        return outputs
+
+    x = tf.ones((3, 9, 9, 32))
+    outputs = chained(x)
+    graph = chained.get_concrete_function(x).graph.as_graph_def()
+    calls = [node for node in graph.node if node.op.endswith("PartitionedCall")]
+    assert len(calls) == len(layers)
+    assert len({node.attr["f"].func.name for node in calls}) == 1
+    # Each of them has masks of its own nevertheless, those it has by itself.
+    for seed, output in enumerate(outputs):
+        alone = dbl.DropBlock2D(3, 0.7, seed=seed)(x, training=True)
+        np.testing.assert_array_equal(output == 0, alone == 0)
+    assert len({(output.numpy() == 0).tobytes() for output in outputs}) == 4
