@@ -7,9 +7,10 @@ Prints two tables:
 
 - "step": a training step of each network beside nothing but its convolutions (each
   forward, with the gradients of its kernel and of its input), timed in turn.
-- "run": the seconds of an experiment's epochs beside one call of `fit` with the same
-  images and no validation; what a run takes from its start to the first step, and
-  from the last step to the record, with and without probes.
+- "run": the epochs of an experiment, with augmentation, validation of every other
+  epoch and the saved state, beside epochs of a bare `fit` with the same images, in
+  turn; and what a run takes from its start to the first step, and from the last epoch
+  to the record, without probes.
 
 Everything else on the machine has to rest meanwhile.
 """
@@ -135,13 +136,13 @@ def _convolutions(model, batch):
 
 
 class _Clock(LineProgress):
-    """Notes when the first and the last step of a run are done."""
+    """Times the epochs of a run, and a bare `fit` of one epoch after each of them."""
 
-    def __init__(self):
+    def __init__(self, bare_epoch):
         self.total_runs, self.run_index, self.label = 1, 0, ""
-        self.started = time.monotonic()
-        self.first_step = None
-        self.epochs_done = []
+        self.bare_epoch = bare_epoch
+        self.first_step = self.epoch_began = None
+        self.seconds = {"run": [], "bare": []}
 
     def say(self, text):
         pass
@@ -151,7 +152,14 @@ class _Clock(LineProgress):
             self.first_step = time.monotonic()
 
     def end_epoch(self, epoch, logs):
-        self.epochs_done.append(time.monotonic())
+        ended = time.monotonic()
+        # The first epoch is traced, and is left out.
+        if self.epoch_began is not None:
+            self.seconds["run"].append(ended - self.epoch_began)
+        self.bare_epoch()
+        self.epoch_began = time.monotonic()
+        if epoch:
+            self.seconds["bare"].append(self.epoch_began - ended)
 
 
 def _compare_run(network, batch, steps, epochs):
@@ -159,26 +167,20 @@ def _compare_run(network, batch, steps, epochs):
     recipe = _recipe(network, batch, steps, epochs)
     model = _compiled(network, batch)
     x, y = data.x_train[: batch * steps], data.y_train[: batch * steps]
-    model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)
-    begin = time.monotonic()
-    model.fit(x, y, batch_size=batch, epochs=epochs, shuffle=False, verbose=0)
-    bare = time.monotonic() - begin
-    del model
-    keras.backend.clear_session()
-
-    clock = _Clock()
+    clock = _Clock(lambda: model.fit(x, y, batch_size=batch, shuffle=False, verbose=0))
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
         run(recipe, results_dir=folder, data=data, progress=clock)
         end = time.monotonic()
-    to_first_step = clock.first_step - begin
-    # The first step is traced; the later epochs are not.
-    an_epoch = np.median(np.diff(clock.epochs_done))
+    found = interleaved.summarize(clock.seconds, "bare")
+    an_epoch = found["run"]
     print(
         f"{network}, {steps} steps of {batch} an epoch: bare fit "
-        f"{bare / epochs:.2f} s an epoch, a run {an_epoch:.2f} s, ratio "
-        f"{an_epoch / (bare / epochs):.3f}; start to first step {to_first_step:.1f} s, "
-        f"last epoch to record {end - clock.epochs_done[-1]:.1f} s",
+        f"{found['bare']['median']:.2f} s an epoch, a run {an_epoch['median']:.2f} s, "
+        f"ratio {an_epoch['ratio']:.3f} ({an_epoch['ratio_low']:.3f} to "
+        f"{an_epoch['ratio_high']:.3f}); start to first step "
+        f"{clock.first_step - begin:.1f} s, last epoch to record "
+        f"{end - clock.epoch_began:.1f} s",
         flush=True,
     )
 
@@ -191,7 +193,6 @@ def _recipe(network, batch, steps, epochs):
         train_size=batch * steps,
         validation_size=5_000,
         validation_subset=2_500,
-        # An even number of epochs, of which the later half is timed.
         validation_every=2,
         epochs=epochs,
         batch_size=batch,
