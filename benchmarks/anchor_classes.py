@@ -11,7 +11,7 @@ import options
 
 from dropblock_lib import load_dataset
 from dropblock_lib.detection.anchors import count_assigned
-from dropblock_lib.experiments.benchmark import make_benchmark, write_benchmark
+from dropblock_lib.experiments.records.benchmark import make_benchmark, write_benchmark
 from dropblock_lib.models import DETECTORS
 
 

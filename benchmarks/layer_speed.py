@@ -15,7 +15,7 @@ import process
 from errors import in_one_line
 from forward_backward import prepare
 
-from dropblock_lib.experiments.benchmark import make_benchmark, write_benchmark
+from dropblock_lib.experiments.records.benchmark import make_benchmark, write_benchmark
 
 SHAPES = [
     (32, 56, 56, 64),

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from dropblock_lib.experiments.benchmark import default_benchmarks_directory
+from dropblock_lib.experiments.records.benchmark import default_benchmarks_directory
 
 
 def parser(description, **kwargs):

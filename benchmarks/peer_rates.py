@@ -16,7 +16,7 @@ import peers
 from errors import in_one_line
 
 import dropblock_lib as dbl
-from dropblock_lib.experiments.benchmark import make_benchmark, write_benchmark
+from dropblock_lib.experiments.records.benchmark import make_benchmark, write_benchmark
 
 SIZES = [(56, 56), (14, 14), (8, 8), (7, 7), (4, 4), (8, 14), (14, 8)]
 BLOCKS = [3, 4, 7]

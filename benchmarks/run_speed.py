@@ -28,8 +28,8 @@ from keras import ops
 
 from dropblock_lib.data import Dataset
 from dropblock_lib.experiments import Recipe, run
-from dropblock_lib.experiments.optimizers import make_optimizer
-from dropblock_lib.experiments.progress import LineProgress
+from dropblock_lib.experiments.running.optimizers import make_optimizer
+from dropblock_lib.experiments.running.progress import LineProgress
 from dropblock_lib.models import NETWORKS
 
 CLASSES = 10

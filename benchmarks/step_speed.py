@@ -13,7 +13,7 @@ import options
 import process
 
 from dropblock_lib import VARIANTS, models
-from dropblock_lib.experiments.benchmark import make_benchmark, write_benchmark
+from dropblock_lib.experiments.records.benchmark import make_benchmark, write_benchmark
 
 NETWORKS = {"resnet50": models.resnet50, "custom_net": models.custom_net}
 KEPT_VARIANTS = ["none", "dropout-0.25", "dropblock-3-0.9", "dropblock-7-0.9"]

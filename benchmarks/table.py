@@ -7,12 +7,12 @@ import argparse
 from pathlib import Path
 
 from dropblock_lib import plots
-from dropblock_lib.experiments import speed
-from dropblock_lib.experiments.benchmark import (
+from dropblock_lib.experiments.records.benchmark import (
     default_benchmarks_directory,
     describe,
     load_benchmarks,
 )
+from dropblock_lib.experiments.reports import speed
 
 
 def main(arguments=None):

@@ -2,8 +2,14 @@
 
 from dropblock_lib import models
 from dropblock_lib.data import load_dataset
-from dropblock_lib.drop_block_2d import DropBlock2D
 from dropblock_lib.insertion import insert_after
+from dropblock_lib.keep_prob_scheduler import (
+    KeepProbScheduler,
+    decrement_schedule,
+    find_drop_block_layers,
+    linear_schedule,
+)
+from dropblock_lib.layers import DropBlock2D
 from dropblock_lib.masks import (
     cover_counts,
     drop_block,
@@ -12,12 +18,6 @@ from dropblock_lib.masks import (
     expected_drop_rate,
     gamma,
     seed_shape,
-)
-from dropblock_lib.schedule import (
-    KeepProbScheduler,
-    decrement_schedule,
-    find_drop_block_layers,
-    linear_schedule,
 )
 from dropblock_lib.variants import VARIANTS
 

@@ -27,7 +27,7 @@ from dropblock_lib.arguments import (
     check_sides,
     invalid,
 )
-from dropblock_lib.drop_block_2d import DropBlock2D
+from dropblock_lib.layers import DropBlock2D
 
 METHODS = ("none", "dropout", "spatial", "dropblock", "custom")
 _LAYERS = {

@@ -43,9 +43,10 @@ TIME_A_STEP = """
 import json, sys, time
 started = time.monotonic()
 import numpy as np
-from dropblock_lib.experiments import classification, run
-from dropblock_lib.experiments.optimizers import make_optimizer
-from dropblock_lib.experiments.recipe import Recipe
+from dropblock_lib.experiments import run
+from dropblock_lib.experiments.tasks import classification
+from dropblock_lib.experiments.running.optimizers import make_optimizer
+from dropblock_lib.experiments.recipes.recipe import Recipe
 import keras
 recipe = Recipe.from_dict(json.loads(sys.argv[1]))
 from dropblock_lib.models import NETWORKS
@@ -148,7 +149,7 @@ def _steps(chosen):
     """The steps of the queue: (title, recipes), made tiny for a smoke test."""
     import dataclasses
 
-    from dropblock_lib.experiments.queue import read_queue
+    from dropblock_lib.experiments.reports.queue import read_queue
 
     steps = [(step.title, list(step.recipes)) for step in read_queue(chosen.queue)]
     if not chosen.smoke:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from backend import BACKEND
 
-from dropblock_lib.experiments.benchmark import load_benchmarks, read_benchmark
+from dropblock_lib.experiments.records.benchmark import load_benchmarks, read_benchmark
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 BENCHMARKS = ("layer_speed", "step_speed", "peer_rates")

@@ -11,7 +11,7 @@ from dropblock_lib.experiments import (
     make_recipe,
     summarize,
 )
-from dropblock_lib.experiments.recipes import BOOK_NETWORKS, VARIANTS_OF
+from dropblock_lib.experiments.recipes.profiles import BOOK_NETWORKS, VARIANTS_OF
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,7 @@ import tempfile
 
 import numpy as np
 
-from dropblock_lib.data import network
+from dropblock_lib.data import downloads
 from dropblock_lib.data.npz import read_npz
 
 
@@ -52,7 +52,7 @@ def locate(name):
     path = cache_folder("datasets") / file.fname
     if path.exists():
         return path, None
-    reason = network.why_unreachable(file.origin)
+    reason = downloads.why_unreachable(file.origin)
     if reason is None:
         reason = _download(file, path)
     return (None, reason) if reason else (path, None)
@@ -89,7 +89,7 @@ def _download(file, path):
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with network.silence_limit(SECONDS_OF_SILENCE):
+        with downloads.silence_limit(SECONDS_OF_SILENCE):
             keras.utils.get_file(
                 fname=file.fname,
                 origin=file.origin,

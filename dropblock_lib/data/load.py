@@ -7,11 +7,11 @@ import pathlib
 
 from dropblock_lib.data import keras_files
 from dropblock_lib.data.coco import read_coco
-from dropblock_lib.data.digits import load_digits
 from dropblock_lib.data.mnist_and_cifar10 import FORMATS, make_dataset
 from dropblock_lib.data.npz import read_npz
-from dropblock_lib.data.scenes import load_scenes
-from dropblock_lib.data.shapes import load_shapes
+from dropblock_lib.data.stand_ins.digits import load_digits
+from dropblock_lib.data.stand_ins.scenes import load_scenes
+from dropblock_lib.data.stand_ins.shapes import load_shapes
 
 logger = logging.getLogger("dropblock_lib")
 

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from dropblock_lib.data.fit import fitted_sides
+from dropblock_lib.data.letterbox import fitted_sides
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from dropblock_lib.arguments import check_seed, invalid, is_whole
-from dropblock_lib.data.fit import fit_image, fitted_sides
-from dropblock_lib.data.fit import mirror as mirror_image
+from dropblock_lib.data.letterbox import fit_image, fitted_sides
+from dropblock_lib.data.letterbox import mirror as mirror_image
 
 # Fitted images that one `DetectionBatches` keeps: 2,730 of 512 pixels.
 CACHE_BYTES = 2 * 1024**3

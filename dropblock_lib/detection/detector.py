@@ -10,7 +10,7 @@ from dropblock_lib.arguments import invalid
 from dropblock_lib.detection.batches import DetectionBatches
 from dropblock_lib.detection.box_loss import BoxLoss
 from dropblock_lib.detection.focal_loss import FocalLoss
-from dropblock_lib.detection.non_max_suppression import PerClassNonMaxSuppression
+from dropblock_lib.detection.nms import PerClassNonMaxSuppression
 
 BOX_FORMAT = "xyxy"  # left, top, right, bottom, in pixels
 # What `compile` is told beside optimizer and losses, and what a saved model keeps.

@@ -1,36 +1,67 @@
-"""Experiments: a recipe is run, a run leaves a record, records make a table."""
+"""Experiments: a recipe is run, a run leaves a record, and records make a table."""
 
-from dropblock_lib.experiments.benchmark import load_benchmarks
-from dropblock_lib.experiments.jobs import run_side_by_side
-from dropblock_lib.experiments.ray_engine import run_on_ray
-from dropblock_lib.experiments.recipe import Recipe
-from dropblock_lib.experiments.recipes import PROFILES, make_recipe, make_recipes
-from dropblock_lib.experiments.record import RecordError, load_records, read_record
-from dropblock_lib.experiments.run import RunsFailed, run, run_all, run_or_load
-from dropblock_lib.experiments.table import (
+from dropblock_lib.experiments import guessing
+from dropblock_lib.experiments.engines.on_ray import run_on_ray
+from dropblock_lib.experiments.engines.side_by_side import run_side_by_side
+from dropblock_lib.experiments.recipes import slides
+from dropblock_lib.experiments.recipes.profiles import (
+    BOOK_NETWORKS,
+    PROFILES,
+    TRAINING_OF,
+    make_recipe,
+    make_recipes,
+)
+from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.records.benchmark import load_benchmarks
+from dropblock_lib.experiments.records.record import (
+    RecordError,
+    load_records,
+    read_record,
+)
+from dropblock_lib.experiments.reports import compare, speed, statistics
+from dropblock_lib.experiments.reports.tables import (
     describe_setting,
     format_table,
     mean_and_std,
     summarize,
 )
+from dropblock_lib.experiments.running.devices import prepare
+from dropblock_lib.experiments.running.progress import open_progress
+from dropblock_lib.experiments.running.run import (
+    RunsFailed,
+    run,
+    run_all,
+    run_or_load,
+)
+from dropblock_lib.experiments.tasks.split import split
 
 __all__ = [
+    "BOOK_NETWORKS",
     "PROFILES",
+    "TRAINING_OF",
     "Recipe",
     "RecordError",
     "RunsFailed",
+    "compare",
     "describe_setting",
     "format_table",
+    "guessing",
     "load_benchmarks",
     "load_records",
     "make_recipe",
     "make_recipes",
     "mean_and_std",
+    "open_progress",
+    "prepare",
     "read_record",
     "run",
     "run_all",
     "run_on_ray",
     "run_or_load",
     "run_side_by_side",
+    "slides",
+    "speed",
+    "split",
+    "statistics",
     "summarize",
 ]

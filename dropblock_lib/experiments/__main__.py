@@ -7,11 +7,22 @@ import sys
 from pathlib import Path
 
 from dropblock_lib.experiments import PROFILES, make_recipes, run_all
-from dropblock_lib.experiments.columns import FORMATS
-from dropblock_lib.experiments.grid import read_grid
-from dropblock_lib.experiments.jobs import import_modules, run_side_by_side
-from dropblock_lib.experiments.listing import format_runs, list_runs
-from dropblock_lib.experiments.queue import (
+from dropblock_lib.experiments.engines.on_ray import run_on_ray
+from dropblock_lib.experiments.engines.side_by_side import (
+    import_modules,
+    run_side_by_side,
+)
+from dropblock_lib.experiments.recipes.grids import read_grid
+from dropblock_lib.experiments.records.record import (
+    RecordError,
+    default_records_directory,
+    default_results_directory,
+    load_records,
+    read_all,
+)
+from dropblock_lib.experiments.reports.columns import FORMATS
+from dropblock_lib.experiments.reports.listing import format_runs, list_runs
+from dropblock_lib.experiments.reports.queue import (
     DEFAULT,
     format_status,
     passes,
@@ -19,16 +30,8 @@ from dropblock_lib.experiments.queue import (
     recipes_of,
     status,
 )
-from dropblock_lib.experiments.ray_engine import run_on_ray
-from dropblock_lib.experiments.record import (
-    RecordError,
-    default_records_directory,
-    default_results_directory,
-    load_records,
-    read_all,
-)
-from dropblock_lib.experiments.run import RunsFailed
-from dropblock_lib.experiments.table import format_table, summarize
+from dropblock_lib.experiments.reports.tables import format_table, summarize
+from dropblock_lib.experiments.running.run import RunsFailed
 
 # The exit code of a process that was interrupted from the keyboard.
 INTERRUPTED = 130

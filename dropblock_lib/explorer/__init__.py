@@ -1,5 +1,5 @@
 """The mask explorer: DropBlock to be moved by hand, in a notebook or on a page."""
 
-from dropblock_lib.explorer.explorer import MaskExplorer
+from dropblock_lib.explorer.widget import MaskExplorer
 
 __all__ = ["MaskExplorer"]

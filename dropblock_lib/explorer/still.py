@@ -4,7 +4,7 @@ import html
 
 import numpy as np
 
-from dropblock_lib.explorer.words import WORDS
+from dropblock_lib.explorer.texts import WORDS
 from dropblock_lib.palette import PALETTE
 
 CELL = 10

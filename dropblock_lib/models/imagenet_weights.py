@@ -2,8 +2,8 @@
 
 import os
 
+from dropblock_lib.data.downloads import why_unreachable
 from dropblock_lib.data.keras_files import cache_folder
-from dropblock_lib.data.network import why_unreachable
 
 FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/" + FILE

@@ -101,8 +101,8 @@ def retinanet(
             "RetinaNet is built from KerasHub: pip install 'dropblock-lib[detection]'"
         ) from error
     # Here, because both import KerasHub.
-    from dropblock_lib.detection.beginnings import begin_heads, begin_pyramid
     from dropblock_lib.detection.detector import BOX_FORMAT, RetinaNet
+    from dropblock_lib.detection.initializers import begin_heads, begin_pyramid
     from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
 
     encoder = _resnet50(image_size, weights, kernel_seeds)

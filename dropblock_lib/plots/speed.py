@@ -5,7 +5,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from dropblock_lib.experiments.speed import BACKEND_LABELS, by, select
+from dropblock_lib.experiments.reports.speed import BACKEND_LABELS, by, select
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.cells import DROPPED, KEPT
 from dropblock_lib.plots.style import COLORS, figure

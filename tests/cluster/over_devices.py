@@ -13,7 +13,7 @@ import keras
 from tiny import tiny_data, tiny_net, tiny_recipe
 
 from dropblock_lib.experiments import run
-from dropblock_lib.experiments.progress import LineProgress
+from dropblock_lib.experiments.running.progress import LineProgress
 from dropblock_lib.models import NETWORKS
 
 if keras.backend.backend() == "tensorflow":

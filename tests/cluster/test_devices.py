@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from dropblock_lib.experiments.devices import spread_over
+from dropblock_lib.experiments.running.devices import spread_over
 
 SCRIPT = Path(__file__).with_name("over_devices.py")
 BACKEND = keras.backend.backend()
@@ -19,7 +19,7 @@ BACKEND = keras.backend.backend()
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch is given one device only")
 def test_two_devices_compute_what_one_does(tmp_path):
     command = [sys.executable, SCRIPT, tmp_path]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1] / "helpers")}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=600, env=environment
     )

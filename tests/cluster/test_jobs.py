@@ -10,9 +10,9 @@ from tiny import outcome, tiny_data, tiny_recipe, use_tiny_net
 
 from dropblock_lib.experiments import load_records, run
 from dropblock_lib.experiments.__main__ import main
-from dropblock_lib.experiments.jobs import _reason, run_side_by_side
-from dropblock_lib.experiments.run import RunsFailed
-from dropblock_lib.experiments.state import PartialRun
+from dropblock_lib.experiments.engines.side_by_side import _reason, run_side_by_side
+from dropblock_lib.experiments.records.checkpoint import PartialRun
+from dropblock_lib.experiments.running.run import RunsFailed
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def test_interrupted_and_killed_processes_lose_nothing(tmp_path, monkeypatch):
     expected = [run(r, results_dir=alone, data=tiny_data()) for r in recipes]
     results = tmp_path / "results"
     run(recipes[2], results_dir=results, data=tiny_data())
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
     lines = []
 
     def start(say):

@@ -11,12 +11,13 @@ import keras
 import pytest
 from tiny import outcome, tiny_data, tiny_recipe, use_tiny_net
 
-from dropblock_lib.experiments import load_records, ray_engine, run
+from dropblock_lib.experiments import load_records, run
 from dropblock_lib.experiments.__main__ import main
-from dropblock_lib.experiments.ray_engine import run_on_ray
-from dropblock_lib.experiments.run import RunsFailed
+from dropblock_lib.experiments.engines import on_ray as ray_engine
+from dropblock_lib.experiments.engines.on_ray import run_on_ray
+from dropblock_lib.experiments.running.run import RunsFailed
 
-run_module = sys.modules["dropblock_lib.experiments.run"]
+run_module = sys.modules["dropblock_lib.experiments.running.run"]
 # At which training step of its first run each node, or the process on it, dies.
 # Epochs have four steps.
 HEAD_DIES_AT, OTHER_DIES_AT = 6, 7
@@ -35,7 +36,7 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's processes give way to all others, which on a busy machine takes minutes.
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
     import ray
     from ray.cluster_utils import Cluster

@@ -1,0 +1,1 @@
+"""Data drawn here, for machines where the real data cannot be had."""

@@ -1,0 +1,1 @@
+"""What to run: recipes, grids of recipes, and the order of the queue."""

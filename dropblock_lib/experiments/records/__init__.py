@@ -1,0 +1,1 @@
+"""What is kept: records, benchmarks, and checkpoints of unfinished runs."""

@@ -1,0 +1,151 @@
+"""What `make bench` measured: one JSON file for each benchmark and backend."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+
+from dropblock_lib.experiments.records import environment
+from dropblock_lib.experiments.records.document import check_sections, read_json
+from dropblock_lib.experiments.records.json_files import write_atomically
+from dropblock_lib.experiments.records.record import default_results_directory
+
+SCHEMA = 1
+
+BACKENDS = ("tensorflow", "jax", "torch")
+_SECTIONS = {
+    "schema": int,
+    "name": str,
+    "benchmark": str,
+    "backend": str,
+    "date": str,
+    "hardware": dict,
+    "versions": dict,
+    "git": (dict, type(None)),
+    "settings": dict,
+    "missing": dict,
+    "rows": list,
+}
+
+
+class BenchmarkError(ValueError):
+    """A file that should hold a benchmark and does not."""
+
+
+def default_benchmarks_directory() -> Path:
+    """Those shipped in the package, or the source tree's."""
+    shipped = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
+    return shipped if shipped.is_dir() else default_results_directory() / "benchmarks"
+
+
+def make_benchmark(
+    benchmark: str, rows: list[dict], settings: dict, missing: dict, versions: dict
+) -> dict:
+    """A benchmark with the machine, the versions and the commit behind it.
+
+    Args:
+        benchmark: Its name; with the backend's it makes the file's name.
+        rows: One dictionary for each thing that was measured.
+        settings: How it was measured.
+        missing: What could not be measured -> the reason.
+        versions: Of packages beside Keras, its backend and this one.
+
+    Returns:
+        A dictionary for `write_benchmark`.
+    """
+    backend = keras.backend.backend()
+    return {
+        "schema": SCHEMA,
+        "name": f"{benchmark}-{backend}",
+        "benchmark": benchmark,
+        "backend": backend,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": environment.hardware(),
+        "versions": environment.versions() | versions,
+        "git": environment.git_state(),
+        "settings": settings,
+        "missing": missing,
+        "rows": rows,
+    }
+
+
+def write_benchmark(document: dict, directory: Path | str) -> Path:
+    """Write a benchmark to `directory/NAME.json`, in place of an older one.
+
+    Raises:
+        BenchmarkError: If it is not valid.
+        OSError: If it cannot be written.
+    """
+    path = Path(directory) / f"{document.get('name')}.json"
+    _check(document, path)
+    write_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def read_benchmark(path: Path | str) -> dict:
+    """Read one benchmark and check it.
+
+    Raises:
+        BenchmarkError: If the file is not a valid benchmark; the message names it.
+    """
+    path = Path(path)
+    document = read_json(path, "benchmark", BenchmarkError)
+    _check(document, path)
+    return document
+
+
+def load_benchmarks(
+    benchmark: str, directory: Path | str | None = None
+) -> dict[str, dict]:
+    """One benchmark on all backends on which it has been run.
+
+    Args:
+        benchmark: `"layer_speed"`, `"step_speed"`, `"peer_rates"` or
+            `"anchor_classes"`.
+        directory: Folder of the files. By default those that come with the
+            package, or those of the source tree.
+
+    Returns:
+        Dict of backend -> document; empty if there is none.
+
+    Raises:
+        BenchmarkError: If a file is not a valid benchmark.
+
+    Example:
+
+    >>> rates = load_benchmarks("peer_rates")["torch"]
+    >>> rates["versions"]["timm"], len(rates["rows"])
+    """
+    directory = Path(directory or default_benchmarks_directory())
+    paths = {b: directory / f"{benchmark}-{b}.json" for b in BACKENDS}
+    return {b: read_benchmark(path) for b, path in paths.items() if path.is_file()}
+
+
+def describe(document: dict) -> str:
+    """One sentence that says where a benchmark was run, in Markdown."""
+    hardware, versions = document["hardware"], dict(document["versions"])
+    python, system = versions.pop("python"), versions.pop("system")
+    packages = ", ".join(f"{name} {version}" for name, version in versions.items())
+    gpus = "".join(f", {gpu}" for gpu in hardware["gpus"])
+    git = document["git"]
+    commit = "outside git" if git is None else f"commit {git['commit'][:10]}"
+    if git and not git["clean"]:
+        commit += " with changes"
+    return (
+        f"{hardware['cpu']}, {hardware['cores']} cores{gpus}; {system}; "
+        f"Python {python}, {packages}; {commit}; {document['date'][:10]}."
+    )
+
+
+def _check(document, path: Path) -> None:
+    def refuse(why):
+        raise BenchmarkError(f"{path} is not a benchmark: {why}.")
+
+    check_sections(document, SCHEMA, _SECTIONS, path.stem, refuse)
+    if document["name"] != f"{document['benchmark']}-{document['backend']}":
+        refuse("its name is not that of its benchmark and backend")
+    if not document["rows"]:
+        refuse("it has no rows")
+    if not all(isinstance(row, dict) for row in document["rows"]):
+        refuse("a row is not a JSON object")

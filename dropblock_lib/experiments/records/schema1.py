@@ -1,0 +1,44 @@
+"""Records of the first layout, read as records of the present one."""
+
+from dropblock_lib.experiments.recipes.recipe import default_placement, hash_of
+from dropblock_lib.variants import get_variant
+
+# What a recipe of the first layout means by the fields that it lacks.
+LATER_FIELDS = {
+    "augmentation": "none",
+    "image_size": None,
+    "placement": None,
+    "warmup": 0.2,
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "validation_every": 1,
+    "validation_subset": None,
+    "subset_seed": 0,
+    "precision": "float32",
+    "probes": False,
+}
+
+
+def upgrade(record):
+    """A record in the present layout; other documents as they are.
+
+    Args:
+        record: What a JSON file holds.
+
+    Returns:
+        The same object, or a new record.
+
+    Raises:
+        ValueError: If the recipe does not have the hash that the record states.
+    """
+    if not isinstance(record, dict) or record.get("schema") != 1:
+        return record
+    old = record["recipe"]
+    if hash_of(old) != record["recipe_hash"]:
+        raise ValueError("its recipe does not have the hash that it states")
+    recipe = LATER_FIELDS | old
+    recipe["regularizer"] = get_variant(old["variant"]).numbers()
+    recipe["placement"] = default_placement(old["network"])
+    if old["keep_prob_schedule"] == "linear":
+        recipe["keep_prob_schedule"] = "linear-epoch"
+    return {**record, "schema": 2, "recipe": recipe, "recipe_hash": hash_of(recipe)}

@@ -1,0 +1,1 @@
+"""What the records say: tables, lists, comparisons, and statistics."""

@@ -1,0 +1,138 @@
+"""The runs there are, and how far each of them is."""
+
+import json
+from pathlib import Path
+
+from dropblock_lib.arguments import invalid
+from dropblock_lib.experiments.records.record import read_all
+from dropblock_lib.experiments.reports.columns import (
+    FORMATS,
+    aligned,
+    comma_separated,
+    markdown,
+)
+from dropblock_lib.experiments.tasks.metrics import measures_of
+
+_COLUMNS = (
+    "name",
+    "network",
+    "data",
+    "variant",
+    "profile",
+    "seed",
+    "state",
+    "epoch",
+    "result",
+)
+
+
+def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
+    """One row a run, and what is wrong with files that cannot be read.
+
+    Every record is read once, however many recipes there are.
+
+    Args:
+        recipes: An iterable of `Recipe`.
+        results_dir: Folder with `records/` and `.partial/`.
+
+    Returns:
+        A pair. First a list of rows (dictionaries) with `name` (of the recipe),
+        `network`, `data` (what was used, or else is asked for), `variant`,
+        `profile`, `seed`, `state` ("done", "unfinished", "to do" or "corrupt"),
+        `epoch` (whole epochs that are done), `epochs` (of the recipe),
+        `test_accuracy`, or `AP` of a detector (`None` until it is done), and
+        `recipe_hash`. A recipe with a record of real data and one of a stand-in has
+        two rows. Then a list of messages, each of which names a file.
+    """
+    results_dir = Path(results_dir)
+    records, errors = read_all(results_dir / "records")
+    corrupt = {path.stem for path in errors}
+    messages = [str(error) for error in errors.values()]
+    done = {}
+    for record in records:
+        done.setdefault(record["recipe_hash"], []).append(record)
+    unfinished = {}
+    for path in sorted(results_dir.glob(".partial/*/state.json")):
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            key = json.dumps(state["recipe"], sort_keys=True)
+            unfinished[key] = (path.parent.name, len(state["history"]["loss"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            messages.append(f"{path} does not tell how far a run got ({error!r}).")
+            corrupt.add(path.parent.name)
+
+    rows = []
+    for recipe in recipes:
+        for record in done.get(recipe.hash, []):
+            row = _row(recipe, record["name"], "done", recipe.epochs)
+            measure = measures_of(recipe).shares[0]
+            row[measure] = record["final"][measure]
+            rows.append(row)
+        if recipe.hash in done:
+            continue
+        prefix, _, suffix = recipe.name_on("\0").partition("\0")
+        broken = sorted(
+            name
+            for name in corrupt
+            if name.startswith(prefix) and name.endswith(suffix)
+        )
+        key = json.dumps(recipe.to_dict(), sort_keys=True)
+        if broken:
+            rows += [_row(recipe, name, "corrupt") for name in broken]
+        elif key in unfinished:
+            name, epoch = unfinished[key]
+            rows.append(_row(recipe, name, "unfinished", epoch))
+        else:
+            rows.append(_row(recipe, recipe.name, "to do"))
+    return rows, messages
+
+
+def format_runs(rows: list[dict], format: str = "text") -> str:
+    """Rows of `list_runs` as a table; "result" is the test accuracy or the AP.
+
+    Args:
+        rows: From `list_runs`.
+        format: "text", "markdown", "csv" or "json".
+
+    Returns:
+        A string that ends in a newline.
+    """
+    if format == "json":
+        return json.dumps(rows, indent=2) + "\n"
+    if format == "csv":
+        return comma_separated(rows)
+    heading = [column.replace("_", " ") for column in _COLUMNS]
+    cells = [_cells(row) for row in rows]
+    if format == "markdown":
+        return markdown(heading, cells, [":--"] * len(heading))
+    if format == "text":
+        return aligned(heading, cells)
+    raise invalid("format", f"one of {', '.join(FORMATS)}", format)
+
+
+def _row(recipe, name, state, epoch=0):
+    prefix, _, suffix = recipe.name_on("\0").partition("\0")
+    return {
+        # What `run` takes, whatever data was used.
+        "name": recipe.name,
+        "network": recipe.network,
+        "data": name.removeprefix(prefix).removesuffix(suffix),
+        "variant": recipe.variant,
+        "profile": recipe.profile,
+        "seed": recipe.seed,
+        "state": state,
+        "epoch": epoch,
+        "epochs": recipe.epochs,
+        "test_accuracy": None,
+        "AP": None,
+        "recipe_hash": recipe.hash,
+    }
+
+
+def _cells(row):
+    result = row["AP"] if row["test_accuracy"] is None else row["test_accuracy"]
+    shown = {
+        "epoch": f"{row['epoch']}/{row['epochs']}",
+        "result": "" if result is None else f"{result:.4f}",
+    }
+    return [shown.get(column) or row.get(column, "") for column in _COLUMNS]

@@ -1,0 +1,243 @@
+"""The queue: which runs come first, which are done, and how long the rest takes."""
+
+import dataclasses
+import fnmatch
+import json
+import statistics
+import tomllib
+from pathlib import Path
+
+import keras
+
+from dropblock_lib.experiments.recipes.grids import grid_path, read_grid
+from dropblock_lib.experiments.records import environment
+from dropblock_lib.experiments.records.record import read_all
+from dropblock_lib.experiments.reports.columns import aligned
+from dropblock_lib.experiments.reports.listing import list_runs
+from dropblock_lib.experiments.running.progress import clock
+from dropblock_lib.experiments.tasks.split import IMAGE_SIZE
+
+DEFAULT = "queue"
+FILTERS = ("network", "dataset", "variant", "profile", "seed")
+# Seconds for each image that is trained on, as a multiple of CustomNet's, for
+# networks that this machine has no record of. Measured on two cores.
+RELATIVE_COST = {
+    "custom_net": 1.0,
+    "resnet9": 2.7,
+    "resnet9_wide": 9.0,
+    "resnet50": 2.6,
+    "densenet121": 3.9,
+    "retinanet": 900.0,
+    "retinanet_light": 60.0,
+}
+# Where there is no record at all: two cores, CustomNet, an image.
+SECONDS_AN_IMAGE = 0.002
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Runs of a queue that belong together.
+
+    Args:
+        title: What they are for.
+        recipes: A tuple of `Recipe`, in their order.
+    """
+
+    title: str
+    recipes: tuple
+
+
+def read_queue(path=DEFAULT) -> list[Step]:
+    """The steps of a queue file.
+
+    The file is TOML: a list of `[[step]]`, each with a `title`, a `grid` (one or
+    several names or paths, as `read_grid` takes them) and keys that choose among its
+    runs: network, dataset, variant, profile, seed, each a value, a pattern or a list
+    of them. A run that an earlier step has is left out of the later ones.
+
+    Args:
+        path: Path of the file, or the name of one that ships with the package.
+
+    Returns:
+        A list of `Step`.
+
+    Raises:
+        ValueError: If the file is not such a queue; the message names file and step.
+        OSError: If a file cannot be read.
+    """
+    path = grid_path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a queue: it is not TOML ({error}).") from None
+    tables = content.get("step")
+    if set(content) != {"step"} or not isinstance(tables, list):
+        raise ValueError(f"{path} is not a queue: expected a list of [[step]] alone.")
+    steps, taken = [], set()
+    for number, table in enumerate(tables, 1):
+        place = f"{path}, step {number}"
+        recipes = _choose(place, table, path.parent)
+        left = [recipe for recipe in recipes if recipe.hash not in taken]
+        taken |= {recipe.hash for recipe in recipes}
+        steps.append(Step(table["title"], tuple(left)))
+    return steps
+
+
+def recipes_of(steps: list[Step]) -> list:
+    """All recipes of a queue, in its order."""
+    return [recipe for step in steps for recipe in step.recipes]
+
+
+def passes(recipe, wanted: dict) -> bool:
+    """Whether every field is, or matches, one of the values asked for.
+
+    Args:
+        recipe: A `Recipe`, or its dictionary.
+        wanted: Dict of field -> list of values or patterns, or `None` for any.
+    """
+    values = recipe if isinstance(recipe, dict) else recipe.to_dict()
+    return all(
+        choices is None
+        or any(fnmatch.fnmatchcase(str(values[field]), str(each)) for each in choices)
+        for field, choices in wanted.items()
+    )
+
+
+def status(steps: list[Step], results_dir) -> tuple[list[dict], list[str]]:
+    """How far each step is, and the hours that are left of it on this machine.
+
+    Args:
+        steps: From `read_queue`.
+        results_dir: Folder with `records/` and `.partial/`.
+
+    Returns:
+        A pair. First a list of rows (dictionaries) with `step`, `runs`, `done`,
+        `unfinished`, `to_do` and `hours` (of what is left, a float). Then messages
+        that name files which cannot be read.
+    """
+    results_dir = Path(results_dir)
+    recipes = recipes_of(steps)
+    listed, messages = list_runs(recipes, results_dir)
+    states = {}
+    for row in listed:
+        states[row["recipe_hash"]] = (row["state"], row["epoch"])
+    records, _ = read_all(results_dir / "records")
+    seconds = _Seconds(records)
+    rows = []
+    for step in steps:
+        row = {"step": step.title, "runs": len(step.recipes)}
+        row |= {"done": 0, "unfinished": 0, "to_do": 0, "hours": 0.0}
+        for recipe in step.recipes:
+            state, epoch = states[recipe.hash]
+            key = {"done": "done", "unfinished": "unfinished"}.get(state, "to_do")
+            row[key] += 1
+            if key != "done":
+                left = 1 - epoch / recipe.epochs
+                row["hours"] += left * seconds.of(recipe) / 3600
+        rows.append(row)
+    return rows, messages
+
+
+def format_status(rows: list[dict], format: str = "text") -> str:
+    """Rows of `status` as a table for a terminal, with their sum, or as JSON.
+
+    Args:
+        rows: From `status`.
+        format: "text" or "json".
+
+    Returns:
+        A string that ends in a newline.
+    """
+    if format == "json":
+        return json.dumps(rows, indent=2) + "\n"
+    columns = ("runs", "done", "unfinished", "to_do", "hours")
+    total = {"step": "all"} | {key: sum(row[key] for row in rows) for key in columns}
+    cells = [
+        [row["step"], *(row[key] for key in columns[:-1]), clock(3600 * row["hours"])]
+        for row in [*rows, total]
+    ]
+    heading = ["step", "runs", "done", "unfinished", "to do", "time left"]
+    return aligned(heading, cells)
+
+
+class _Seconds:
+    """How long a run takes here, by the records of this machine, or else of others."""
+
+    def __init__(self, records):
+        here = environment.hardware()
+        backend = keras.backend.backend()
+        # Runs of the first recipes compiled each epoch anew, and took several times as
+        # long; they are the ones that changed keep_prob once an epoch.
+        own = [
+            record
+            for record in records
+            if record["recipe"]["keep_prob_schedule"] != "linear-epoch"
+            and record["backend"] == backend
+            and record["hardware"]["cpu"] == here["cpu"]
+            and record["hardware"]["cores"] == here["cores"]
+            and record["hardware"]["gpus"] == here["gpus"]
+        ]
+        self._by_network = _seconds_an_image(own)
+        costs = [
+            seconds / RELATIVE_COST[network]
+            for network, seconds in self._by_network.items()
+            if network in RELATIVE_COST
+        ]
+        self._unit = statistics.median(costs) if costs else SECONDS_AN_IMAGE
+
+    def of(self, recipe):
+        an_image = self._by_network.get(
+            recipe.network, self._unit * RELATIVE_COST.get(recipe.network, 1.0)
+        )
+        images = recipe.train_size
+        if images is None:
+            everything = {"mnist": 60_000, "cifar10": 50_000}
+            images = everything.get(recipe.dataset, 10_000) - recipe.validation_size
+        return images * recipe.epochs * an_image * _pixels(recipe)
+
+
+def _seconds_an_image(records):
+    """Network -> seconds for each image trained on, of the records that are like ours.
+
+    The newest records of each network decide: they are of the present code.
+    """
+    found = {}
+    for record in sorted(records, key=lambda record: record["date"], reverse=True):
+        recipe = record["recipe"]
+        times = found.setdefault(recipe["network"], [])
+        if len(times) < 10:
+            images = record["data"]["train"] * recipe["epochs"]
+            size = (recipe["image_size"] or IMAGE_SIZE) / IMAGE_SIZE
+            times.append(record["seconds"] / images / size**2)
+    return {network: statistics.median(times) for network, times in found.items()}
+
+
+def _pixels(recipe):
+    return ((recipe.image_size or IMAGE_SIZE) / IMAGE_SIZE) ** 2
+
+
+def _choose(place, table, folder):
+    if not isinstance(table, dict):
+        raise ValueError(f"{place}: expected a table.")
+    unknown = set(table) - {"title", "grid", *FILTERS}
+    if unknown:
+        raise ValueError(
+            f"{place}: expected the keys title, grid, {', '.join(FILTERS)}. "
+            f"Received: {', '.join(sorted(unknown))}"
+        )
+    for key in ("title", "grid"):
+        if key not in table:
+            raise ValueError(f"{place}: `{key}` is missing.")
+    wanted = {key: _list(table[key]) for key in FILTERS if key in table}
+    recipes = []
+    for grid in _list(table["grid"]):
+        beside = folder / f"{grid}.toml"
+        found = read_grid(beside if beside.is_file() else grid)
+        recipes += [recipe for recipe in found if passes(recipe, wanted)]
+    if not recipes:
+        raise ValueError(f"{place}: no run of the grid {table['grid']} matches.")
+    return recipes
+
+
+def _list(value):
+    return value if isinstance(value, list) else [value]

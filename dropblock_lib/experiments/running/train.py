@@ -1,0 +1,223 @@
+"""Train one recipe: the numbers of a record, from images, seed and network.
+
+A run that is killed goes on after its last whole epoch and ends with the numbers
+of a run that was not: the order of the images depends on nothing but seed and
+epoch, the saved model holds its optimizer, and the random states of its layers,
+which Keras does not save, are saved beside it.
+"""
+
+import contextlib
+import datetime
+import math
+import time
+
+import keras
+import numpy as np
+
+from dropblock_lib.experiments.records import environment, record
+from dropblock_lib.experiments.running.devices import check_shares, prepare, spread_over
+from dropblock_lib.experiments.running.optimizers import make_optimizer
+from dropblock_lib.experiments.tasks.classification import Classification
+from dropblock_lib.experiments.tasks.detection import Detection
+from dropblock_lib.experiments.tasks.metrics import measures_of
+from dropblock_lib.keep_prob_scheduler import (
+    KeepProbScheduler,
+    find_drop_block_layers,
+    linear_schedule,
+)
+
+
+def train(recipe, name, data, partial, progress, devices=1):
+    """Train a recipe from where it was left.
+
+    Args:
+        recipe: A `Recipe`.
+        name: Name of the run, which says what data is used.
+        data: A loaded data set.
+        partial: A `PartialRun`, locked: where the state is kept.
+        progress: From `open_progress`.
+        devices: Over how many devices each batch is spread.
+
+    Returns:
+        The record, a dictionary.
+
+    Raises:
+        ValueError: If that many devices cannot share the work.
+    """
+    with spread_over(devices):
+        return _train(recipe, name, data, partial, progress, devices)
+
+
+def _train(recipe, name, data, partial, progress, devices):
+    started = time.monotonic()
+    git = environment.git_state()
+    task = Detection if recipe.detects else Classification
+    task = task(recipe, data, devices)
+    check_shares(task.sizes(), devices)
+    measures = measures_of(recipe)
+
+    state = partial.read(recipe, progress.say)
+    if state is None:
+        state = {
+            "recipe": recipe.to_dict(),
+            "versions": environment.versions(),
+            "git": git,
+            "resumes": [],
+            "history": {key: [] for key in measures.history},
+            "seconds": 0.0,
+        }
+        # The order in which the rest draws from the global generators is fixed.
+        keras.utils.set_random_seed(recipe.seed)
+        with _precision(recipe.precision):
+            model = task.make(make_optimizer(recipe, task.steps), _jit())
+        state["detections"] = task.before(model)
+    else:
+        epochs_done = len(state["history"]["loss"])
+        commit = git["commit"] if git else None
+        state["resumes"].append(
+            {"epoch": epochs_done, "commit": commit, "devices": devices}
+        )
+        keras.utils.set_random_seed(recipe.seed)
+        model = partial.load_model(state)
+
+    prepare(model, devices)
+    if devices == 1:
+        task.make_variables(model)
+    history = state["history"]
+    seconds_before = state["seconds"]
+    first_epoch = len(history["loss"])
+    progress.start_run(name, recipe.epochs, task.steps, first_epoch)
+    callbacks = [
+        keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: _seed_epoch(recipe.seed, epoch),
+            on_train_batch_end=lambda batch, logs: progress.step(),
+        )
+    ]
+    if find_drop_block_layers(model):
+        callbacks += _keep_prob_schedulers(recipe, task.steps)
+    for epoch in range(first_epoch, recipe.epochs):
+        epoch_started = time.monotonic()
+        learning_rate = _number(model.optimizer.learning_rate)
+        logs = model.fit(
+            **task.epoch(epoch),
+            shuffle=False,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            callbacks=callbacks,
+            verbose=0,
+        ).history
+        logs = task.names(logs)
+        # An epoch without validation has no figures of it.
+        row = {
+            key: _number(logs[key][-1]) if key in logs else None
+            for key in measures.per_epoch
+        }
+        row["keep_prob"] = _keep_prob(model)
+        row["learning_rate"] = learning_rate
+        row["seconds"] = round(time.monotonic() - epoch_started, 3)
+        for key, value in row.items():
+            history[key].append(value)
+        state["seconds"] = seconds_before + time.monotonic() - started
+        partial.write(state, model)
+        progress.end_epoch(epoch, row)
+
+    final, detections = task.final(model, history)
+    return {
+        "schema": record.SCHEMA,
+        "name": name,
+        "recipe": recipe.to_dict(),
+        "recipe_hash": recipe.hash,
+        "data": {
+            "requested": data.requested,
+            "source": data.source,
+            "origin": data.origin,
+            **task.account(),
+        },
+        "history": history,
+        "final": {
+            key: value if isinstance(value, (dict, str)) else _number(value)
+            for key, value in final.items()
+        },
+        "best": _best(history, measures),
+        **_detections(state.get("detections", {}) | detections),
+        "parameters": {
+            "total": model.count_params(),
+            "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
+        },
+        "seconds": round(seconds_before + time.monotonic() - started, 3),
+        "hardware": {**environment.hardware(), "devices": devices},
+        "backend": keras.backend.backend(),
+        "versions": state["versions"],
+        "git": state["git"],
+        "resumes": state["resumes"],
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    """Layers made in this context compute in the given precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _jit():
+    """`jit_compile`: off on TensorFlow without a GPU.
+
+    XLA takes longer to compile there, and the code runs no faster.
+    """
+    slow = keras.backend.backend() == "tensorflow" and not environment.has_gpu()
+    return False if slow else "auto"
+
+
+def _seed_epoch(seed, epoch):
+    """Begin an epoch with known global generators, resumed or not.
+
+    PyTorch draws the noise of Keras' Dropout from its own, whose state Keras does
+    not give away. The other backends have generators in the layers. TensorFlow,
+    given a seed, forgets what it has compiled, and a detector takes half a minute to
+    compile.
+    """
+    if keras.backend.backend() == "torch":
+        epoch_seed = np.random.SeedSequence((seed, epoch)).generate_state(1)
+        keras.utils.set_random_seed(int(epoch_seed[0]))
+
+
+def _keep_prob_schedulers(recipe, steps_per_epoch):
+    """The callbacks that move keep_prob from 1 to its target."""
+    unit = {"linear": "step", "linear-epoch": "epoch"}.get(recipe.keep_prob_schedule)
+    target = recipe.regularizer.get("keep_prob")
+    if unit is None or target is None:
+        return []
+    count = recipe.epochs * (steps_per_epoch if unit == "step" else 1)
+    # The last step or epoch, not one after it, trains at the target.
+    return [KeepProbScheduler(linear_schedule(1.0, target, max(1, count - 1)), unit)]
+
+
+def _keep_prob(model):
+    return next((layer.keep_prob for layer in find_drop_block_layers(model)), None)
+
+
+def _best(history, measures):
+    """The epoch that was best on the validation images, which nothing else heeds."""
+    values = history[measures.best]
+    worst = float("inf") if measures.lowest_is_best else float("-inf")
+    known = [worst if value is None else value for value in values]
+    best = int(np.argmin(known) if measures.lowest_is_best else np.argmax(known))
+    return {"epoch": best + 1, measures.best: values[best]}
+
+
+def _detections(detections):
+    return {"detections": detections} if detections else {}
+
+
+def _number(value):
+    """A float, or None if JSON cannot hold it: the loss of a run that diverged."""
+    if value is None:
+        return None
+    value = float(keras.ops.convert_to_numpy(value))
+    return value if math.isfinite(value) else None

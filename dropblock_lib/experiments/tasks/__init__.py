@@ -1,0 +1,1 @@
+"""The kinds of runs: their data, networks, metrics, and probes."""

@@ -1,0 +1,194 @@
+"""A keep_prob that changes while the model trains."""
+
+import numbers
+import warnings
+
+import keras
+
+from dropblock_lib.arguments import check_fraction, check_keep_prob, invalid
+from dropblock_lib.layers import DropBlock2D
+
+UNITS = ("epoch", "step")
+
+
+def linear_schedule(start, stop, steps):
+    """A schedule that goes from `start` to `stop` in a straight line.
+
+    The paper lets keep_prob fall linearly from 1 to its target.
+
+    Args:
+        start: Float in (0, 1]. The keep_prob at index 0.
+        stop: Float in (0, 1]. The keep_prob from index `steps` on.
+        steps: Positive integer. How many epochs, or steps, the way takes. With
+            `steps=epochs - 1` the last epoch is the one that trains at `stop`.
+
+    Returns:
+        A function of an index (int >= 0) that gives the keep_prob.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> schedule = linear_schedule(1.0, 0.9, steps=10)
+    >>> [round(schedule(epoch), 2) for epoch in (0, 5, 10, 11)]
+    [1.0, 0.95, 0.9, 0.9]
+
+    Reference:
+        [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), section 3.1,
+        "Scheduled DropBlock".
+    """
+    start = check_fraction("start", start)
+    stop = check_fraction("stop", stop)
+    is_integer = isinstance(steps, numbers.Integral) and not isinstance(steps, bool)
+    if not (is_integer and steps > 0):
+        raise invalid("steps", "a positive integer", steps)
+
+    def schedule(index):
+        way = min(max(index / steps, 0.0), 1.0)
+        return stop if way == 1 else start + (stop - start) * way
+
+    return schedule
+
+
+def decrement_schedule(start, decrement, floor):
+    """A schedule that takes `decrement` away at each index, down to `floor`.
+
+    Args:
+        start: Float in (0, 1]. The keep_prob at index 0.
+        decrement: Float >= 0. What one epoch, or step, takes away.
+        floor: Float in (0, `start`]. The keep_prob never falls below it. Without
+            a floor, 0.07 an epoch is below zero after fifteen epochs.
+
+    Returns:
+        A function of an index (int >= 0) that gives the keep_prob.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> schedule = decrement_schedule(1.0, 0.07, floor=0.7)
+    >>> [round(schedule(epoch), 2) for epoch in (0, 1, 4, 5)]
+    [1.0, 0.93, 0.72, 0.7]
+    """
+    start = check_fraction("start", start)
+    floor = check_fraction("floor", floor)
+    if floor > start:
+        raise invalid("floor", f"at most start={start}", floor)
+    is_number = isinstance(decrement, numbers.Real) and not isinstance(decrement, bool)
+    if not (is_number and 0 <= decrement < float("inf")):
+        raise invalid("decrement", "a finite float >= 0", decrement)
+
+    def schedule(index):
+        return max(start - decrement * index, floor)
+
+    return schedule
+
+
+class KeepProbScheduler(keras.callbacks.Callback):
+    """Sets keep_prob of every `DropBlock2D` of a model by a schedule.
+
+    It reaches the layers of nested models and of layers inside layers. A layer with
+    a `rate_scale` below 1 drops that much less than the schedule says. The
+    schedule's keep_prob is added to the logs, so that it stands in
+    `history.history["keep_prob"]`. The index counts from the very first epoch, or
+    step, of the training: `fit(initial_epoch=...)` goes on where it was.
+
+    Args:
+        schedule: Function of an index (int >= 0) that gives a float in (0, 1].
+        unit: `"epoch"` or `"step"`: what the index counts. With
+            `steps_per_execution` above 1, keep_prob changes once an execution.
+
+    Raises:
+        ValueError: If an argument is not of the form above, or the schedule gives
+            something else than a float in (0, 1].
+
+    Example:
+
+    >>> scheduler = KeepProbScheduler(linear_schedule(1.0, 0.9, steps=10))
+    >>> model.fit(x, y, epochs=11, callbacks=[scheduler])  # doctest: +SKIP
+    """
+
+    def __init__(self, schedule, unit="epoch"):
+        super().__init__()
+        if not callable(schedule):
+            raise invalid("schedule", "a function index -> keep_prob", schedule)
+        if unit not in UNITS:
+            raise invalid("unit", "'epoch' or 'step'", unit)
+        self.schedule = schedule
+        self.unit = unit
+
+    def on_train_begin(self, logs=None):
+        self._layers = find_drop_block_layers(self.model)
+        self._first_epoch_seen = False
+        if not self._layers:
+            warnings.warn(
+                f"KeepProbScheduler found no DropBlock2D layer in model "
+                f"'{self.model.name}': there is nothing to schedule.",
+                stacklevel=2,
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.unit == "epoch":
+            self._set(epoch)
+        else:
+            self._first_step = self._steps_before(epoch)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.unit == "step":
+            self._set(self._first_step + batch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.unit == "step":
+            self._next_step = self._first_step + batch + 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None and self._layers:
+            logs["keep_prob"] = self._keep_prob
+
+    def _set(self, index):
+        value = self.schedule(index)
+        try:
+            self._keep_prob = check_keep_prob(value)
+        except ValueError:
+            raise ValueError(
+                f"Invalid value received from argument `schedule` at {self.unit} "
+                f"{index}. Expected a float in (0, 1]. "
+                f"Received: schedule({index})={value!r}"
+            ) from None
+        # By way of `self.model`, where Keras hands the weights back to the layers:
+        # JAX keeps them elsewhere within an epoch, and would lose what is set here.
+        for layer in find_drop_block_layers(self.model):
+            layer.keep_prob = self._keep_prob_of(layer)
+
+    def _keep_prob_of(self, layer):
+        if layer.rate_scale == 1:
+            return self._keep_prob  # to the last digit
+        return 1 - layer.rate_scale * (1 - self._keep_prob)
+
+    def _steps_before(self, epoch):
+        steps_per_epoch = self.params.get("steps")
+        if steps_per_epoch is not None:
+            return epoch * steps_per_epoch
+        first_epoch_seen, self._first_epoch_seen = self._first_epoch_seen, True
+        if first_epoch_seen:
+            return self._next_step
+        # A generator of unknown length: only the optimizer knows what was before
+        # (on TensorFlow it may count one more, the step that found no more data).
+        return 0 if epoch == 0 else int(self.model.optimizer.iterations)
+
+
+def find_drop_block_layers(model):
+    """Every `DropBlock2D` in a model, each once, nested ones included.
+
+    Args:
+        model: A Keras model or layer.
+
+    Returns:
+        List of `DropBlock2D`.
+    """
+    # Keras has no public walk over nested layers; test_schedule.py says so when
+    # this one changes.
+    layers = model._flatten_layers()
+    return [layer for layer in layers if isinstance(layer, DropBlock2D)]

@@ -1,0 +1,1 @@
+"""How masks are made fast. Nothing here is public, and all of it is tested."""

@@ -1,0 +1,294 @@
+"""Batches for a detector: their form, their order, and what `fit` makes of them."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from dropblock_lib.data.detection_dataset import DetectionSplit
+from dropblock_lib.data.letterbox import PADDING, mirror
+from dropblock_lib.detection import batches
+from dropblock_lib.detection.batches import DetectionBatches
+
+pytestmark = pytest.mark.backends
+
+COUNT = 10
+
+
+def image_of(index):
+    """One color an image, darker on the left, 12 by 16 or 16 by 12."""
+    shape = (12, 16, 3) if index % 2 else (16, 12, 3)
+    image = np.full(shape, 100 + 10 * index, "uint8")
+    image[:, :6] //= 2
+    return image
+
+
+def make_split(count=COUNT, boxes=None):
+    def own(index):
+        # None in the first image, then one and two in turn.
+        rows = [[1, 2, 5 + index / 2, 8], [0, 0, 12, 12]]
+        return np.array(rows[: min(index, 1 + index % 2)], "float32").reshape(-1, 4)
+
+    boxes = [own(i) for i in range(count)] if boxes is None else boxes
+    reads = []
+
+    def read(image_id):
+        reads.append(image_id)
+        return image_of(image_id - 100)
+
+    split = DetectionSplit(
+        ids=tuple(range(100, 100 + count)),
+        sizes=np.array([image_of(i).shape[:2] for i in range(count)]),
+        boxes=tuple(boxes),
+        labels=tuple(np.arange(len(own)) for own in boxes),
+        annotations={},
+        read=read,
+    )
+    return split, reads
+
+
+def content(data):
+    return [
+        (images.tobytes(), targets["boxes"].tobytes(), targets["labels"].tobytes())
+        for images, targets in (data[i] for i in range(len(data)))
+    ]
+
+
+def test_every_batch_has_one_form():
+    data = DetectionBatches(make_split()[0], 32, 4)
+    assert len(data) == 3
+    for batch, count in enumerate((4, 4, 2)):
+        images, targets = data[batch]
+        assert images.shape == (count, 32, 32, 3)
+        assert set(targets) == {"boxes", "labels"}
+        assert targets["boxes"].shape == (count, 2, 4)
+        assert targets["labels"].shape == (count, 2)
+        for array in (images, *targets.values()):
+            assert array.dtype == np.float32
+    with pytest.raises(IndexError):
+        data[3]
+    assert len(list(data)) == 3
+
+
+def test_boxes_and_images_are_fitted_and_padded():
+    split, _ = make_split()
+    data = DetectionBatches(split, 32, COUNT)
+    np.testing.assert_array_equal(data.scales, [2.0] * COUNT)
+    images, targets = data[0]
+    for index in range(COUNT):
+        number = len(split.boxes[index])
+        boxes, labels = targets["boxes"][index], targets["labels"][index]
+        np.testing.assert_array_equal(boxes[:number], split.boxes[index] * 2)
+        np.testing.assert_array_equal(labels[:number], split.labels[index])
+        assert (boxes[number:] == -1).all()
+        assert (labels[number:] == -1).all()
+        height, width = split.sizes[index] * 2
+        assert (images[index, height:] == PADDING).all()
+        assert (images[index, :, width:] == PADDING).all()
+        assert images[index, 5, width - 1, 0] == 100 + 10 * index
+
+
+def test_no_boxes_at_all():
+    split, _ = make_split(2, [np.zeros((0, 4), "float32")] * 2)
+    data = DetectionBatches(split, 16, 2)
+    assert data.most_boxes == 1
+    assert (data[0][1]["boxes"] == -1).all()
+    assert data[0][1]["boxes"].shape == (2, 1, 4)
+
+
+def test_boxes_that_get_too_small_are_left_out_and_counted():
+    boxes = np.array([[0, 0, 8, 1.5], [0, 0, 1.5, 8], [0, 0, 2, 2], [3, 3, 9, 9]], "f4")
+    split, _ = make_split(1, [boxes])
+    data = DetectionBatches(split, 8, 1)
+    assert data.too_small == 2
+    assert data.most_boxes == 2
+    assert data[0][1]["boxes"][0].tolist() == [[0, 0, 1, 1], [1.5, 1.5, 4.5, 4.5]]
+    assert data[0][1]["labels"][0].tolist() == [2, 3]
+
+
+def test_without_shuffling_the_order_is_the_split_s():
+    data = DetectionBatches(make_split()[0], 16, 4)
+    first = content(data)
+    data.set_epoch(1)
+    assert content(data) == first
+    indices = np.concatenate([data.indices(batch) for batch in range(3)])
+    np.testing.assert_array_equal(indices, np.arange(COUNT))
+
+
+def test_order_and_mirroring_depend_on_seed_and_epoch_alone():
+    def make(**arguments):
+        split, _ = make_split()
+        return DetectionBatches(split, 16, 4, shuffle=True, mirror=True, **arguments)
+
+    data = make(seed=3)
+    epochs = []
+    for epoch in range(3):
+        data.set_epoch(epoch)
+        epochs.append(content(data))
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    # Asked in another order, by itself, without keeping anything.
+    late = make(seed=3, epoch=2, cache=False)
+    late[2]
+    assert content(late) == content(late) == epochs[2]
+    assert content(make(seed=4)) != epochs[0]
+    for data in (make(seed=3), late):
+        indices = np.concatenate([data.indices(batch) for batch in range(3)])
+        assert sorted(indices) == list(range(COUNT))
+
+
+def test_half_of_the_images_are_mirrored_with_their_boxes():
+    split, _ = make_split()
+    plain = DetectionBatches(split, 32, COUNT)[0]
+    data = DetectionBatches(split, 32, COUNT, mirror=True)
+    mirrored, epochs = 0, 40
+    for epoch in range(epochs):
+        data.set_epoch(epoch)
+        images, targets = data[0]
+        for index in range(COUNT):
+            image, boxes = plain[0][index], plain[1]["boxes"][index]
+            if (images[index] == image).all():
+                np.testing.assert_array_equal(targets["boxes"][index], boxes)
+                continue
+            mirrored += 1
+            number = len(split.boxes[index])
+            flipped, own = mirror(image, boxes[:number], 2 * split.sizes[index][1])
+            np.testing.assert_array_equal(images[index], flipped)
+            np.testing.assert_array_equal(targets["boxes"][index][:number], own)
+            assert (targets["boxes"][index][number:] == -1).all()
+    # A fair coin, within five standard deviations.
+    total = epochs * COUNT
+    assert abs(mirrored - total / 2) < 5 * np.sqrt(total) / 2
+
+
+def test_images_are_read_once():
+    split, reads = make_split()
+    data = DetectionBatches(split, 16, 4, shuffle=True, mirror=True)
+    first = content(data)
+    data.set_epoch(1)
+    content(data)
+    assert sorted(reads) == list(split.ids)
+    # What is handed out is nobody else's.
+    data = DetectionBatches(split, 16, 4, shuffle=True, mirror=True)
+    data[0][0][:] = 0
+    assert content(data) == first
+
+
+def test_images_are_read_again_where_none_are_kept(monkeypatch):
+    split, reads = make_split()
+    data = DetectionBatches(split, 16, 4, cache=False)
+    assert content(data) == content(data)
+    assert len(reads) == 2 * COUNT
+    # Room for three of them.
+    monkeypatch.setattr(batches, "CACHE_BYTES", 3 * 16 * 16 * 3 + 5)
+    reads.clear()
+    data = DetectionBatches(split, 16, 4)
+    assert content(data) == content(data)
+    assert len(reads) == COUNT + COUNT - 3
+
+
+def test_threads_read_the_same():
+    split, _ = make_split()
+    data = DetectionBatches(split, 16, 4, shuffle=True, mirror=True)
+    expected = content(DetectionBatches(split, 16, 4, shuffle=True, mirror=True))
+    found = [None] * 8
+    threads = [
+        threading.Thread(target=lambda i=i: found.__setitem__(i, content(data)))
+        for i in range(len(found))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * len(found)
+    split, reads = make_split()
+    arguments = {"shuffle": True, "mirror": True, "workers": 3}
+    assert content(DetectionBatches(split, 16, 4, **arguments)) == expected
+    assert sorted(reads) == list(split.ids)
+
+
+def test_the_last_batch_can_be_dropped():
+    data = DetectionBatches(make_split()[0], 16, 4, drop_last=True)
+    assert len(data) == 2
+    with pytest.raises(IndexError):
+        data[2]
+    with pytest.raises(ValueError, match=r"`batch_size`.*at most the 10 images"):
+        DetectionBatches(make_split()[0], 16, 11, drop_last=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_fit_sees_the_order_of_each_epoch(workers):
+    """Momentum remembers when each batch came, and the weights tell."""
+
+    def make(**arguments):
+        split, _ = make_split()
+        return DetectionBatches(split, 16, 4, shuffle=True, mirror=True, **arguments)
+
+    images = keras.Input((16, 16, 3))
+    left = keras.layers.Cropping2D(((0, 0), (0, 10)))(images / 255)
+    features = keras.layers.GlobalAveragePooling2D()(left)
+    dense = keras.layers.Dense(1, use_bias=False)
+    score = dense(features)
+    model = keras.Model(images, {"boxes": score, "labels": score})
+    start = dense.get_weights()[0][:, 0]
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.5),
+        loss={
+            "boxes": lambda y, p: 0.0 * keras.ops.mean(p, axis=-1),
+            "labels": lambda y, p: keras.ops.mean(p, axis=-1),
+        },
+    )
+    data = make(seed=5, workers=workers)
+    model.fit(data, epochs=2, shuffle=False, verbose=0)
+    assert data.epoch == 2
+    # Once more, with a model that is built already.
+    model.fit(data, initial_epoch=2, epochs=3, shuffle=False, verbose=0)
+    assert data.epoch == 3
+
+    weights, velocity = start.astype("float64"), 0
+    for epoch in range(3):
+        by_hand = make(seed=5, epoch=epoch)
+        for batch in range(3):
+            gradient = by_hand[batch][0][:, :, :6].mean(axis=(0, 1, 2)) / 255
+            velocity = 0.5 * velocity - 0.1 * gradient
+            weights = weights + velocity
+    np.testing.assert_allclose(dense.get_weights()[0][:, 0], weights, atol=1e-5)
+
+
+def test_only_a_whole_pass_of_fit_is_an_epoch():
+    data = DetectionBatches(make_split()[0], 16, 4, shuffle=True)
+    # TensorFlow looks at a batch or two, and Keras ends what has not begun.
+    content(data)
+    data.on_epoch_end()
+    assert data.epoch == 0
+    # JAX begins, looks at a batch, and ends.
+    data.on_epoch_begin()
+    data[0]
+    data.on_epoch_end()
+    assert data.epoch == 0
+    for epoch in (1, 2):
+        data.on_epoch_begin()
+        for batch in (2, 0, 1):
+            data[batch]
+        data.on_epoch_end()
+        assert data.epoch == epoch
+
+
+@pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("image_size", 0),
+        ("image_size", 32.0),
+        ("batch_size", 0),
+        ("batch_size", None),
+        ("epoch", -1),
+        ("workers", 0),
+        ("seed", None),
+        ("seed", -1),
+        ("seed", 0.5),
+    ],
+)
+def test_values_that_arguments_cannot_take(argument, value):
+    arguments = {"image_size": 16, "batch_size": 2, argument: value}
+    with pytest.raises(ValueError, match=f"`{argument}`.*Received: {argument}="):
+        DetectionBatches(make_split()[0], **arguments)

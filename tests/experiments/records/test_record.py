@@ -1,0 +1,417 @@
+"""Records on disk, and the table made of them."""
+
+import copy
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dropblock_lib.experiments import (
+    Recipe,
+    RecordError,
+    describe_setting,
+    format_table,
+    load_records,
+    make_recipe,
+    read_record,
+    summarize,
+)
+from dropblock_lib.experiments.recipes.recipe import hash_of
+from dropblock_lib.experiments.recipes.slides import ACCURACY, RETINANET_LOSSES
+from dropblock_lib.experiments.records import record as record_module
+from dropblock_lib.experiments.records.json_files import write_atomically
+from dropblock_lib.experiments.records.record import write_record
+from dropblock_lib.experiments.records.schema1 import LATER_FIELDS
+from dropblock_lib.experiments.tasks.metrics import CLASSIFICATION
+from dropblock_lib.variants import VARIANTS
+
+
+def make_record(seed=0, variant="none", source="cifar10-jpeg", **final):
+    recipe = Recipe("custom_net", variant, "cifar10", epochs=2, seed=seed)
+    history = {key: [0.5, 0.25] for key in CLASSIFICATION.history}
+    history["keep_prob"] = [None, None]
+    return {
+        "schema": 2,
+        "name": recipe.name_on(record_module.data_label("cifar10", source)),
+        "recipe": recipe.to_dict(),
+        "recipe_hash": recipe.hash,
+        "data": {
+            "requested": "cifar10",
+            "source": source,
+            "origin": "data_dir",
+            "sha256": source,
+            "train": 9000,
+            "validation": 1000,
+            "test": 10000,
+        },
+        "history": history,
+        "final": {
+            "test_loss": 1.0,
+            "test_accuracy": 0.5,
+            "val_loss": 1.0,
+            "val_accuracy": 0.5,
+            "train_loss": 1.0,
+            "train_accuracy": 0.5,
+        }
+        | final,
+        "best": {"epoch": 1, "val_accuracy": 0.5},
+        "parameters": {"total": 309_290, "trainable": 308_394},
+        "seconds": 10.0 + seed,
+        "hardware": {"cpu": "abacus", "cores": 2, "gpus": []},
+        "backend": "jax",
+        "versions": {"keras": "3"},
+        "git": None,
+        "resumes": [],
+        "date": "2026-01-01T00:00:00+00:00",
+    }
+
+
+def test_round_trip(tmp_path):
+    record = make_record()
+    path = write_record(record, tmp_path / "records")
+    assert path.name == "custom_net-cifar10-jpeg-none-small-seed0.json"
+    assert read_record(path) == record
+    assert load_records(tmp_path / "records") == [record]
+    assert os.listdir(path.parent) == [path.name], "a temporary file stayed"
+
+
+def test_records_are_never_overwritten(tmp_path):
+    path = write_record(make_record(), tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match="never overwritten"):
+        write_record(make_record(test_accuracy=0.9), tmp_path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("fails", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path, monkeypatch, fails
+):
+    path = tmp_path / "a.json"
+    write_atomically(path, "old")
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, fails, fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_atomically(path, "old")
+    seen = []
+    replace = os.replace
+
+    def look_then_replace(source, target):
+        # All that is about to appear is in a finished file of the same folder.
+        seen.append((path.read_text(), Path(source).read_text()))
+        assert os.path.dirname(source) == os.path.dirname(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", look_then_replace)
+    write_atomically(path, "new" * 100_000)
+    assert seen == [("old", "new" * 100_000)]
+    assert path.read_text() == "new" * 100_000
+
+
+def without(*keys):
+    def change(record):
+        section = record
+        for key in keys[:-1]:
+            section = section[key]
+        del section[keys[-1]]
+
+    return change
+
+
+def with_value(value, *keys):
+    def change(record):
+        section = record
+        for key in keys[:-1]:
+            section = section[key]
+        section[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (with_value(3, "schema"), "schema"),
+        (without("schema"), "schema"),
+        (without("history"), "`history` is missing"),
+        (with_value("fast", "seconds"), "`seconds`"),
+        (with_value("another", "name"), "another"),
+        (with_value("resnet", "recipe", "network"), "hash"),
+        (with_value(7, "recipe", "network"), "argument `network`"),
+        (with_value({"method": "x"}, "recipe", "regularizer"), "argument `method`"),
+        (without("recipe", "epochs"), "recipe"),
+        (with_value(1, "recipe", "seed"), "hash"),
+        (without("data", "source"), "`source`"),
+        (with_value([0.1], "history", "loss"), "`loss`"),
+        (without("history", "keep_prob"), "`keep_prob`"),
+        (with_value(1.5, "final", "test_accuracy"), "`test_accuracy`"),
+        (with_value(None, "final", "val_accuracy"), "`val_accuracy`"),
+        (without("final", "train_loss"), "`train_loss`"),
+        (with_value("nan", "final", "test_loss"), "`test_loss`"),
+        (without("best", "val_accuracy"), "`best`"),
+    ],
+)
+def test_a_faulty_record_is_named_and_neither_read_nor_written(tmp_path, change, says):
+    record = make_record()
+    path = tmp_path / f"{record['name']}.json"
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(RecordError) as caught:
+        load_records(tmp_path)
+    assert str(path) in str(caught.value) and says in str(caught.value)
+    with pytest.raises(RecordError):
+        write_record(record, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"[]", b"\xff\xfe", b"null"])
+def test_a_file_that_is_no_record_is_named(tmp_path, content):
+    path = tmp_path / "broken.json"
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=r"broken\.json is not a record"):
+        load_records(tmp_path)
+
+
+def test_a_diverged_loss_is_kept_as_null(tmp_path):
+    record = make_record(test_loss=None)
+    assert read_record(write_record(record, tmp_path))["final"]["test_loss"] is None
+
+
+def test_a_folder_without_records_is_empty(tmp_path):
+    assert load_records(tmp_path) == []
+    assert load_records(tmp_path / "none") == []
+
+
+def test_default_folder_is_the_shipped_one_or_the_source_tree(tmp_path, monkeypatch):
+    package = tmp_path / "tree" / "dropblock_lib"
+    (package / "experiments" / "records").mkdir(parents=True)
+    (tmp_path / "tree" / "pyproject.toml").touch()
+    monkeypatch.setattr(
+        record_module,
+        "__file__",
+        str(package / "experiments" / "records" / "record.py"),
+    )
+    results = tmp_path / "tree" / "results"
+    write_record(make_record(seed=1), results / "records")
+    assert [record["recipe"]["seed"] for record in load_records()] == [1]
+    write_record(make_record(seed=2), package / "results" / "records")
+    assert [record["recipe"]["seed"] for record in load_records()] == [2]
+
+    assert record_module.default_results_directory() == results
+    (tmp_path / "tree" / "pyproject.toml").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert record_module.default_results_directory() == tmp_path / "results"
+
+
+# === Table ===
+
+
+def three_seeds(variant="none", source="cifar10-jpeg"):
+    rng = np.random.default_rng(len(variant))
+    return [
+        make_record(
+            seed,
+            variant,
+            source,
+            test_accuracy=float(rng.uniform(0.4, 0.6)),
+            val_accuracy=float(rng.uniform(0.4, 0.6)),
+            train_accuracy=float(rng.uniform(0.8, 0.9)),
+        )
+        for seed in range(3)
+    ]
+
+
+def test_mean_and_sample_deviation_are_numpys():
+    records = three_seeds()
+    [row] = summarize(records)
+    final = {key: np.array([r["final"][key] for r in records]) for key in row_keys()}
+    values = final | {
+        "gap": final["train_accuracy"] - final["test_accuracy"],
+        "seconds": np.array([10.0, 11.0, 12.0]),
+    }
+    for metric, expected in values.items():
+        assert row[f"{metric}_mean"] == pytest.approx(expected.mean(), rel=1e-12)
+        assert row[f"{metric}_std"] == pytest.approx(expected.std(ddof=1), rel=1e-12)
+    assert row["n"] == 3 and row["seeds"] == [0, 1, 2]
+    assert row["slides_accuracy"] == 0.7813
+
+
+def row_keys():
+    return ("test_accuracy", "val_accuracy", "train_accuracy")
+
+
+def test_one_seed_has_no_deviation():
+    [row] = summarize([make_record(seed=4)])
+    assert (row["n"], row["seeds"], row["test_accuracy_std"]) == (1, [4], None)
+    assert "±" not in format_table([row])
+
+
+def test_a_stand_in_has_no_figure_of_the_slides_beside_it():
+    [row] = summarize([make_record(source="shapes")])
+    assert row["slides_accuracy"] is None
+    assert format_table([row]).splitlines()[-1].endswith("10")  # the seconds
+
+
+def test_only_like_is_put_together_with_like():
+    records = [
+        *three_seeds("dropblock-7-0.9"),
+        *three_seeds("none"),
+        *three_seeds("none", "cifar10"),
+        *three_seeds("none", "shapes"),
+    ]
+    rows = summarize(records[::-1])
+    assert [(row["source"], row["variant"], row["n"]) for row in rows] == [
+        ("cifar10", "none", 3),
+        ("cifar10-jpeg", "none", 3),
+        ("cifar10-jpeg", "dropblock-7-0.9", 3),
+        ("shapes", "none", 3),
+    ]
+
+    longer = copy.deepcopy(records[0])
+    longer["recipe"]["epochs"] = 3
+    assert [row["n"] for row in summarize([longer, *records[1:3]])] == [1, 2]
+
+    with pytest.raises(ValueError, match="argument `records`"):
+        summarize([make_record(), make_record()])
+
+
+def test_text_shows_mean_spread_and_n():
+    records = [
+        make_record(0, test_accuracy=0.50),
+        make_record(1, test_accuracy=0.60),
+    ]
+    heading, rule, row = format_table(summarize(records)).splitlines()
+    assert heading.split()[:5] == ["network", "data", "profile", "variant", "n"]
+    assert set(rule) == {"-", " "}
+    # Mean .55; deviations of .05 both ways, n - 1 = 1: sqrt(.005) = .0707.
+    assert "2  jax      0.5500 ± 0.0707" in row and row.endswith("0.7813")
+
+
+def test_csv_and_json_hold_the_same_rows():
+    rows = summarize([*three_seeds("dropout-0.25"), make_record()])
+    from_json = json.loads(format_table(rows, "json"))
+    assert from_json == rows
+    from_csv = list(csv.DictReader(io.StringIO(format_table(rows, "csv"))))
+    for ours, theirs in zip(rows, from_csv, strict=True):
+        assert theirs["seeds"].split() == [str(seed) for seed in ours["seeds"]]
+        assert float(theirs["gap_mean"]) == ours["gap_mean"]
+        assert theirs["gap_std"] == str(ours["gap_std"] or "")
+
+
+def test_a_setting_is_described_from_its_records():
+    text = describe_setting([make_record(0), make_record(2)])
+    recipe = make_record()["recipe"]
+    assert f"{recipe['epochs']} epochs in batches of {recipe['batch_size']}" in text
+    assert text.endswith("seeds 0, 2.")
+
+
+def test_markdown_is_in_percent():
+    records = [make_record(0, test_accuracy=0.50), make_record(1, test_accuracy=0.60)]
+    heading, rule, row = format_table(summarize(records), "markdown").splitlines()
+    assert heading.count("|") == rule.count("|") == row.count("|")
+    assert "| plain | 55.00 ± 7.07 |" in row and row.endswith("| 2 | 78.13 |")
+
+
+def test_markdown_names_the_networks_where_there_are_several():
+    other = make_record(0)
+    other["recipe"]["network"] = "resnet50"
+    rows = summarize([make_record(0), other])
+    heading, rule, *rows = format_table(rows, "markdown").splitlines()
+    assert heading.startswith("| network | data |")
+    assert [row.split(" | ")[0] for row in rows] == ["| CustomNet", "| ResNet-50"]
+    assert heading.count("|") == rule.count("|") == rows[0].count("|")
+
+
+def test_no_records_make_an_empty_table():
+    assert format_table([], "text") == "No records.\n"
+    assert format_table([], "json") == "[]\n"
+    assert format_table([], "csv") == ""
+    with pytest.raises(ValueError, match="argument `format`"):
+        format_table([], "html")
+
+
+# === The slides' figures ===
+
+
+def test_the_slides_figures_are_complete_and_say_what_is_known_of_them():
+    assert len(ACCURACY) == 6
+    for (network, _), figures in ACCURACY.items():
+        assert len(figures) == 5 and set(figures) <= set(VARIANTS)
+        rate = "0.3" if network == "densenet121" else "0.7"
+        assert f"spatial-{rate}" in figures
+    winners = {key: max(figures, key=figures.get) for key, figures in ACCURACY.items()}
+    # Won by Dropout, as the slides' own tables show.
+    assert winners["custom_net", "cifar10"] == "dropout-0.25"
+    assert winners["resnet50", "mnist"] == "dropout-0.25"
+    assert winners["densenet121", "cifar10"] == "dropblock-7-0.9"
+    assert len(RETINANET_LOSSES) == 7 and set(RETINANET_LOSSES) <= set(VARIANTS)
+    assert min(RETINANET_LOSSES, key=lambda v: RETINANET_LOSSES[v][1]) == "dropout-0.25"
+
+
+# === Records of the first layout ===
+
+
+def first_layout():
+    """A record as it was written before recipes held numbers."""
+    record = make_record(variant="dropblock-3-0.7")
+    later = {"regularizer", *LATER_FIELDS}
+    recipe = {k: v for k, v in record["recipe"].items() if k not in later}
+    return record | {
+        "schema": 1,
+        "recipe": recipe,
+        "recipe_hash": hash_of(recipe),
+    }
+
+
+def test_a_record_of_the_first_layout_is_read_as_one_of_the_present(tmp_path):
+    old = first_layout()
+    path = tmp_path / f"{old['name']}.json"
+    path.write_text(json.dumps(old))
+    new = read_record(path)
+    recipe = Recipe.from_dict(new["recipe"])
+    assert recipe.regularizer == {
+        "method": "dropblock",
+        "block_size": 3,
+        "keep_prob": 0.7,
+        "gamma": "paper",
+        "per_channel": True,
+    }
+    assert recipe.placement == "after-pooling"
+    # It fell once an epoch then.
+    assert recipe.keep_prob_schedule == "linear-epoch"
+    assert new["recipe_hash"] == recipe.hash
+    assert new["final"] == old["final"] and new["history"] == old["history"]
+    assert json.loads(path.read_text()) == old, "the file was changed"
+
+
+def test_the_recipe_of_an_old_record_is_that_of_its_profile():
+    [record] = [
+        record
+        for record in load_records()
+        if record["name"] == "resnet50-mnist-none-small-seed1"
+    ]
+    recipe = make_recipe("small", "mnist", "none", 1, network="resnet50")
+    assert record["recipe_hash"] == recipe.hash
+
+
+def test_a_changed_record_of_the_first_layout_is_refused(tmp_path):
+    old = first_layout()
+    old["recipe"]["epochs"] = 3
+    path = tmp_path / f"{old['name']}.json"
+    path.write_text(json.dumps(old))
+    with pytest.raises(RecordError, match="the hash that it states"):
+        read_record(path)

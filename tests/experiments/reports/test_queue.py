@@ -1,0 +1,136 @@
+"""The queue: its order, its filters, and what is left of it."""
+
+import importlib
+import json
+
+import pytest
+from tiny import tiny_data, tiny_recipe, use_tiny_net
+
+from dropblock_lib.experiments import run_all
+from dropblock_lib.experiments.__main__ import main
+from dropblock_lib.experiments.records.checkpoint import PartialRun
+from dropblock_lib.experiments.reports.queue import (
+    format_status,
+    passes,
+    read_queue,
+    recipes_of,
+    status,
+)
+from dropblock_lib.experiments.running.run import RunsFailed, run
+
+GRID = """
+network = "tiny"
+dataset = "shapes"
+train_size = 48
+validation_size = 16
+epochs = 3
+batch_size = 12
+probes = false
+[[tiny]]
+variant = ["none", "dropblock-3-0.7"]
+seed = [0, 1]
+[other]
+variant = "none"
+"""
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    use_tiny_net(monkeypatch)
+    (tmp_path / "mine.toml").write_text(GRID)
+
+    def write(text):
+        path = tmp_path / "order.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def step(title, **keys):
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    return "\n".join(["[[step]]", f'title = "{title}"', *lines, ""])
+
+
+def test_steps_keep_their_order_and_share_no_run(queue):
+    path = queue(
+        step("late", grid="mine", seed=1)
+        + step("other", grid=["mine"], profile="oth*")
+        + step("rest", grid="mine")
+    )
+    steps = read_queue(path)
+    found = [(s.title, [(r.profile, r.variant, r.seed) for r in s.recipes])
+             for s in steps]  # fmt: skip
+    assert found == [
+        ("late", [("tiny", "none", 1), ("tiny", "dropblock-3-0.7", 1)]),
+        ("other", [("other", "none", 0)]),
+        ("rest", [("tiny", "none", 0), ("tiny", "dropblock-3-0.7", 0)]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "[[step]]"),
+        ("[step]", "[[step]]"),
+        ("x = 1\n" + step("a", grid="mine"), "[[step]]"),
+        (step("a"), "step 1: `grid` is missing"),
+        (step("a", grid="mine") + step("b", grid="mine", depth=3), "step 2: expected"),
+        (step("a", grid="mine", seed=7), "step 1: no run"),
+        ("[[step", "not TOML"),
+    ],
+)
+def test_errors_name_file_and_step(queue, text, says):
+    path = queue(text)
+    with pytest.raises(ValueError) as caught:
+        read_queue(path)
+    assert str(path) in str(caught.value) and says in str(caught.value)
+
+
+def test_the_queue_of_the_book_is_valid():
+    recipes = recipes_of(read_queue())
+    assert len({recipe.name for recipe in recipes}) == len(recipes) > 200
+    # The tables of the slides on CIFAR-10 come before those on MNIST.
+    first = [recipe for recipe in recipes if recipe.profile == "slides"][:15]
+    assert {(r.network, r.dataset) for r in first} == {("custom_net", "cifar10")}
+
+
+def test_status_counts_runs_and_estimates_what_is_left(queue, tmp_path):
+    steps = read_queue(queue(step("all", grid="mine", profile="tiny")))
+    data = tiny_data()
+    first = recipes_of(steps)[0]
+    done = run(first, results_dir=tmp_path, data=data)
+    rows, messages = status(steps, tmp_path)
+    assert messages == []
+    [row] = rows
+    assert (row["runs"], row["done"], row["unfinished"], row["to_do"]) == (4, 1, 0, 3)
+    # The other runs are as long as the one of this machine.
+    assert row["hours"] == pytest.approx(3 * done["seconds"] / 3600)
+    assert "all" in format_status(rows) and json.loads(format_status(rows, "json"))
+
+
+def test_the_command_shows_it(queue, tmp_path, capsys):
+    path = queue(step("a step", grid="mine"))
+    assert main(["status", "--queue", str(path), "--results", str(tmp_path)]) == 0
+    assert "a step" in capsys.readouterr().out
+    assert main(["status", "--queue", str(tmp_path / "no.toml")]) == 1
+
+
+def test_a_run_under_way_elsewhere_is_left_alone(monkeypatch, tmp_path):
+    use_tiny_net(monkeypatch)
+    monkeypatch.setattr("dropblock_lib.experiments.records.checkpoint.PATIENCE", 0.1)
+    module = importlib.import_module("dropblock_lib.experiments.running.run")
+    monkeypatch.setattr(module, "_load", lambda name, data_dir: tiny_data())
+    recipes = [tiny_recipe(epochs=1, seed=seed) for seed in (0, 1)]
+    busy = PartialRun(tmp_path / ".partial" / recipes[0].name)
+    with busy.locked(), pytest.raises(RunsFailed, match="1 of 2"):
+        run_all(recipes, results_dir=tmp_path, keep_going=True)
+    names = [path.stem for path in (tmp_path / "records").glob("*.json")]
+    assert names == [recipes[1].name]
+
+
+def test_filters_take_values_patterns_and_lists():
+    recipe = {"network": "resnet9", "seed": 3}
+    assert passes(recipe, {"network": ["resnet*"], "seed": [3]})
+    assert passes(recipe, {"network": None, "seed": [1, "3"]})
+    assert not passes(recipe, {"network": ["resnet50"]})

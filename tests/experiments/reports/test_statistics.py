@@ -1,0 +1,808 @@
+"""The statistics of variants and seeds, against independent computations."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from dropblock_lib.experiments import load_records
+from dropblock_lib.experiments.reports.compare import select
+from dropblock_lib.experiments.reports.statistics import (
+    arms_of,
+    blocked,
+    contrasts,
+    detection_power,
+    did_not_learn,
+    format_verdicts,
+    holm,
+    image_bootstrap,
+    mcnemar,
+    seeds_needed,
+    smallest_detectable,
+    three_verdicts,
+    uneven_arms,
+    unpaired,
+    verdict_table,
+    verdicts,
+    welch,
+)
+
+DROP_BLOCKS = ("dropblock-3-0.9", "dropblock-7-0.9")
+
+
+def random_arms(arms, seeds, rng_seed=0, effect=0.05):
+    """Arm and seed effects larger than the residual, in arms "none", "a1", ..."""
+    rng = np.random.default_rng(rng_seed)
+    values = (
+        0.7
+        + rng.normal(0, effect, (arms, 1))
+        + rng.normal(0, 0.02, (1, seeds))
+        + rng.normal(0, 0.01, (arms, seeds))
+    )
+    return as_arms(values)
+
+
+def as_arms(values):
+    names = ["none", *(f"a{arm}" for arm in range(1, len(values)))]
+    return {
+        name: {seed: float(value) for seed, value in enumerate(row)}
+        for name, row in zip(names, values, strict=True)
+    }
+
+
+def rows_of(result, key="arm"):
+    return {row[key]: row for row in result["rows"]}
+
+
+def least_squares(arms):
+    """Statsmodels' fit of arm + seed, with "none" as the reference arm."""
+    formulas = pytest.importorskip(
+        "statsmodels.formula.api", reason="needs the extra dev"
+    )
+    long = [
+        (arm, str(seed), value)
+        for arm, values in arms.items()
+        for seed, value in values.items()
+    ]
+    data = dict(
+        zip(("arm", "seed", "value"), map(list, zip(*long, strict=True)), strict=True)
+    )
+    return formulas.ols("value ~ C(arm, Treatment('none')) + C(seed)", data).fit()
+
+
+# The blocked analysis
+
+
+@pytest.mark.parametrize(("arms", "seeds"), [(2, 2), (3, 5), (5, 3), (13, 5)])
+def test_blocked_analysis_agrees_with_least_squares(arms, seeds):
+    values = random_arms(arms, seeds, rng_seed=arms)
+    fit, result = least_squares(values), blocked(values)
+    assert result["degrees_of_freedom"] == fit.df_resid == (arms - 1) * (seeds - 1)
+    assert result["residual_sd"] == pytest.approx(math.sqrt(fit.mse_resid))
+    assert len(result["rows"]) == arms - 1
+    intervals = fit.conf_int(alpha=0.05)
+    for row in result["rows"]:
+        term = f"C(arm, Treatment('none'))[T.{row['arm']}]"
+        assert row["difference"] == pytest.approx(fit.params[term])
+        assert row["standard_error"] == pytest.approx(fit.bse[term])
+        assert row["pointwise"] == pytest.approx(tuple(intervals.loc[term]))
+
+
+def test_seed_effect_agrees_with_the_analysis_of_variance():
+    anova = pytest.importorskip("statsmodels.stats.anova", reason="needs the extra dev")
+    values = random_arms(4, 3)
+    table = anova.anova_lm(least_squares(values))
+    expected = table.loc["C(seed)", "PR(>F)"]
+    assert blocked(values)["seed_p"] == pytest.approx(expected)
+
+
+def test_two_arms_give_the_paired_t_test():
+    from scipy.stats import ttest_rel
+
+    values = random_arms(2, 6)
+    test = ttest_rel([*values["a1"].values()], [*values["none"].values()])
+    (row,) = blocked(values)["rows"]
+    assert row["p"] == pytest.approx(test.pvalue)
+    assert row["pointwise"] == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert row["simultaneous"] == pytest.approx(row["pointwise"])
+
+
+def test_incomplete_seeds_are_left_out_and_reported():
+    values = random_arms(3, 4)
+    complete = {arm: {s: found[s] for s in (0, 2)} for arm, found in values.items()}
+    del values["a1"][1], values["a2"][1], values["a2"][3]
+    result = blocked(values)
+    assert result["seeds"] == [0, 2]
+    assert result["left_out"] == {1: ["a1", "a2"], 3: ["a2"]}
+    assert result["rows"] == blocked(complete)["rows"]
+
+
+@pytest.mark.parametrize("analysis", [blocked, unpaired, welch, three_verdicts])
+def test_any_arm_can_be_the_baseline(analysis):
+    values = random_arms(2, 3)
+    (there,), (back,) = (
+        [row for row in analysis(values, baseline)["rows"]][-1:]
+        for baseline in ("none", "a1")
+    )
+    assert (there["arm"], back["arm"]) == ("a1", "none")
+    assert back["difference"] == pytest.approx(-there["difference"])
+    assert back["simultaneous"] == pytest.approx(
+        tuple(-end for end in reversed(there["simultaneous"]))
+    )
+
+
+@pytest.mark.parametrize("analysis", [blocked, unpaired, welch, three_verdicts])
+def test_arms_without_any_spread_are_compared_without_a_warning(analysis):
+    values = as_arms(np.array([0.1, 0.1, 0.3])[:, None] + [0.0, 0.0, 0.0])
+    if analysis is blocked:  # what is left without seed effects
+        values = as_arms(np.array([0.1, 0.1, 0.3])[:, None] + [0.0, 0.1, 0.7])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = rows_of(analysis(values))
+    assert rows["a1"]["verdict"] == "not told apart" and rows["a1"]["p"] == 1
+    assert rows["a2"]["verdict"] == "higher" and rows["a2"]["p"] == 0
+    assert rows["a2"]["simultaneous"] == pytest.approx((0.2, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ({"none": {0: 1.0, 1: 2.0}}, r"`arms`.*at least two arms"),
+        ({"none": {0: 1.0, 1: 2.0}, "a": {1: 2.0, 2: 2.0}}, r"`arms`.*two seeds"),
+        ({"none": {0: 1.0, 1: math.nan}, "a": {0: 2.0, 1: 2.0}}, r"`arms`.*finite"),
+        ({"plain": {0: 1.0, 1: 2.0}, "a": {0: 2.0, 1: 1.0}}, r"`baseline`.*'none'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(arms, message):
+    with pytest.raises(ValueError, match=message):
+        blocked(arms)
+    with pytest.raises(ValueError, match=message.replace("two seeds", "two")):
+        three_verdicts(arms)
+
+
+def test_confidence_must_be_a_probability():
+    with pytest.raises(ValueError, match=r"`confidence`.*\(0, 1\).*95"):
+        blocked(random_arms(2, 2), confidence=95)
+
+
+# Dunnett's intervals
+
+
+@pytest.mark.parametrize("sizes", [(3, 3, 3, 3), (9, 4, 3, 7)])
+def test_unpaired_analysis_agrees_with_scipys_dunnett(sizes):
+    from scipy.stats import dunnett
+
+    rng = np.random.default_rng(1)
+    samples = [rng.normal(0.02 * arm, 0.02, n) for arm, n in enumerate(sizes)]
+    arms = as_arms(samples)
+    # SciPy's integral and its root are random; these are its errors over seeds.
+    test = dunnett(*samples[1:], control=samples[0], rng=np.random.default_rng(0))
+    interval = test.confidence_interval(0.95)
+    for i, row in enumerate(unpaired(arms)["rows"]):
+        assert row["p"] == pytest.approx(test.pvalue[i], abs=2e-4)
+        half = (interval.high[i] - interval.low[i]) / 2
+        assert row["difference"] == pytest.approx(interval.low[i] + half)
+        ours = (row["simultaneous"][1] - row["simultaneous"][0]) / 2
+        assert ours == pytest.approx(half, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("arms", "freedom", "published"),
+    # Dunnett's table for two-sided comparisons at 5 %, which has two decimals.
+    [(3, 6, 2.86), (4, 6, 3.10), (5, 8, 3.02), (5, 20, 2.65), (5, 60, 2.51)],
+)
+def test_critical_values_are_those_of_dunnetts_table(arms, freedom, published):
+    values = random_arms(arms, freedom // (arms - 1) + 1)
+    result = blocked(values)
+    assert result["degrees_of_freedom"] == freedom
+    assert result["critical_value"] == pytest.approx(published, abs=0.0051)
+
+
+@pytest.mark.parametrize(("arms", "seeds"), [(3, 2), (5, 3), (13, 5)])
+def test_critical_values_leave_the_stated_probability(arms, seeds):
+    from scipy.stats import multivariate_t
+
+    critical = blocked(random_arms(arms, seeds), confidence=0.9)["critical_value"]
+    correlations = 0.5 + 0.5 * np.eye(arms - 1)
+    joint = multivariate_t(shape=correlations, df=(arms - 1) * (seeds - 1), seed=0)
+    limits = np.full(arms - 1, critical)
+    inside = joint.cdf(limits, lower_limit=-limits, maxpts=200_000)
+    assert inside == pytest.approx(0.9, abs=5e-4)  # a random integral's own error
+
+
+def test_simultaneous_intervals_all_hold_as_often_as_they_say():
+    rng = np.random.default_rng(5)
+    trials, arms, seeds = 400, 5, 3
+    critical = blocked(random_arms(arms, seeds))["critical_value"]
+    truth = np.array([0.0, 0.3, -0.2, 0.0, 1.0])
+    covered = alone = 0
+    for _ in range(trials):
+        values = (
+            truth[:, None] + rng.normal(0, 3, seeds) + rng.normal(0, 1, (arms, seeds))
+        )
+        result = blocked(as_arms(values))
+        assert result["critical_value"] == critical  # of the design, not the data
+        inside = {"simultaneous": 0, "pointwise": 0}
+        for row, difference in zip(result["rows"], truth[1:], strict=True):
+            for kind in inside:
+                low, high = row[kind]
+                inside[kind] += low < difference < high
+        covered += inside["simultaneous"] == arms - 1
+        alone += inside["pointwise"] == arms - 1
+    # Four standard errors of a binomial count.
+    error = math.sqrt(0.95 * 0.05 / trials)
+    assert abs(covered / trials - 0.95) < 4 * error
+    assert alone / trials < 0.95 - 4 * error  # what pointwise intervals do not do
+
+
+# The analyses without blocks
+
+
+def test_welch_agrees_with_scipy():
+    from scipy.stats import ttest_ind
+
+    arms = random_arms(4, 5, rng_seed=3)
+    del arms["a2"][0], arms["none"][4]
+    for row in welch(arms, confidence=0.9)["rows"]:
+        samples = [[*arms[arm].values()] for arm in (row["arm"], "none")]
+        test = ttest_ind(*samples, equal_var=False)
+        assert row["pointwise"] == pytest.approx(tuple(test.confidence_interval(0.9)))
+        assert row["degrees_of_freedom"] == pytest.approx(test.df)
+        assert row["p"] == pytest.approx(min(1, 3 * test.pvalue))
+        bonferroni = test.confidence_interval(1 - 0.1 / 3)
+        assert row["simultaneous"] == pytest.approx(tuple(bonferroni))
+
+
+def test_three_analyses_of_the_same_numbers_differ_in_their_errors_only():
+    # Seeds that differ by ten points, and one point that every seed agrees on.
+    seeds = np.array([0.5, 0.6, 0.7])
+    noise = np.array([[0.0, 0.0, 0.0], [0.001, -0.001, 0.0], [0.0, 0.001, -0.001]])
+    arms = as_arms(seeds + noise + np.array([[0.0], [0.01], [-0.01]]))
+    arms["none"][9] = 0.9
+    result = three_verdicts(arms)
+    assert result["left_out"] == {9: ["a1", "a2"]}
+    assert [
+        (row["arm"], row["analysis"], row["verdict"]) for row in result["rows"]
+    ] == [
+        ("a1", "Welch", "not told apart"),
+        ("a1", "unpaired", "not told apart"),
+        ("a1", "blocked", "higher"),
+        ("a2", "Welch", "not told apart"),
+        ("a2", "unpaired", "not told apart"),
+        ("a2", "blocked", "lower"),
+    ]
+    for row in result["rows"]:
+        expected = 0.01 if row["arm"] == "a1" else -0.01
+        assert row["difference"] == pytest.approx(expected)
+    freedom = [row["degrees_of_freedom"] for row in result["rows"][:3]]
+    assert freedom == [pytest.approx(4, abs=0.01), 6, 4]
+
+
+# Uneven arms
+
+
+def test_an_arm_is_uneven_if_the_residual_shrinks_without_it():
+    from scipy.stats import f
+
+    arms = random_arms(5, 4, rng_seed=2)
+    p_values = {}
+    for arm in arms:
+        others = {name: values for name, values in arms.items() if name != arm}
+        both, without = (
+            blocked(kept, baseline=next(iter(kept)))["residual_sd"] ** 2 * freedom
+            for kept, freedom in ((arms, 12), (others, 9))
+        )
+        p_values[arm] = f.sf((both - without) / 3 / (without / 9), 3, 9)
+    assert uneven_arms(arms) == pytest.approx(holm(p_values))
+
+
+def test_a_wild_arm_is_named():
+    arms = random_arms(4, 4)
+    assert blocked(arms)["uneven"] == []
+    arms["a2"] = {0: 0.1, 1: 0.9, 2: 0.9, 3: 0.1}
+    assert blocked(arms)["uneven"] == ["a2"]
+    table = {**blocked(arms), "did_not_learn": []}
+    assert "a2 varies more over the seeds" in format_verdicts(table)
+
+
+# Contrasts
+
+
+@pytest.mark.parametrize("rng_seed", range(3))
+def test_holm_agrees_with_statsmodels(rng_seed):
+    multitest = pytest.importorskip(
+        "statsmodels.stats.multitest", reason="needs the extra dev"
+    )
+    p_values = np.random.default_rng(rng_seed).random(7) ** 3
+    expected = multitest.multipletests(p_values, method="holm")[1]
+    ours = holm(dict(enumerate(p_values)))
+    assert list(ours) == list(range(7))
+    assert [*ours.values()] == pytest.approx(expected)
+
+
+def test_holm_refuses_what_is_no_p_value():
+    with pytest.raises(ValueError, match=r"`p_values`.*1.5"):
+        holm({"a": 0.1, "b": 1.5})
+
+
+def test_contrasts_agree_with_least_squares():
+    arms = random_arms(4, 4)
+    named = {
+        "a1 against plain": {"a1": 1, "none": -1},
+        "blocks against the rest": {"a1": -0.5, "none": -0.5, "a2": 0.5, "a3": 0.5},
+        "a2 against a3": {"a2": 2, "a3": -2},
+    }
+    fit, result = least_squares(arms), contrasts(arms, named)
+    p_values = {}
+    for row in result["rows"]:
+        weights = named[row["contrast"]]
+        vector = [
+            weights.get(name.partition("[T.")[2][:-1], 0) if "arm" in name else 0
+            for name in fit.params.index
+        ]
+        test = fit.t_test(vector)
+        assert row["estimate"] == pytest.approx(test.effect[0])
+        assert row["standard_error"] == pytest.approx(test.sd[0, 0])
+        assert row["pointwise"] == pytest.approx(tuple(test.conf_int(0.05)[0]))
+        jointly = tuple(test.conf_int(0.05 / 3)[0])
+        assert row["simultaneous"] == pytest.approx(jointly)
+        assert row["unadjusted_p"] == pytest.approx(float(test.pvalue))
+        p_values[row["contrast"]] = float(test.pvalue)
+    adjusted = holm(p_values)
+    assert {row["contrast"]: row["p"] for row in result["rows"]} == pytest.approx(
+        adjusted
+    )
+    for row in result["rows"]:
+        told_apart = row["verdict"] != "not told apart"
+        assert told_apart == (adjusted[row["contrast"]] < 0.05)
+    assert len({row["verdict"] for row in result["rows"]}) > 1
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({}, "at least one contrast"),
+        ({"x": {"a1": 1, "none": -0.9}}, "sum to zero"),
+        ({"x": {"a1": 0, "none": 0}}, "not all of them zero"),
+        ({"x": {"a1": 1, "a7": -1}}, r"contrasts of the arms.*a7"),
+    ],
+)
+def test_what_is_no_contrast_is_refused(named, message):
+    with pytest.raises(ValueError, match=f"`named`.*{message}"):
+        contrasts(random_arms(2, 2), named)
+
+
+# Two networks on the same images
+
+
+@pytest.mark.parametrize("counts", [(30, 12), (3, 3), (0, 5), (0, 0), (61, 60)])
+def test_mcnemar_agrees_with_exact_tests(counts):
+    from scipy.stats import binom, binomtest
+
+    only_a, only_b = counts
+    right_a = np.repeat([True, False, True, False], [only_a, only_b, 500, 90])
+    right_b = np.repeat([False, True, True, False], [only_a, only_b, 500, 90])
+    order = np.random.default_rng(0).permutation(right_a.size)
+    result = mcnemar(right_a[order], right_b[order])
+    assert (result["only_a"], result["only_b"]) == counts
+    p = binomtest(only_a, sum(counts)).pvalue if sum(counts) else 1
+    assert result["p"] == pytest.approx(p)
+    # Half the probability of what was seen, in either tail, is taken off.
+    seen = binom.pmf(only_a, sum(counts), 0.5)
+    expected = 1 if only_a == only_b else p - seen
+    assert result["mid_p"] == pytest.approx(expected)
+    verdict = "not told apart" if p >= 0.05 else "higher"
+    assert result["verdict"] == verdict
+    # The standard deviation of the images' differences.
+    differences = right_a.astype(int) - right_b.astype(int)
+    assert result["difference"] == pytest.approx(differences.mean())
+    error = differences.std() / math.sqrt(differences.size)
+    assert result["standard_error"] == pytest.approx(error)
+    low, high = result["interval"]
+    assert low < result["difference"] < high
+
+
+def test_the_interval_for_paired_accuracies_covers():
+    rng = np.random.default_rng(8)
+    trials, images = 1_500, 400
+    # Right in both, only the first, only the second, neither.
+    shares = np.array([0.9, 0.05, 0.02, 0.03])
+    covered = 0
+    for counts in rng.multinomial(images, shares, size=trials):
+        right_a = np.repeat([True, True, False, False], counts)
+        right_b = np.repeat([True, False, True, False], counts)
+        low, high = mcnemar(right_a, right_b)["interval"]
+        covered += low < 0.03 < high
+    # Four errors of a binomial count, and 1 point because counts are discrete.
+    reach = 4 * math.sqrt(0.95 * 0.05 / trials) + 0.01
+    assert abs(covered / trials - 0.95) < reach
+
+
+@pytest.mark.parametrize(
+    ("right_b", "message"),
+    [
+        ([0, 1, 1], r"boolean.*int"),
+        ([True, False], r"as many images.*\(3, 2\)"),
+        ([[True, False, True]], r"\(1, 3\)"),
+    ],
+)
+def test_mcnemar_refuses_what_is_not_one_answer_an_image(right_b, message):
+    with pytest.raises(ValueError, match=f"`right_b`.*{message}"):
+        mcnemar([True, False, True], right_b)
+
+
+def images_right(arms=5, seeds=3, images=10_000):
+    """Runs that are right on the same easy images, and each on some of its own."""
+    rng = np.random.default_rng(4)
+    easy = rng.random(images) < 0.6
+    return {
+        f"a{arm}" if arm else "none": {
+            seed: easy | (rng.random(images) < 0.3 + 0.01 * arm)
+            for seed in range(seeds)
+        }
+        for arm in range(arms)
+    }
+
+
+def test_bootstrap_agrees_with_the_error_of_a_mean():
+    right, repeats = images_right(), 2_000
+    result = image_bootstrap(right, repeats=repeats)
+    assert (result["images"], result["seeds"]) == (10_000, [0, 1, 2])
+    plain = np.mean([*right["none"].values()], axis=0)
+    # A standard deviation of normal draws has a relative error of 1 / sqrt(2 n), and
+    # an end of the interval one of sqrt(.025 * .975 / n) / .058 deviations.
+    relative = 4 / math.sqrt(2 * repeats)
+    end = 4 * math.sqrt(0.025 * 0.975 / repeats) / 0.05845
+    for arm, row in rows_of(result).items():
+        differences = np.mean([*right[arm].values()], axis=0) - plain
+        error = differences.std() / math.sqrt(differences.size)
+        assert row["difference"] == pytest.approx(differences.mean())
+        assert row["standard_error"] == pytest.approx(error, rel=relative)
+        low, high = row["interval"]
+        middle = differences.mean()
+        assert low == pytest.approx(middle - 1.96 * error, abs=end * error)
+        assert high == pytest.approx(middle + 1.96 * error, abs=end * error)
+    assert rows_of(result)["a4"]["verdict"] == "higher"
+
+
+def test_bootstrap_is_the_same_for_the_same_rng_seed():
+    right = images_right(arms=3, seeds=1, images=300)
+    first, again = (image_bootstrap(right, repeats=250) for _ in range(2))
+    assert first == again
+    assert first["rows"] != image_bootstrap(right, rng_seed=1, repeats=250)["rows"]
+
+
+def test_bootstrap_leaves_out_seeds_that_an_arm_lacks():
+    right = images_right(arms=2, seeds=2, images=100)
+    del right["a1"][1]
+    result = image_bootstrap(right)
+    assert (result["seeds"], result["left_out"]) == ([0], {1: ["a1"]})
+    del right["a1"][0]
+    with pytest.raises(ValueError, match=r"`right`.*at least one seed"):
+        image_bootstrap(right)
+
+
+def test_bootstrap_refuses_images_of_two_test_sets():
+    right = {"none": {0: [True, False]}, "a": {0: [True, False, True]}}
+    with pytest.raises(ValueError, match=r"`right`.*one length.*\[2, 3\]"):
+        image_bootstrap(right)
+
+
+# Arms that did not learn
+
+
+def test_an_arm_below_a_third_of_the_baseline_did_not_learn():
+    training = {
+        "none": {0: 0.9, 1: 0.96},
+        "a1": {0: 0.9, 1: 0.5},
+        "a2": {0: 0.1, 1: 0.51},  # a mean of 0.305, and 0.31 is the third
+        "a3": {0: 0.11, 1: 0.52},
+        "a4": {0: math.nan},
+    }
+    assert did_not_learn(training) == ["a2", "a4"]
+    with pytest.raises(ValueError, match=r"`train_accuracy`.*\['a5'\]"):
+        did_not_learn({**training, "a5": {}})
+
+
+def test_what_did_not_learn_is_listed_and_enters_no_comparison():
+    arms = random_arms(4, 3)
+    learned = {arm: values for arm, values in arms.items() if arm != "a2"}
+    arms["a2"] = {1: 0.1}  # run once
+    training = {arm: {0: 0.1 if arm == "a2" else 0.9} for arm in arms}
+    result = verdicts(arms, training)
+    assert result["did_not_learn"] == ["a2"]
+    assert [row["arm"] for row in result["rows"]] == ["a1", "a2", "a3"]
+    row = result["rows"].pop(1)
+    assert row["verdict"] == "did not learn" and row["simultaneous"] is None
+    assert row["difference"] == pytest.approx(0.1 - arms["none"][1])
+    compared = {key: found for key, found in result.items() if key != "did_not_learn"}
+    assert compared == blocked(learned)
+
+
+def test_a_baseline_that_alone_learned_is_listed_too():
+    arms = {"none": {0: 0.9}, "a": {0: 0.1}, "b": {1: 0.1}}
+    table = verdicts(arms, {"none": {0: 0.9}, "a": {0: 0.1}, "b": {1: 0.1}})
+    assert [row["difference"] for row in table["rows"]] == [
+        pytest.approx(-0.8),
+        None,
+    ]
+    assert format_verdicts(table).splitlines()[-4:] == [
+        "| a | -80.00 |  | did not learn |",
+        "| b |  |  | did not learn |",
+        "",
+        "Seed 0.",
+    ]
+
+
+def test_every_arm_needs_a_training_accuracy():
+    arms = random_arms(2, 2)
+    with pytest.raises(ValueError, match=r"`train_accuracy`.*\['a1'\]"):
+        verdicts(arms, {"none": {0: 0.9}})
+
+
+# Power
+
+
+@pytest.mark.parametrize("simultaneous", [True, False])
+def test_power_agrees_with_the_noncentral_t(simultaneous):
+    from scipy.stats import nct, t
+
+    arms, seeds, sd, difference = 4, 5, 0.7, 1.1
+    critical = t.ppf(0.975, 12)
+    if simultaneous:
+        critical = blocked(random_arms(arms, seeds))["critical_value"]
+    expected = nct.sf(critical, 12, difference / (sd * math.sqrt(2 / seeds)))
+    settings = (sd, arms, seeds, 0.95, simultaneous)
+    assert detection_power(difference, *settings) == pytest.approx(expected)
+    assert detection_power(-difference, *settings) == pytest.approx(expected)
+
+
+def test_the_smallest_detectable_difference_is_found_as_often_as_it_says():
+    arms, seeds, trials = 5, 3, 400
+    difference = smallest_detectable(0.5, arms, seeds, power=0.8)
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(trials):
+        values = rng.normal(0, 0.5, (arms, seeds)) + rng.normal(0, 2, seeds)
+        values[2] += difference
+        found += rows_of(blocked(as_arms(values)))["a2"]["verdict"] == "higher"
+    # Four standard errors of a binomial count.
+    assert abs(found / trials - 0.8) < 4 * math.sqrt(0.8 * 0.2 / trials)
+
+
+def test_pointwise_power_is_that_of_the_review():
+    # In units of the standard deviation of a paired difference; the published figures
+    # are rounded to two decimals.
+    sizes = {3: 1.85, 5: 1.33, 8: 1.03, 10: 0.91, 20: 0.63}
+    for seeds, size in sizes.items():
+        ours = smallest_detectable(math.sqrt(0.5), 5, seeds, simultaneous=False)
+        assert ours == pytest.approx(size, abs=0.0051)
+        assert ours < smallest_detectable(math.sqrt(0.5), 5, seeds)
+
+
+def test_the_seeds_needed_are_the_fewest():
+    for difference in (0.3, 0.65, 1.0, 5.0, -1.0):
+        seeds = seeds_needed(difference, 0.5, arms=5)
+        assert detection_power(difference, 0.5, 5, seeds) >= 0.8
+        if seeds > 2:
+            assert detection_power(difference, 0.5, 5, seeds - 1) < 0.8
+    assert seeds == seeds_needed(1.0, 0.5, arms=5) > 2
+
+
+def test_no_noise_needs_no_more_than_two_seeds():
+    assert smallest_detectable(0.0, 3, 2) == 0
+    assert seeds_needed(0.01, 0.0, arms=3) == 2
+    assert detection_power(0.0, 0.0, 3, 2) == pytest.approx(
+        detection_power(0.0, 1.0, 3, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"residual_sd": -1.0}, r"`residual_sd`.*-1"),
+        ({"arms": 1}, "`arms`.*at least 2"),
+        ({"seeds": 1}, "`seeds`.*at least 2"),
+        ({"power": 1.0}, r"`power`.*\(0, 1\)"),
+    ],
+)
+def test_a_design_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        smallest_detectable(**{"residual_sd": 0.5, "arms": 3, "seeds": 3, **arguments})
+
+
+def test_a_difference_that_no_number_of_seeds_finds_is_refused():
+    with pytest.raises(ValueError, match=r"`difference`.*10 seeds.*0.001"):
+        seeds_needed(0.001, 0.5, arms=3, most=10)
+
+
+# Records
+
+
+def record(variant, seed, accuracy, training=0.9, **fields):
+    recipe = {"variant": variant, "seed": seed, "epochs": 2}
+    final = {"test_accuracy": accuracy, "train_accuracy": training, "test_loss": None}
+    return {
+        "name": f"{variant}-{seed}",
+        "recipe": recipe | fields,
+        "data": {"source": "cifar10", "sha256": "0"},
+        "backend": "tensorflow",
+        "final": final,
+    }
+
+
+def small_table(*more):
+    table = {"dropout-0.25": (0.6, 0.64, 0.62), "none": (0.5, 0.52, 0.51)}
+    return [
+        record(variant, seed, accuracy)
+        for variant, accuracies in table.items()
+        for seed, accuracy in reversed([*enumerate(accuracies)])
+    ] + list(more)
+
+
+def test_records_are_arranged_by_arm_and_seed():
+    arms = arms_of(small_table())
+    assert list(arms) == ["none", "dropout-0.25"]
+    assert list(arms["none"].items()) == [(0, 0.5), (1, 0.52), (2, 0.51)]
+    assert math.isnan(arms_of(small_table(), "test_loss")["none"][0])
+    with pytest.raises(ValueError, match=r"`metric`.*'AP'"):
+        arms_of(small_table(), "AP")
+    with pytest.raises(ValueError, match=r"`records`.*at least one"):
+        arms_of([])
+
+
+def test_backends_and_data_are_never_mixed():
+    other = record("none", 3, 0.5)
+    with pytest.raises(ValueError, match=r"one backend.*\['jax', 'tensorflow'\]"):
+        arms_of(small_table(other | {"backend": "jax"}))
+    with pytest.raises(ValueError, match=r"same data.*\['0', '1'\]"):
+        arms_of(small_table(other | {"data": {"source": "cifar10", "sha256": "1"}}))
+
+
+def test_arms_are_named_by_a_label():
+    longer = [record("none", seed, 0.7, epochs=9) for seed in range(2)]
+    with pytest.raises(ValueError, match="`label`"):
+        arms_of(small_table(*longer))
+
+    def label(record):
+        return f"{record['recipe']['variant']} {record['recipe']['epochs']}"
+
+    arms = arms_of(small_table(*longer), label=label)
+    assert list(arms) == ["none 2", "none 9", "dropout-0.25 2"]
+    assert arms["none 9"] == {0: 0.7, 1: 0.7}
+
+
+def test_an_arm_has_one_record_a_seed_and_one_recipe():
+    again = record("none", 1, 0.5)
+    with pytest.raises(ValueError, match=r"`records`.*\('none', 1\)"):
+        arms_of(small_table(again))
+    longer = record("none", 7, 0.5, epochs=9)
+    with pytest.raises(ValueError, match=r"`records`.*one recipe.*'none'"):
+        arms_of(small_table(longer), label=lambda record: record["recipe"]["variant"])
+
+
+def test_a_page_shows_percentage_points_and_what_was_left_out():
+    table = verdict_table(
+        small_table(
+            record("none", 3, 0.5),
+            *(record("spatial-0.7", seed, 0.1, training=0.1) for seed in range(3)),
+        )
+    )
+    lines = format_verdicts(table).splitlines()
+    (row,) = [row for row in table["rows"] if row["arm"] == "dropout-0.25"]
+    low, high = (f"{100 * end:+.2f}" for end in row["simultaneous"])
+    assert (
+        lines[0] == "| against plain | difference | simultaneous interval | verdict |"
+    )
+    assert lines[2:4] == [
+        f"| Dropout 0.25 | +11.00 | {low} to {high} | higher |",
+        "| SpatialDropout 0.7 | -41.00 |  | did not learn |",
+    ]
+    assert lines[-1] == (
+        f"Seeds 0, 1, 2; residual s.d. {100 * table['residual_sd']:.2f} with 2 degrees "
+        "of freedom; Dunnett's intervals of 95 %; seed 3 is left out (no run of "
+        "Dropout 0.25)."
+    )
+
+
+def test_all_arms_are_compared_where_nothing_tells_who_learned():
+    spatial = [record("spatial-0.7", s, 0.1 + s / 100, training=0.1) for s in range(3)]
+    records = small_table(*spatial)
+    table = verdict_table(records, learned_by=None)
+    assert rows_of(table)["spatial-0.7"]["verdict"] == "lower"
+    assert rows_of(verdict_table(records))["spatial-0.7"]["verdict"] == "did not learn"
+
+
+# What the book's records say, as computed independently for its review
+
+
+@pytest.fixture(scope="module")
+def records():
+    return select(load_records(), profile="small")
+
+
+def small_runs(records, network, dataset, *variants):
+    arms = arms_of(select(records, network=network, dataset=dataset))
+    return {variant: arms[variant] for variant in ("none", *variants)}
+
+
+WITH_DROPOUT = ("dropout-0.25", *DROP_BLOCKS)
+REVIEWED = [
+    (
+        "custom_net",
+        "cifar10",
+        WITH_DROPOUT,
+        [(0.19, 2.19), (-0.06, 1.94), (-0.38, 1.62)],
+    ),
+    (
+        "custom_net",
+        "mnist",
+        WITH_DROPOUT,
+        [(-0.16, 0.27), (-0.01, 0.42), (-0.10, 0.34)],
+    ),
+    ("resnet50", "cifar10", DROP_BLOCKS, [(-5.31, -2.81), (-5.07, -2.57)]),
+    ("resnet50", "mnist", DROP_BLOCKS, [(-3.14, -0.45), (-2.04, 0.65)]),
+    ("densenet121", "cifar10", DROP_BLOCKS, [(-0.27, 0.68), (-0.81, 0.14)]),
+    ("densenet121", "mnist", DROP_BLOCKS, [(-0.34, 0.15), (-0.03, 0.47)]),
+]
+
+
+@pytest.mark.parametrize(("network", "dataset", "variants", "intervals"), REVIEWED)
+def test_blocked_intervals_of_the_records(
+    records, network, dataset, variants, intervals
+):
+    result = blocked(small_runs(records, network, dataset, *variants))
+    for row, expected in zip(result["rows"], intervals, strict=True):
+        points = [100 * end for end in row["pointwise"]]
+        assert points == pytest.approx(expected, abs=0.0051)
+        low, high = (100 * end for end in row["simultaneous"])
+        assert low < expected[0] and high > expected[1]
+
+
+def test_seed_effects_of_the_records(records):
+    reviewed = [0.004, 0.001, 0.14, 0.10, 0.03, 0.04]
+    for (network, dataset, variants, _), expected in zip(
+        REVIEWED, reviewed, strict=True
+    ):
+        p = blocked(small_runs(records, network, dataset, *variants))["seed_p"]
+        digits = 3 if expected < 0.01 else 2
+        assert round(p, digits) == expected
+
+
+def test_residuals_of_the_records(records):
+    # In percentage points: the six settings in the same order.
+    reviewed = [0.50, 0.11, 0.55, 0.59, 0.21, 0.11]
+    for (network, dataset, variants, _), expected in zip(
+        REVIEWED, reviewed, strict=True
+    ):
+        sd = blocked(small_runs(records, network, dataset, *variants))["residual_sd"]
+        assert round(100 * sd, 2) == expected
+
+
+def test_welch_intervals_of_the_records(records):
+    arms = small_runs(records, "custom_net", "cifar10", *WITH_DROPOUT, "spatial-0.7")
+    reviewed = {
+        "dropout-0.25": (-1.51, 3.88),
+        "dropblock-3-0.9": (-1.60, 3.47),
+        "dropblock-7-0.9": (-2.11, 3.35),
+        "spatial-0.7": (-23.3, -17.8),
+    }
+    rows = rows_of(welch(arms))
+    for arm, expected in reviewed.items():
+        points = [100 * end for end in rows[arm]["pointwise"]]
+        assert points == pytest.approx(expected, abs=0.051 if "sp" in arm else 0.0051)
+
+
+def test_networks_that_answer_at_chance_are_marked(records):
+    runs = select(records, network="resnet50", dataset="mnist")
+    assert verdict_table(runs)["did_not_learn"] == ["dropout-0.25", "spatial-0.7"]
+    runs = select(records, network="resnet50", dataset="cifar10")
+    assert verdict_table(runs)["did_not_learn"] == ["spatial-0.7"]
+
+
+def test_an_uneven_network_is_named(records):
+    runs = select(records, network="custom_net", dataset="mnist")
+    table = verdict_table(runs)
+    assert table["uneven"] == ["spatial-0.7"]
+    assert "SpatialDropout 0.7 varies more" in format_verdicts(table)

@@ -1,0 +1,512 @@
+"""What is asked of a trained classifier, each answer against an independent one."""
+
+import itertools
+import json
+import random
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from backend import BACKEND, array, gradient, tensor
+from keras import ops
+from scipy.optimize import minimize_scalar
+
+from dropblock_lib.experiments.tasks import probes
+from dropblock_lib.experiments.tasks.split import Split
+from dropblock_lib.keep_prob_scheduler import find_drop_block_layers
+from dropblock_lib.variants import Variant, get_variant
+
+pytestmark = pytest.mark.backends
+
+SHAPE = (16, 16, 3)
+CLASSES = 3
+NOISY = Variant("dropblock", block_size=3, keep_prob=0.7)
+
+
+def build(variant="none", seed=0, named=True, end="average"):
+    """A network with every kind of noise, as trained: no weight is what it was."""
+    layers = keras.layers
+    layers = [
+        keras.Input(SHAPE),
+        layers.Rescaling(1 / 255),
+        layers.Conv2D(4, 3, strides=2, activation="relu", name="conv1"),
+        layers.BatchNormalization(name="norm1"),
+        get_variant(variant)(name="drop1", seed=seed),
+        layers.SpatialDropout2D(0.3, seed=1),
+        layers.Conv2D(5, 3, activation="relu", name="conv2"),
+        layers.BatchNormalization(name="norm2"),
+        layers.Flatten() if end == "flat" else layers.GlobalAveragePooling2D(),
+        layers.Dense(CLASSES, name="logits"),
+    ]
+    model = keras.Sequential([layer for layer in layers if layer is not None])
+    if not named:
+        for layer in model.layers:
+            layer.name = f"{type(layer).__name__.lower()}_{random.random()}"
+    rng = np.random.default_rng(seed)
+    drop_blocks = {
+        id(w) for layer in find_drop_block_layers(model) for w in layer.weights
+    }
+    for weight in model.weights:
+        if id(weight) not in drop_blocks:
+            weight.assign(rng.uniform(0.1, 1, weight.shape) - 0.5 * weight.trainable)
+    return compiled(model)
+
+
+def compiled(model):
+    jit_compile = False if BACKEND == "tensorflow" else "auto"
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy"], jit_compile=jit_compile)
+    return model
+
+
+def some_images(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return (
+        rng.integers(0, 256, (count, *SHAPE), dtype="uint8"),
+        rng.integers(0, CLASSES, count),
+    )
+
+
+def some_split(train=40, val=25, test=20):
+    return Split(*some_images(train, 1), *some_images(val, 2), *some_images(test, 3))
+
+
+def state_of(model):
+    return [array(variable.value) for variable in model.variables]
+
+
+# === Loss, accuracy, calibration ===
+
+
+def test_calibration_of_eight_predictions_by_hand():
+    first = np.array([0.9, 0.9, 0.78, 0.62, 0.55, 0.3, 0.1, 0.22])
+    labels = np.array([0, 1, 0, 0, 1, 1, 1, 0])
+    logits = np.log(np.stack([first, 1 - first], axis=-1)) + 7
+    found = probes.calibration(logits, labels, logits, labels)
+    # Bins of a fifteenth: 0.55 is in number 8, 0.62 in 9, 0.7 in 10, 0.78 in 11 and
+    # 0.9 in 13.
+    assert found["count"] == [0] * 8 + [1, 1, 1, 2, 0, 3, 0]
+    confidence = [None] * 8 + [0.55, 0.62, 0.7, 0.78, None, 0.9, None]
+    right = [None] * 8 + [0, 1, 1, 1 / 2, None, 2 / 3, None]
+    for key, expected in (("confidence", confidence), ("accuracy", right)):
+        for value, other in zip(found[key], expected, strict=True):
+            assert value == (other if other is None else pytest.approx(other))
+    gaps = 0.55 + 0.38 + 0.3 + 2 * 0.28 + 3 * (0.9 - 2 / 3)
+    assert found["ece"] == pytest.approx(gaps / 8)
+    of_label = np.array([0.9, 0.1, 0.78, 0.62, 0.45, 0.7, 0.9, 0.22])
+    # Two classes: what one has too little the other has too much.
+    assert found["brier"] == pytest.approx(2 * np.mean((1 - of_label) ** 2))
+    right_ones = (0.9 + 0.78 + 0.62 + 0.7 + 0.9) / 5
+    assert found["confidence_right"] == pytest.approx(right_ones)
+    assert found["confidence_wrong"] == pytest.approx((0.9 + 0.55 + 0.78) / 3)
+    assert found["nll"] == pytest.approx(-np.log(of_label).mean())
+    assert found["nll_calibrated"] <= found["nll"]
+
+
+def test_nobody_is_wrong():
+    logits = np.array([[2.0, 0.0], [0.0, 2.0]])
+    found = probes.calibration(logits, [0, 1], logits, [0, 1])
+    assert found["confidence_wrong"] is None
+    assert found["temperature"] == pytest.approx(1 / probes.LARGEST_TEMPERATURE)
+
+
+def test_a_network_that_says_nothing_keeps_its_temperature():
+    assert probes.fit_temperature(np.ones((4, 3)), np.array([0, 1, 2, 0])) == 1
+
+
+def test_the_temperature_of_logits_three_times_too_large():
+    rng = np.random.default_rng(0)
+    count = 20_000
+    calibrated = rng.normal(size=(count, 10)) * 2
+    # The largest of logits plus Gumbel noise is drawn from their softmax.
+    labels = np.argmax(calibrated + rng.gumbel(size=calibrated.shape), axis=-1)
+    found = probes.fit_temperature(3 * calibrated, labels)
+    # The Fisher information of the inverse temperature is the variance of the logit.
+    logits = 3 * calibrated
+    p = np.exp(calibrated) / np.exp(calibrated).sum(axis=-1, keepdims=True)
+    variance = (p * logits**2).sum(axis=-1) - (p * logits).sum(axis=-1) ** 2
+    deviation = 1 / np.sqrt(count * variance.mean())
+    assert abs(1 / found - 1 / 3) < 4 * deviation
+
+    def loss(log_temperature):
+        return probes.negative_log_likelihood(logits, labels, np.exp(log_temperature))
+
+    best = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
+    assert np.log(found) == pytest.approx(best.x, abs=1e-4)
+    assert loss(np.log(found)) <= best.fun + 1e-12
+
+
+def test_logits_that_are_not_finite_give_none():
+    logits, labels = np.zeros((20, 3)), np.zeros(20, "int64")
+    for value in (np.nan, np.inf, -np.inf):
+        logits[3] = value
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = probes.calibration(logits, labels, logits, labels)
+        assert set(found.pop("count")) == {None}
+        assert {key: set(found.pop(key)) for key in ("confidence", "accuracy")} == {
+            "confidence": {None},
+            "accuracy": {None},
+        }
+        assert set(found.values()) == {None}
+
+
+# === Batch normalization without the noise ===
+
+
+def test_one_batch_gives_the_moments_of_that_batch():
+    x, _ = some_images(30)
+    network = build()
+    for layer in network.layers:
+        if hasattr(layer, "rate"):
+            layer.rate = 0.0
+    expected = array(network(tensor(x), training=True))
+    assert probes.estimate_moments(network, x) == 1
+    found = network.predict(x, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_moments_are_means_over_batches(monkeypatch):
+    monkeypatch.setattr(probes, "MOMENT_BATCH_SIZE", 8)
+    x, _ = some_images(30)
+    network = build()
+    norm = network.get_layer("norm1")
+    norm.moving_mean.assign(np.full(norm.moving_mean.shape, np.nan))
+    momentum = norm.momentum
+    assert probes.estimate_moments(network, x, rng_seed=5) == 3
+    order = np.random.default_rng(5).permutation(30)[:24]
+    maps = keras.Model(network.inputs, network.get_layer("conv1").output)
+    batches = array(maps(tensor(x[order]))).reshape(3, 8, -1, 4).astype("float64")
+    batches = batches.reshape(3, -1, 4)
+    means, variances = batches.mean(axis=1).mean(axis=0), batches.var(axis=1)
+    np.testing.assert_allclose(array(norm.moving_mean.value), means, rtol=1e-4)
+    found = array(norm.moving_variance.value)
+    np.testing.assert_allclose(found, variances.mean(axis=0), rtol=1e-3)
+    assert norm.momentum == momentum
+    # In inference mode again: a second look changes nothing.
+    network.predict(x, verbose=0)
+    np.testing.assert_array_equal(array(norm.moving_variance.value), found)
+
+
+def test_without_batch_normalization_there_is_nothing_to_estimate():
+    model = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
+    )
+    assert probes.recalibrated(model, build, some_split(), batch_size=8) is None
+
+
+# === DropBlock at inference ===
+
+
+def all_or_nothing(variant="none", rate_scale=1.0):
+    """Class 1 unless a whole map of 7x7 is dropped."""
+    drop = get_variant(variant)()
+    if hasattr(drop, "rate_scale"):
+        drop.rate_scale = rate_scale
+    layers = [
+        keras.Input((7, 7, 1)),
+        drop,
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(2),
+    ]
+    model = keras.Sequential([layer for layer in layers if layer is not None])
+    model.layers[-1].set_weights([np.array([[0.0, 1.0]]), np.array([0.1, 0.0])])
+    return compiled(model)
+
+
+@pytest.mark.parametrize("rate_scale", [1.0, 0.25])
+def test_blocks_that_cover_the_map_leave_as_many_right_as_are_kept(rate_scale):
+    count = 1_000
+    x = np.full((count, 7, 7, 1), 255, "uint8")
+    y = np.ones(count, "int64")
+
+    def found():
+        return probes.drop_block_at_inference(
+            all_or_nothing(),
+            lambda variant: all_or_nothing(variant, rate_scale),
+            x,
+            y,
+            batch_size=250,
+        )
+
+    first = found()
+    assert first["images"] == count
+    assert first["block_size"] == [1, 7]
+    ones, sevens = first["accuracy"]
+    assert ones == [1.0] * 6, "a block of 1 never drops a whole map"
+    assert sevens[0] == 1.0
+    for keep_prob, share in zip(first["keep_prob"], sevens, strict=True):
+        kept = 1 - rate_scale * (1 - keep_prob)
+        assert abs(share - kept) <= 4.5 * np.sqrt(kept * (1 - kept) / count)
+    # Four batches with the same noise would leave shares of 250 images.
+    assert any(round(share * count) % 4 for share in sevens)
+    assert found() == first, "layers without a seed of their own draw anew"
+
+
+def test_keep_prob_1_is_the_plain_network():
+    x, y = some_images(40)
+    model = build(NOISY)
+    found = probes.drop_block_at_inference(
+        model, lambda variant: build(variant, seed=9), x, y, batch_size=20
+    )
+    plain = model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"]
+    assert [row[0] for row in found["accuracy"]] == [pytest.approx(plain)] * 2
+
+
+def test_a_network_that_ignores_the_variant_has_no_blocks():
+    x, y = some_images(4)
+    found = probes.drop_block_at_inference(
+        build(), lambda variant: build(), x, y, batch_size=4
+    )
+    assert found is None
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_copies_weights_by_name_or_by_position(named):
+    source = build("none", named=named)
+    target = build(NOISY, seed=1, named=named)
+    [drop_block] = find_drop_block_layers(target)
+    drop_block.keep_prob = 0.6
+    probes.copy_weights(source, target)
+    x, _ = some_images(4)
+    np.testing.assert_array_equal(
+        target.predict(x, verbose=0), source.predict(x, verbose=0)
+    )
+    assert drop_block.keep_prob == 0.6
+
+
+def test_refuses_another_architecture():
+    with pytest.raises(ValueError, match="argument `target`"):
+        probes.copy_weights(build(), build(end="flat"))
+
+
+# === Squares and noise ===
+
+
+@pytest.mark.parametrize("side", [0, 1, 5, 16])
+def test_a_square_hides_its_pixels_and_no_other(side):
+    images = np.zeros((200, 16, 20, 3), "uint8")
+    hidden = probes.occlude(images, side) == probes.GRAY
+    assert hidden.sum() == 200 * 3 * side**2
+    assert (hidden.any(axis=2).sum(axis=1) == side).all()
+    assert (hidden.any(axis=1).sum(axis=1) == side).all()
+    assert images.max() == 0, "the images were changed"
+    if side == 5:
+        # Every place is as probable: some squares touch each edge.
+        rows, columns = hidden[..., 0].any(axis=2), hidden[..., 0].any(axis=1)
+        for touched in (rows[:, 0], rows[:, -1], columns[:, 0], columns[:, -1]):
+            assert touched.any()
+
+
+def test_larger_squares_hide_what_smaller_ones_hide():
+    images = np.zeros((100, 32, 32, 1), "uint8")
+    hidden = [probes.occlude(images, side) > 0 for side in probes.SQUARE_SIDES]
+    for smaller, larger in itertools.pairwise(hidden):
+        assert (smaller <= larger).all()
+    few = probes.occlude(images[:7], 8) > 0
+    np.testing.assert_array_equal(few, hidden[2][:7])
+    assert (few != (probes.occlude(images[:7], 8, rng_seed=1) > 0)).any()
+
+
+def test_noise_has_its_standard_deviation_and_is_clipped():
+    images = np.full((50, 16, 16, 3), 128, "uint8")
+    noisy = probes.add_noise(images, 16).astype("float64")
+    # The standard deviation of a sample varies by sd / sqrt(2 n); rounding to whole
+    # numbers adds a variance of 1 / 12.
+    expected = np.sqrt(16**2 + 1 / 12)
+    assert abs(noisy.std() - expected) < 5 * expected / np.sqrt(2 * noisy.size)
+    assert abs(noisy.mean() - 128) < 5 * expected / np.sqrt(noisy.size)
+    np.testing.assert_array_equal(probes.add_noise(images, 0), images)
+    white = probes.add_noise(np.full((50, 16, 16, 3), 255, "uint8"), 8)
+    assert white.dtype == "uint8"
+    assert 0.4 < (white == 255).mean() < 0.6
+
+
+# === Predictions ===
+
+
+@pytest.mark.parametrize("classes", [2, 256, 300])
+def test_predictions_come_back(classes):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(21, classes)), rng.integers(0, classes, 21)
+    logits[0, -1] = 99
+    labels[:4] = np.argmax(logits[:4], axis=-1)
+    entry = json.loads(json.dumps(probes.encode_predictions(logits, labels)))
+    predicted, right = probes.decode_predictions(entry)
+    np.testing.assert_array_equal(predicted, np.argmax(logits, axis=-1))
+    np.testing.assert_array_equal(right, predicted == labels)
+
+
+# === Class activation maps ===
+
+
+def test_maps_are_gradient_times_activation_and_their_mean_is_the_logit():
+    model = build()
+    x, _ = some_images(3)
+    maps, predicted = probes.class_activation_maps(model, x)
+    logits = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(predicted, np.argmax(logits, axis=-1))
+    assert maps.shape == (3, 5, 5)
+    _, bias = model.get_layer("logits").get_weights()
+    chosen = logits[np.arange(3), predicted]
+    np.testing.assert_allclose(
+        maps.mean(axis=(1, 2)) + bias[predicted], chosen, rtol=1e-5, atol=1e-5
+    )
+
+    features = keras.Model(model.inputs, model.get_layer("norm2").output)(tensor(x))
+    dense = model.get_layer("logits")
+    wanted = [2, 0, 1]
+    slopes = gradient(
+        lambda f: ops.sum(dense(ops.mean(f, axis=(1, 2))) * np.eye(3)[wanted]), features
+    )
+    expected = 25 * (array(slopes) * array(features)).sum(axis=-1)
+    maps, again = probes.class_activation_maps(model, x, wanted, batch_size=2)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(again, predicted)
+
+
+def test_the_share_of_maps_by_hand():
+    maps = [
+        [[4, 3], [2, 1]],  # 4, 3 and half of 2 are 8 of 10
+        [[-5, 8], [-1, 2]],  # 8 of 10
+        [[0, 0], [5, -9]],  # four fifths of a cell
+        [[1, 1], [1, 1]],
+        [[-1, -2], [0, 0]],
+        [[np.nan, 1], [1, 1]],
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = probes.evidence_share(np.array(maps, "float64"))
+    expected = [2.5 / 4, 1 / 4, 0.8 / 4, 0.8, np.nan, np.nan]
+    np.testing.assert_allclose(found, expected)
+    assert len(probes.evidence_share(np.full((2, 2, 2), -1.0))) == 2
+
+
+def test_evidence_of_hand_made_maps(monkeypatch):
+    monkeypatch.setattr(probes, "SHOWN_IMAGES", 1)
+    logits = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    maps = np.zeros((3, 2, 2, 2))
+    maps[0, :, :, 0] = [[4, 3], [2, 1]]
+    maps[1, :, :, 1] = [[0, 10], [-3, 0]]
+    maps[2, :, :, 0] = 1  # of the class that is not predicted
+    found = probes.evidence(logits, maps)
+    assert found["images"] == [0] and found["classes"] == [0]
+    assert found["maps"] == [[[4.0, 3.0], [2.0, 1.0]]]
+    assert found["share"] == pytest.approx((0.625 + 0.2) / 2)
+    assert found["standard_deviation"] == pytest.approx(0.425 / np.sqrt(2))
+    assert found["count"] == 2
+
+
+def test_says_which_networks_have_no_maps():
+    with pytest.raises(ValueError, match="argument `model`"):
+        probes.class_activation_maps(build(end="flat"), some_images(1)[0])
+
+
+# === All of them ===
+
+
+@pytest.fixture(scope="module")
+def probed():
+    """A model, what was in it before it was probed, and the result."""
+    model = build(NOISY, seed=3)
+    before = state_of(model)
+    images = some_split()
+    result = probes.probe(model, build, images, batch_size=16)
+    return model, before, images, result
+
+
+def test_probing_changes_nothing(probed):
+    model, before, images, result = probed
+    for value, old in zip(state_of(model), before, strict=True):
+        np.testing.assert_array_equal(value, old)
+    keras.utils.set_random_seed(1)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    again = probes.probe(model, lambda v: build(v, seed=None), images, batch_size=16)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    noise = array(keras.random.uniform((3,)))
+    keras.utils.set_random_seed(1)
+    np.testing.assert_array_equal(array(keras.random.uniform((3,))), noise)
+    assert again == result, "the same model gives other numbers"
+
+
+def test_a_result_is_json_and_complete(probed):
+    _, _, _, result = probed
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert set(result) == set(probes.FINAL) | {
+        "calibration",
+        "recalibrated",
+        "drop_block_at_inference",
+        "occlusion",
+        "noise",
+        "predictions",
+        "evidence",
+    }
+    assert all(value is not None for value in result.values())
+    assert result["occlusion"]["accuracy"][0] == result["test_accuracy"]
+    assert result["noise"]["accuracy"][0] == result["test_accuracy"]
+    assert result["drop_block_at_inference"]["accuracy"][1][0] == pytest.approx(
+        result["test_accuracy"]
+    )
+    assert result["calibration"]["nll"] == result["test_loss"]
+    assert sum(result["calibration"]["count"]) == 20
+
+
+def test_loss_and_accuracy_are_those_of_keras(probed):
+    model, _, images, result = probed
+    for part in ("train", "val", "test"):
+        x, y = getattr(images, f"x_{part}"), getattr(images, f"y_{part}")
+        expected = model.evaluate(x, y, verbose=0, return_dict=True)
+        assert result[f"{part}_loss"] == pytest.approx(expected["loss"], rel=1e-5)
+        assert result[f"{part}_accuracy"] == pytest.approx(expected["accuracy"])
+    predicted, right = probes.decode_predictions(result["predictions"])
+    assert right.mean() == result["test_accuracy"]
+    np.testing.assert_array_equal(
+        predicted, np.argmax(model.predict(images.x_test, verbose=0), axis=-1)
+    )
+
+
+def test_perturbed_images_are_what_the_network_sees(probed):
+    model, _, images, result = probed
+    x, y = images.x_test, images.y_test
+    seen = {
+        "occlusion": probes.occlude(x, 8),
+        "noise": probes.add_noise(x, 16),
+    }
+    for key, pixels in seen.items():
+        expected = model.evaluate(pixels, y, verbose=0, return_dict=True)["accuracy"]
+        assert result[key]["accuracy"][2] == pytest.approx(expected)
+
+
+def test_a_network_that_diverged_has_its_result():
+    model = build(NOISY, end="flat")
+    kernel = model.get_layer("logits").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        result = probes.probe(
+            model, lambda v: build(v, end="flat"), some_split(), batch_size=16
+        )
+    json.dumps(result, allow_nan=False)
+    assert [result[f"{part}_loss"] for part in ("train", "val", "test")] == [None] * 3
+    assert 0 <= result["test_accuracy"] <= 1
+    assert result["recalibrated"]["test_loss"] is None
+    assert result["evidence"] is None
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="slow on PyTorch without a GPU")
+def test_in_mixed_precision_sums_are_in_double_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build()
+        x, y = some_images(12)
+        maps, predicted = probes.class_activation_maps(model, x)
+        logits = model.predict(x, verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert maps.dtype == "float64"
+    exact = np.asarray(logits).astype("float64")
+    assert probes.accuracy(exact, y) == np.mean(predicted == y)
+    assert probes.negative_log_likelihood(logits, y) == pytest.approx(
+        probes.negative_log_likelihood(exact, y), rel=1e-12
+    )

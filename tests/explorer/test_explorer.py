@@ -1,0 +1,317 @@
+"""The mask explorer in Python; and its script's numbers, where there is Node."""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import explorer_vectors
+import ipywidgets
+import numpy as np
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from scipy import stats
+
+import dropblock_lib as dbl
+from dropblock_lib.explorer import pictures
+from dropblock_lib.explorer.noise import mix, noise
+from dropblock_lib.explorer.widget import CHECKS, PRESETS
+
+FILES = Path(dbl.__file__).parent / "explorer"
+VECTORS = json.loads(explorer_vectors.FILE.read_text())
+NUMBERS = ("gamma", "nominal", "expected", "realized", "scale")
+
+every_state = pytest.mark.parametrize(
+    "vector", VECTORS["states"], ids=lambda vector: vector["state"]["method"]
+)
+
+
+# === The shared vectors ===
+
+
+def test_the_vectors_are_what_the_oracle_says():
+    found = json.loads(json.dumps(explorer_vectors.vectors()))
+    for ours, vector in zip(found["states"], VECTORS["states"], strict=True):
+        for name in NUMBERS:
+            # Powers differ in the last digit from processor to processor.
+            relative = explorer_vectors.RELATIVE
+            assert ours.pop(name) == pytest.approx(vector[name], rel=relative)
+    bare = [
+        {key: value for key, value in vector.items() if key not in NUMBERS}
+        for vector in VECTORS["states"]
+    ]
+    assert found == VECTORS | {"states": bare}
+
+
+@pytest.mark.parametrize("vector", VECTORS["noise"], ids=str)
+def test_noise_is_that_of_the_vectors(vector):
+    seed, mask, row, column, expected = vector
+    assert noise(seed, mask + 1, row + 1, column + 1)[-1, -1, -1] == expected
+
+
+@every_state
+def test_masks_and_readouts_are_those_of_the_vectors(vector):
+    explorer = dbl.MaskExplorer(**vector["state"])
+    shape = (-1, explorer.height, explorer.width)
+    for name, found in (("seeds", explorer.seeds), ("keep", explorer.keep_mask)):
+        expected = [[int(digit) for digit in row] for row in vector[name]]
+        expected = np.moveaxis(np.reshape(expected, shape), 0, -1)
+        np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
+    for name in NUMBERS:
+        relative = explorer_vectors.RELATIVE
+        assert explorer.readouts[name] == pytest.approx(vector[name], rel=relative)
+
+
+@pytest.mark.parametrize("vector", VECTORS["pictures"])
+def test_feature_maps_are_those_of_the_vectors(vector):
+    size = vector["height"], vector["width"]
+    expected = np.reshape(vector["values"], (-1, *size))
+    found = pictures.feature_map(vector["picture"], *size, len(expected))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+def test_the_script_agrees_with_the_vectors():
+    test = Path(__file__).with_name("explorer.test.mjs")
+    ran = subprocess.run(
+        ["node", "--test", test],
+        env={**os.environ, "EXPLORER_SCRIPT": str(FILES / "explorer.js")},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert int(re.search(r"pass (\d+)", ran.stdout)[1]) >= len(VECTORS["states"])
+
+
+def test_the_script_is_small_and_imports_nothing():
+    script = (FILES / "explorer.js").read_text()
+    assert len(script.encode()) < 20_000
+    assert not re.search(r"^\s*import\b|\bimport\(|https?:", script, re.MULTILINE)
+
+
+# === The noise ===
+
+
+def test_mixing_loses_nothing():
+    some = np.random.default_rng(0).integers(0, 2**32, 100_000, np.uint32)
+    assert len(np.unique(mix(some))) == len(np.unique(some))
+
+
+def test_noise_is_uniform_and_neighbors_are_independent():
+    """Of 2^18 draws in 64 bins, and of pairs one step apart along each axis."""
+    field = np.stack([noise(seed, 4, 64, 64) for seed in range(16)])
+    counts = np.histogram(field, bins=64, range=(0, 1))[0]
+    assert stats.chisquare(counts).pvalue > 1e-6
+    for axis in range(field.ndim):
+        ahead, behind = (
+            np.take(field, range(start, field.shape[axis] - 1 + start), axis).ravel()
+            for start in (1, 0)
+        )
+        # Under independence a correlation has a standard error of 1 / sqrt(n).
+        correlation = np.corrcoef(ahead, behind)[0, 1]
+        assert abs(correlation) < 5 / np.sqrt(ahead.size)
+
+
+def test_a_larger_map_keeps_the_noise_it_has():
+    np.testing.assert_array_equal(noise(5, 2, 6, 7), noise(5, 3, 9, 8)[:2, :6, :7])
+
+
+def test_seeds_appear_as_keep_prob_falls_and_none_goes():
+    explorer = dbl.MaskExplorer()
+    before = np.zeros((explorer.height, explorer.width, explorer.channels), bool)
+    for keep_prob in (1.0, 0.9, 0.7, 0.4, 0.1):
+        explorer.keep_prob = keep_prob
+        assert (explorer.seeds | before == explorer.seeds).all()
+        before = explorer.seeds
+    assert before.any()
+
+
+# === Pictures ===
+
+
+def test_the_digit_is_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    drawn = pictures.decode(pictures.PICTURES["digit"])
+    np.testing.assert_allclose(drawn, load_digits().images[13] / 16)
+
+
+def test_the_star_has_five_tips():
+    """On a circle between notches and tips, one finds the star five times."""
+    star = pictures.star()
+    angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
+    inside = pictures.look(star, 0.5 + 0.33 * np.sin(angle), 0.5 + 0.33 * np.cos(angle))
+    entered = (inside > 0.5) & (np.roll(inside, 1) <= 0.5)
+    assert entered.sum() == 5
+
+
+# === The widget's state ===
+
+
+def test_the_slides_example():
+    explorer = dbl.MaskExplorer("slides")
+    assert np.argwhere(explorer.seeds[..., 0]).tolist() == [[3, 1], [3, 2]]
+    assert explorer.keep_mask.sum() == 13
+    assert explorer.readouts["scale"] == pytest.approx(25 / 13)
+    assert explorer.values[0, :, 0].tolist() == [6, 5, 8, 9, 1]
+    assert explorer.result[0, 0, 0] == pytest.approx(6 * 25 / 13)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_result_is_what_the_reference_makes_of_the_same_noise(preset):
+    explorer = dbl.MaskExplorer(preset)
+    height, width = dbl.seed_shape(explorer.block, (explorer.height, explorer.width))
+    top, left = (side // 2 for side in explorer.block)
+
+    class SameNoise:
+        def random(self, shape):
+            field = noise(explorer.seed, shape[-1], explorer.height, explorer.width)
+            valid = field[:, top : top + height, left : left + width]
+            return np.moveaxis(valid, 0, -1)[None]
+
+    expected = dbl.drop_block(
+        explorer.values[None],
+        explorer.block,
+        explorer.keep_prob,
+        SameNoise(),
+        gamma=explorer.gamma,
+        per_channel=explorer.per_channel,
+    )
+    np.testing.assert_allclose(explorer.result, expected[0])
+
+
+def test_a_feature_map_of_ones_own_lies_under_the_mask():
+    own = np.random.default_rng(0).normal(size=(6, 9, 3))
+    explorer = dbl.MaskExplorer(feature_map=own, keep_prob=0.6)
+    assert (explorer.height, explorer.width, explorer.channels) == (6, 9, 3)
+    np.testing.assert_allclose(explorer.values, own, rtol=1e-3)
+    with pytest.raises(ValueError, match=r"`height`.*6, as `feature_map` has.*8"):
+        explorer.height = 8
+    assert explorer.height == 6
+
+
+def test_traits_are_observed_and_linked():
+    explorer, slider = dbl.MaskExplorer(), ipywidgets.FloatSlider(0.5, max=1)
+    seen = []
+    explorer.observe(lambda change: seen.append(change["new"]), "block_size")
+    ipywidgets.link((slider, "value"), (explorer, "keep_prob"))
+    explorer.block_size = 7
+    slider.value = 0.4
+    assert seen == [7]
+    assert explorer.keep_prob == 0.4
+    explorer.keep_prob = 0.6
+    assert slider.value == 0.6
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"method": "dropconnect"},
+        {"block_size": 0},
+        {"block_size": 2.5},
+        {"keep_prob": 0},
+        {"keep_prob": 1.5},
+        {"keep_prob": float("nan")},
+        {"height": 65},
+        {"width": True},
+        {"channels": 17},
+        {"per_channel": 1},
+        {"gamma": "best"},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"picture": "cat"},
+        {"step": 3},
+        {"channel": 16},
+        {"marks": "yes"},
+        {"preset": "moon"},
+        {"feature_map": np.zeros((65, 3))},
+        {"feature_map": np.zeros(3)},
+        {"feature_map": np.full((3, 3), np.nan)},
+    ],
+    ids=str,
+)
+def test_bad_input_is_named(state):
+    (name,) = state
+    wording = rf"Invalid value received for argument `{name}`\. Expected .*Received: "
+    with pytest.raises(ValueError, match=f"(?s){wording}"):
+        dbl.MaskExplorer(**state)
+    if name in CHECKS:
+        explorer = dbl.MaskExplorer()
+        before = getattr(explorer, name)
+        with pytest.raises(ValueError, match=wording):
+            setattr(explorer, name, state[name])
+        assert getattr(explorer, name) == before
+
+
+def test_an_unknown_argument_is_named():
+    with pytest.raises(TypeError, match="no argument `keep_probability`"):
+        dbl.MaskExplorer(keep_probability=0.9)
+
+
+# === How it is shown ===
+
+
+def test_a_page_gets_the_state_and_a_picture():
+    explorer = dbl.MaskExplorer("slides", keep_prob=0.85)
+    page = explorer.page_html()
+    state = json.loads(html.unescape(re.search(r'explorer="([^"]*)"', page)[1]))
+    assert {name: state[name] for name in CHECKS} == {
+        name: getattr(explorer, name) for name in CHECKS
+    }
+    assert "<svg" in page and "keep_prob 0.85" in page
+    assert "<script" not in page
+
+
+def test_the_still_picture_drops_what_the_mask_drops():
+    explorer = dbl.MaskExplorer("slides")
+    page = explorer.page_html()
+    path = re.search(r'class="dropped"[^>]* d="([^"]*)"', page)[1]
+    corners = [tuple(map(int, c)) for c in re.findall(r"M(\d+) (\d+)", path)]
+    dropped = {(y // 10, x // 10) for x, y in corners}
+    assert dropped == {*map(tuple, np.argwhere(explorer.keep_mask[..., 0] == 0))}
+
+
+def test_a_notebook_gets_the_widget_and_a_page_beside_it():
+    data, _ = DisplayFormatter().format(dbl.MaskExplorer())
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["text/html"].startswith('<div class="mask-explorer"')
+
+
+def test_colab_gets_the_widget_alone(monkeypatch):
+    explorer = dbl.MaskExplorer()
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    monkeypatch.setattr("anywidget.widget.repr_mimebundle", lambda **_: ({}, {}))
+    data, _ = DisplayFormatter().format(explorer)
+    assert "text/html" not in data
+
+
+def test_a_closed_widget_is_its_name():
+    explorer = dbl.MaskExplorer()
+    explorer.close()
+    data, _ = DisplayFormatter().format(explorer)
+    assert set(data) == {"text/plain"}
+
+
+def test_without_anywidget_the_package_works_and_says_what_is_missing():
+    code = """
+import sys
+sys.modules["anywidget"] = None
+import dropblock_lib as dbl
+dbl.DropBlock2D(3)
+try:
+    dbl.MaskExplorer()
+except ImportError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "MaskExplorer needs anywidget" in ran.stdout, ran.stderr
+
+
+def test_the_package_alone_imports_no_widget():
+    code = "import sys, dropblock_lib; print('ipywidgets' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.strip() == "False", ran.stderr

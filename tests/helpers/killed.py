@@ -1,0 +1,115 @@
+"""Trains the tiny network in processes that are killed, each at a chosen moment.
+
+    python killed.py RESULTS MOMENT...
+
+Every process goes on in the folder that the one before has left. A moment is
+"step:6" (that training step of the process is done), "half:epoch-2.keras" (that
+model is half written), an operation on a file that is just about to be done, such
+as "os.rename:state.json" or "os.remove:epoch-1.keras", "nth:7" (the seventh such
+operation) or "never". Prints one line of JSON a process.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import keras
+from tiny import tiny_data, tiny_net, tiny_recipe
+
+from dropblock_lib.experiments import load_records, run
+from dropblock_lib.experiments.running.progress import LineProgress
+from dropblock_lib.models import NETWORKS
+
+OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
+
+
+def killed_recipe():
+    """Noise of every kind, in the network and in the images; all that has a state."""
+    return tiny_recipe(
+        augmentation="crop-flip-cutout4",
+        optimizer="sgd",
+        learning_rate=0.05,
+        learning_rate_schedule="one-cycle",
+        weight_decay=5e-4,
+        label_smoothing=0.1,
+        validation_every=2,
+        validation_subset=8,
+        subset_seed="seed",
+        probes=True,
+    )
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def kill_at(moment, results):
+    """Arrange for this process to be killed."""
+    what, _, where = moment.partition(":")
+    if what == "step":
+        steps = iter(range(1, int(where)))
+        LineProgress.step = lambda self: next(steps, None) or die()
+    elif what == "half":
+        save = keras.Model.save
+
+        def save_half(self, path, *arguments, **options):
+            save(self, path, *arguments, **options)
+            if Path(path).name == where:
+                os.truncate(path, os.path.getsize(path) // 2)
+                die()
+
+        keras.Model.save = save_half
+    elif what != "never":
+        count = 0
+
+        def hook(event, arguments):
+            nonlocal count
+            if event not in OPERATIONS or not arguments:
+                return
+            # Of a rename, the second path is the one that matters.
+            path = str(arguments[1] if event == "os.rename" else arguments[0])
+            if event != "os.rename" and not path.startswith("/"):
+                # Within rmtree, names are given relative to their folder.
+                path = path if event in ("os.remove", "os.rmdir") else ""
+            elif not path.startswith(results):
+                return
+            count += bool(path)
+            if what == "nth":
+                if count == int(where):
+                    die()
+            elif event == what and Path(path).name == where:
+                die()
+
+        sys.addaudithook(hook)
+
+
+def main(results, moments):
+    NETWORKS["tiny"] = tiny_net
+    for moment in moments:
+        # Keras is imported, and nothing was computed yet: each child starts its
+        # backend for itself, as a process of its own would.
+        child = os.fork()
+        if child == 0:
+            kill_at(moment, results)
+            run(killed_recipe(), results_dir=results, data=tiny_data())
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        report = {
+            "moment": moment,
+            "exit": os.waitstatus_to_exitcode(status),
+            "records": load_records(Path(results) / "records"),
+            "files": sorted(
+                str(path.relative_to(results))
+                for path in Path(results).rglob("*")
+                if path.is_file()
+            ),
+        }
+        print(f"\n{json.dumps(report)}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
