@@ -1,90 +1,158 @@
-"""Checks of the arguments that every part of the library shares."""
+"""Checks of arguments, with one wording for the whole library.
 
-import math
+Each check returns the value in its plain Python type, or raises a `ValueError`.
+"""
+
 import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 GAMMA_RULES = ("paper", "exact")
 
+_INTERVALS = {"[0, inf)": "a finite float >= 0", "(0, inf)": "a finite float > 0"}
+_TUPLES = {1: "a tuple of one", 2: "a pair of them", 3: "a triple of them"}
 
-def invalid(name, expected, value):
-    """Returns the `ValueError` for a bad argument, worded as Keras words it."""
+
+def invalid(
+    name: str, expected: str, value: Any = None, *, received: str | None = None
+) -> ValueError:
+    """Returns the error for a bad argument, worded as Keras words it.
+
+    Args:
+        name: Name of the argument.
+        expected: What it must be, such as `"a float in (0, 1]"`.
+        value: What it is.
+        received: Text to show in place of `name=value`.
+    """
+    received = f"{name}={value!r}" if received is None else received
     return ValueError(
         f"Invalid value received for argument `{name}`. Expected {expected}. "
-        f"Received: {name}={value!r}"
+        f"Received: {received}"
     )
 
 
-def check_keep_prob(keep_prob):
-    """Returns `keep_prob` as a float in (0, 1], or raises a `ValueError`."""
-    return check_fraction("keep_prob", keep_prob)
+def is_whole(value: Any, at_least: int) -> bool:
+    """Whether a value is an integer, of any type but bool, and large enough."""
+    return _is_number(value, numbers.Integral) and value >= at_least
 
 
-def check_fraction(name, value):
-    """Returns a value as a float in (0, 1], or raises a `ValueError`."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    # A comparison with NaN is false, so NaN is refused here too.
-    if not (is_number and 0 < value <= 1):
-        raise invalid(name, "a float in (0, 1]", value)
-    return float(value)
+def check_integer(name: str, value: Any, low: int = 1, high: int | None = None) -> int:
+    """Checks an integer from `low` to `high`, both included."""
+    if is_whole(value, low) and (high is None or value <= high):
+        return int(value)
+    if high is not None:
+        expected = f"an integer from {low} to {high}"
+    else:
+        signs = {0: "a non-negative integer", 1: "a positive integer"}
+        expected = signs.get(low, f"an integer of at least {low}")
+    raise invalid(name, expected, value)
 
 
-def check_gamma(gamma):
-    """Returns `gamma` as a float >= 0, or raises a `ValueError`."""
-    is_number = isinstance(gamma, numbers.Real) and not isinstance(gamma, bool)
-    if not (is_number and 0 <= gamma < math.inf):
-        raise invalid("gamma", "a finite float >= 0", gamma)
-    return float(gamma)
+def check_float(name: str, value: Any, interval: str = "(0, 1]") -> float:
+    """Checks a number in an interval, written as in `"[0, 1)"` or `"(0, inf)"`."""
+    low, high = map(float, interval[1:-1].split(","))
+    # Comparisons with NaN are false, which refuses NaN.
+    if _is_number(value, numbers.Real) and (
+        low < value < high
+        or (value == low and interval[0] == "[")
+        or (value == high and interval[-1] == "]")
+    ):
+        return float(value)
+    raise invalid(name, _INTERVALS.get(interval, f"a float in {interval}"), value)
 
 
-def check_gamma_rule(gamma):
-    """Returns the name of a rule for gamma, or raises a `ValueError`."""
-    if not (isinstance(gamma, str) and gamma in GAMMA_RULES):
-        raise invalid("gamma", "'paper' or 'exact'", gamma)
-    return gamma
+def check_fraction(name: str, value: Any) -> float:
+    """Checks a float in (0, 1]."""
+    return check_float(name, value)
 
 
-def check_sides(name, value):
-    """Returns a size as (vertical, horizontal) ints, or raises a `ValueError`.
-
-    `value` is one positive integer for both sides, or a pair of them.
-    """
-    sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(sides) != 2 or not all(is_whole(side, at_least=1) for side in sides):
-        raise invalid(name, "a positive integer or a pair of them", value)
-    return int(sides[0]), int(sides[1])
+def check_keep_prob(keep_prob: Any) -> float:
+    """Checks `keep_prob`, a float in (0, 1]."""
+    return check_float("keep_prob", keep_prob)
 
 
-def check_image_shape(input_shape):
-    """Returns (height, width, channels) as ints, or raises a `ValueError`."""
-    is_shape = (
-        isinstance(input_shape, (tuple, list))
-        and len(input_shape) == 3
-        and all(is_whole(size, at_least=1) for size in input_shape)
-        and min(input_shape[:2]) >= 8
-    )
-    if not is_shape:
-        expected = "(height, width, channels), integers, height and width at least 8"
-        raise invalid("input_shape", expected, input_shape)
-    return tuple(int(size) for size in input_shape)
+def check_gamma(gamma: Any) -> float:
+    """Checks `gamma`, a finite float >= 0."""
+    return check_float("gamma", gamma, "[0, inf)")
 
 
-def check_classes(classes):
-    """Returns the number of classes, or raises a `ValueError`."""
-    if not is_whole(classes, at_least=2):
-        raise invalid("classes", "an integer of at least 2", classes)
-    return int(classes)
+def check_boolean(name: str, value: Any) -> bool:
+    """Checks a Python or NumPy bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise invalid(name, "True or False", value)
+    return bool(value)
 
 
-def check_seed(seed):
-    """Returns a seed, or `None`, or raises a `ValueError`."""
+def check_choice(name: str, value: Any, choices: Iterable[str | None]) -> Any:
+    """Checks that a value is one of `choices`: strings, or `None`."""
+    choices = tuple(choices)
+    if (value is None or isinstance(value, str)) and value in choices:
+        return value
+    names = list(map(repr, choices))
+    expected = f"one of {', '.join(names)}"
+    if len(names) <= 3:
+        expected = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    raise invalid(name, expected, value)
+
+
+def check_gamma_rule(gamma: Any) -> str:
+    """Checks `gamma`, the name of a rule."""
+    return check_choice("gamma", gamma, GAMMA_RULES)
+
+
+def check_seed(seed: Any, bits: int | None = None) -> int | None:
+    """Checks a random seed: a non-negative integer of up to `bits` bits, or `None`."""
     if seed is None:
         return None
-    if not is_whole(seed, at_least=0):
-        raise invalid("seed", "a non-negative integer or None", seed)
-    return int(seed)
+    if is_whole(seed, 0) and (bits is None or seed < 2**bits):
+        return int(seed)
+    expected = (
+        "a non-negative integer" if bits is None else f"an integer in [0, 2**{bits})"
+    )
+    raise invalid("seed", f"{expected} or None", seed)
 
 
-def is_whole(value, at_least):
-    """Whether a value is an integer, of any kind but bool, and large enough."""
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return is_integer and value >= at_least
+def check_sides(name: str, value: Any, dimensions: int = 2) -> tuple[int, ...]:
+    """Checks a size: one positive integer for all sides, or a tuple of them.
+
+    Args:
+        name: Name of the argument.
+        value: An integer, or a tuple or list of `dimensions` integers.
+        dimensions: Number of sides, 1 to 3.
+
+    Returns:
+        Tuple of `dimensions` ints.
+    """
+    is_tuple = isinstance(value, (tuple, list))
+    sides = tuple(value) if is_tuple else (value,) * dimensions
+    if len(sides) != dimensions or not all(is_whole(side, 1) for side in sides):
+        raise invalid(name, f"a positive integer or {_TUPLES[dimensions]}", value)
+    return tuple(int(side) for side in sides)
+
+
+def check_rank(name: str, shape: Iterable[int | None], rank: int) -> None:
+    """Checks the number of axes of a tensor's shape."""
+    shape = tuple(shape)
+    if len(shape) != rank:
+        raise invalid(name, f"a tensor of rank {rank}", shape)
+
+
+def check_image_shape(input_shape: Any) -> tuple[int, int, int]:
+    """Checks (height, width, channels), with sides of at least 8 pixels."""
+    is_shape = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
+    if not (is_shape and all(map(is_whole, input_shape, (8, 8, 1)))):
+        expected = "(height, width, channels), integers, height and width at least 8"
+        raise invalid("input_shape", expected, input_shape)
+    height, width, channels = map(int, input_shape)
+    return height, width, channels
+
+
+def check_classes(classes: Any) -> int:
+    """Checks the number of classes, at least 2."""
+    return check_integer("classes", classes, 2)
+
+
+def _is_number(value, kind):
+    return isinstance(value, kind) and not isinstance(value, bool)
