@@ -10,7 +10,7 @@ from dropblock_lib.palette import (
     TWINS,
     darken,
 )
-from dropblock_lib.plots import cells
+from dropblock_lib.plots import style
 
 both = pytest.mark.parametrize(
     "palette", [PALETTE, PALETTE_DARK], ids=["light", "dark"]
@@ -93,7 +93,7 @@ def over(color, alpha, paper):
 @both
 @pytest.mark.parametrize("name", ["KEPT", "DROPPED"])
 def test_numbers_on_cells_can_be_read(palette, name):
-    color, alpha = getattr(cells, name)
+    color, alpha = getattr(style, name)
     color = color if palette is PALETTE else TWINS[color]
     cell = over(color, alpha, palette["paper"])
     assert contrast(palette["ink"], cell) >= 4.5

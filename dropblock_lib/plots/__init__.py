@@ -1,4 +1,4 @@
-"""Every figure of the book, one function each. All return a Matplotlib figure."""
+"""The book's figures: one function per figure, which returns a Matplotlib figure."""
 
 from dropblock_lib.plots.accuracies import (
     accuracy_by_variant,
@@ -6,36 +6,38 @@ from dropblock_lib.plots.accuracies import (
     sampling_error,
 )
 from dropblock_lib.plots.blocks import dense_block, residual_blocks, two_placements
-from dropblock_lib.plots.cells import (
-    covering_places,
-    example_step,
-    seeds_on_map,
-    valid_region,
-    valid_seed_region,
+from dropblock_lib.plots.boxes import images_with_boxes, masks_over_image
+from dropblock_lib.plots.curves import (
+    generalization_gap,
+    learning_curves,
+    losses_by_variant,
+    schedules,
 )
-from dropblock_lib.plots.curves import generalization_gap, learning_curves, schedules
 from dropblock_lib.plots.datasets import pictures, pixel_values, split_parts
 from dropblock_lib.plots.detection import (
     anchors_of_positions,
     assignment,
     detector_losses,
     focal_loss,
-    images_with_boxes,
     loss_shares,
-    masks_over_image,
     overlaps,
     precision_by_recall,
     pyramid,
 )
-from dropblock_lib.plots.images import (
+from dropblock_lib.plots.masks import (
+    covering_places,
+    example_step,
     four_masks,
     image_and_feature_map,
     masks_by_group,
+    realized_rate,
+    seeds_on_map,
     three_ways,
+    two_gammas,
+    valid_region,
+    valid_seed_region,
 )
-from dropblock_lib.plots.losses import losses_by_variant
 from dropblock_lib.plots.neighbors import guess_scores, neighbor_correlation
-from dropblock_lib.plots.rates import realized_rate, two_gammas
 from dropblock_lib.plots.speed import layer_speed, peer_rates, skipping
 
 __all__ = [

@@ -1,18 +1,22 @@
-"""Accuracies of variants, and how far apart they are."""
+"""Accuracies of variants, and the differences between them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.style import figure, variant_color
+from dropblock_lib.plots.style import figure, name_rows, variant_color
 from dropblock_lib.variants import variant_title
 
 
-def sampling_error(figures, images):
-    """Published accuracies with the error of counting on a finite test set.
+def sampling_error(figures: Mapping[str, Mapping[str, float]], images: int) -> Figure:
+    """Published accuracies with the sampling error of a finite test set.
 
     Args:
-        figures: Dict of title -> dict of variant -> accuracy, one run each.
+        figures: Dict of title -> dict of variant -> accuracy of one run.
         images: Number of test images.
     """
     rows = sum(len(five) + 1 for five in figures.values())
@@ -31,26 +35,29 @@ def sampling_error(figures, images):
                 places.append(place)
                 names.append(variant_title(variant))
             place += 1
-        ax.set_yticks(places, names)
+        name_rows(ax, names, places)
+        ax.tick_params(axis="y", length=0)
         for label in ax.get_yticklabels():
             if label.get_text() in figures:
                 label.set_fontweight("bold")
-        ax.tick_params(axis="y", colors=PALETTE["ink"], length=0)
         ax.set_ylim(place - 0.4, -0.6)
-        ax.grid(axis="y", visible=False)
         ax.locator_params(axis="x", nbins=5)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         ax.set_xlabel("test accuracy")
     return fig
 
 
-def accuracy_by_variant(rows, published=None, measure="test accuracy"):
-    """Accuracy of every variant: seeds, mean, and a published figure.
+def accuracy_by_variant(
+    rows: Sequence[tuple[str, Sequence[float]]],
+    published: Mapping[str, float] | None = None,
+    measure: str = "test accuracy",
+) -> Figure:
+    """Accuracy of every variant: each seed, the mean, and a published number.
 
     Args:
-        rows: List of (variant, list of accuracies, one a seed).
-        published: Dict of variant -> accuracy, or None.
-        measure: What the accuracies are, such as `"average precision"`.
+        rows: List of (variant, list of accuracies, one per seed).
+        published: Dict of variant -> accuracy, or `None`.
+        measure: Label of the axis, such as `"average precision"`.
     """
     published = published or {}
     with figure(width=5.9, height=0.55 * len(rows) + 1.1) as (fig, ax):
@@ -71,24 +78,25 @@ def accuracy_by_variant(rows, published=None, measure="test accuracy"):
             ax.scatter(
                 [], [], marker="x", color=PALETTE["ink"], label="slides, one run"
             )
-        ax.set_yticks(range(len(rows)), [variant_title(row[0]) for row in rows])
-        ax.tick_params(axis="y", colors=PALETTE["ink"])
+        name_rows(ax, [variant_title(variant) for variant, _ in rows])
         ax.invert_yaxis()
-        ax.grid(axis="y", visible=False)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         ax.set_xlabel(measure)
         fig.legend(loc="outside upper left", ncols=3)
     return fig
 
 
-def differences(settings, published=None):
-    """Differences to plain training with their intervals, a panel a setting.
+def differences(
+    settings: Mapping[str, Sequence[Mapping[str, Any]]],
+    published: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """Differences from plain training with their intervals, a panel per setting.
 
     Args:
         settings: Dict of title -> rows of `experiments.compare.differences`. Two
-            panels a row, of which the second has the variants of the first.
-        published: Dict of title -> dict of variant -> accuracy of a single run, or
-            `None`. Of these the differences are shown as well.
+            panels to a row; the second must have the variants of the first.
+        published: Dict of title -> dict of variant -> accuracy of a single run,
+            whose differences are shown as well, or `None`.
     """
     published = published or {}
     ticks = (-30, -3, 0, 3)
@@ -117,15 +125,15 @@ def differences(settings, published=None):
                     ax.plot(apart, place, "x", color=PALETTE["ink"], ms=6)
             ax.set_title(title)
             names = [variant_title(row["variant"]) for row in found]
-            ax.set_yticks(range(len(found)), names if number % columns == 0 else [])
-            ax.tick_params(axis="y", colors=PALETTE["ink"])
+            name_rows(ax, names)
+            if number % columns:
+                ax.set_yticklabels([])
             ax.set_ylim(len(found) - 0.4, -0.6)
-            ax.grid(axis="y", visible=False)
-            # A variant far off must not squeeze the others together.
+            # The scale keeps one variant far off from squeezing the others together.
             ax.set_xscale("symlog", linthresh=3, linscale=1.5)
             ax.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
             ax.minorticks_off()
-            # Also above a place that stays empty.
+            # The last panel of each column has labels.
             ax.tick_params(labelbottom=number + columns >= len(settings))
         fig.supxlabel("percentage points above plain", fontsize=12)
         muted = PALETTE["muted"]

@@ -1,14 +1,14 @@
-"""Diagrams of the blocks that networks are made of, in inches."""
+"""Diagrams of residual and dense blocks, in inches."""
 
 import contextlib
 
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
 from dropblock_lib.palette import GRID, PALETTE
-from dropblock_lib.plots.cells import DROPPED, KEPT
-from dropblock_lib.plots.style import figure
+from dropblock_lib.plots.style import DROPPED, KEPT, figure
 
-# What a box stands for: its color and the opacity of its ground.
+# Kind of a box -> color and opacity of its background.
 BOXES = {
     "convolution": KEPT,
     "other": (GRID[0], 1.0),
@@ -21,7 +21,7 @@ GAP = 0.2
 
 
 def draw_box(ax, center, top, text, kind, width, height=BOX_HEIGHT):
-    """Draws a box with a text in its middle."""
+    """Draws a box with centered text."""
     color, alpha = BOXES[kind]
     ax.add_patch(
         FancyBboxPatch(
@@ -37,7 +37,7 @@ def draw_box(ax, center, top, text, kind, width, height=BOX_HEIGHT):
 
 
 def draw_line(ax, *points, head=True):
-    """Draws a line through the points, with an arrow's head at its end."""
+    """Draws a line through the points, with an arrowhead at its end."""
     x, y = zip(*points, strict=True)
     color = PALETTE["muted"]
     ax.plot(x, y, color=color, lw=1.5, solid_joinstyle="round", zorder=1)
@@ -52,15 +52,17 @@ def draw_line(ax, *points, head=True):
 
 
 def draw_units(ax, center, top, units, width):
-    """Draws boxes from top to bottom, a gap between two units; returns the end.
+    """Draws boxes from top to bottom, with a gap between units.
 
     Args:
         ax: Matplotlib axes.
         center: Middle of the column.
-        top: Where the first unit begins.
-        units: List of units; a unit is a list of pairs of a text and a kind of box,
-            which touch.
+        top: Top of the first unit.
+        units: List of units; a unit is a list of (text, kind) of boxes that touch.
         width: Width of a box.
+
+    Returns:
+        The bottom of the last unit.
     """
     for number, unit in enumerate(units):
         if number:
@@ -73,16 +75,19 @@ def draw_units(ax, center, top, units, width):
 
 
 def draw_block(ax, left, title, units, skip, merge, after=None):
-    """Draws a block with two ways through it, within 3 inches.
+    """Draws a block with a main path and a skip connection, 3 inches wide.
 
     Args:
-        ax: Matplotlib axes in inches, the origin on top.
-        left: Where the block's 3 inches begin.
+        ax: Matplotlib axes in inches, with the origin at the top.
+        left: Left edge of the block.
         title: String.
         units: The main path, as for `draw_units`.
-        skip: The same for the skip connection; an empty list is a line.
-        merge: The sign of what merges the two, such as "+".
-        after: A text for a box behind that, or `None`.
+        skip: The skip connection, likewise; an empty list is a line.
+        merge: The symbol of the merge, such as "+".
+        after: Text of a box after the merge, or `None`.
+
+    Returns:
+        The bottom of the block.
     """
     main, side, fork = left + 2.12, left + 0.62, 0.62
     ax.text(left + 0.1, 0.12, title, va="center", weight="bold")
@@ -120,7 +125,7 @@ def draw_block(ax, left, title, units, skip, merge, after=None):
 
 @contextlib.contextmanager
 def diagram(height, width=6.0):
-    """Axes in inches, the origin on top: `(figure, axes)`."""
+    """Axes in inches, with the origin at the top: `(figure, axes)`."""
     with figure(width=width, height=height) as (fig, ax):
         ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
         ax.axis("off")
@@ -134,7 +139,7 @@ _MAIN_PATH = [
 ]  # fmt: skip
 
 
-def residual_blocks():
+def residual_blocks() -> Figure:
     """ResNet-50's two kinds of blocks, with the slides' drop layers."""
     with diagram(6.1) as (fig, ax):
         draw_block(ax, 0, "identity block", _MAIN_PATH, [], "+", "ReLU")
@@ -142,8 +147,8 @@ def residual_blocks():
     return fig
 
 
-def two_placements():
-    """An identity block with the slides' drop layers, and with the paper's code's."""
+def two_placements() -> Figure:
+    """An identity block with the drop layers of the slides and of the paper's code."""
     with diagram(6.6) as (fig, ax):
         draw_block(ax, 0, "slides", _MAIN_PATH, [], "+", "ReLU")
         draw_block(
@@ -152,15 +157,15 @@ def two_placements():
     return fig
 
 
-def dense_block(first=64, growth=32, layers=3):
-    """A dense block that grows by a few layers, and what such a layer consists of.
+def dense_block(first: int = 64, growth: int = 32, layers: int = 3) -> Figure:
+    """A dense block that grows by a few layers, and the parts of one layer.
 
     Args:
-        first: Channels of the map that comes in.
-        growth: Channels that each layer adds.
+        first: Number of channels of the input.
+        growth: Number of channels that each layer adds.
         layers: Number of layers to draw.
     """
-    inches = 1.0 / 100  # a channel
+    inches = 1.0 / 100  # per channel
     pitch, top, left = 1.32, 0.62, 0.1
     with diagram(5.05) as (fig, ax):
         ax.text(left, 0.12, "a dense block", va="center", weight="bold")

@@ -1,72 +1,73 @@
-"""What changes over the epochs: schedules, accuracies, losses, gaps."""
+"""Curves over the epochs: schedules, accuracies, losses and gaps."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.style import (
     LINE_COLORS,
+    count_epochs,
     figure,
+    name_rows,
     variant_color,
     variant_dashes,
 )
 from dropblock_lib.variants import variant_title
 
+# A history maps each metric to one value per epoch.
+Histories = Mapping[str, Sequence[Mapping[str, Sequence[float]]]]
 
-def schedules(curves, ylabel="keep_prob"):
+
+def schedules(
+    curves: Mapping[str, Sequence[float]], ylabel: str = "keep_prob"
+) -> Figure:
     """Values over the epochs.
 
     Args:
-        curves: Dict of label -> one value an epoch.
+        curves: Dict of label -> one value per epoch.
+        ylabel: What the values are.
     """
     with figure(width=5.8, height=3.4) as (fig, ax):
         for number, (label, values) in enumerate(curves.items()):
-            ax.plot(
-                values,
-                marker="os^D"[number % 4],
-                ms=4,
-                color=LINE_COLORS[number],
-                label=label,
-            )
-        ax.set(xlabel="epoch", ylabel=ylabel)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+            style = {"marker": "os^D"[number % 4], "color": LINE_COLORS[number]}
+            ax.plot(values, ms=4, label=label, **style)
+        ax.set_ylabel(ylabel)
+        count_epochs(ax)
         ax.legend()
     return fig
 
 
-def learning_curves(curves, metric="accuracy", first_epoch=1):
-    """Training and validation curves, mean over seeds with their range.
+def learning_curves(
+    curves: Histories, metric: str = "accuracy", first_epoch: int = 1
+) -> Figure:
+    """Training and validation curves, mean and range over seeds.
 
     Args:
-        curves: Dict of variant -> list of histories, one a seed; a history is a
-            dict of metric -> one value an epoch.
+        curves: Dict of variant -> list of histories, one per seed; a history is a
+            dict of metric -> one value per epoch.
         metric: `"accuracy"` or `"loss"`.
-        first_epoch: The epoch to begin with, where the first ones would leave no room
-            for the others.
+        first_epoch: First epoch to show, where the scale of earlier ones would
+            flatten the others.
     """
-    names = ("training", "validation")
+    names = {metric: "training", f"val_{metric}": "validation"}
     with figure(columns=2, width=3.0, height=3.9, sharey=True) as (fig, axes):
-        for ax, name, key in zip(axes, names, (metric, f"val_{metric}"), strict=True):
+        for ax, (key, name) in zip(axes, names.items(), strict=True):
             for variant, histories in curves.items():
                 epochs, values = _known([history[key] for history in histories])
-                values = values[:, epochs >= first_epoch]
-                epochs = epochs[epochs >= first_epoch]
-                color = variant_color(variant)
-                ax.plot(epochs, values.mean(0), color=color,
-                        label=variant_title(variant),
-                        ls=variant_dashes(variant))  # fmt: skip
-                ax.fill_between(
-                    epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0
-                )
-            ax.set(xlabel="epoch", title=f"{name} {metric}")
-            ax.xaxis.get_major_locator().set_params(integer=True)
+                shown = epochs >= first_epoch
+                _draw_runs(ax, epochs[shown], values[:, shown], variant)
+            ax.set_title(f"{name} {metric}")
+            count_epochs(ax)
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=2)
     return fig
 
 
-def generalization_gap(curves, metric="accuracy"):
-    """What is better on training batches than on validation images, by epoch.
+def generalization_gap(curves: Histories, metric: str = "accuracy") -> Figure:
+    """How much better a metric is in training than in validation, by epoch.
 
     Args:
         curves: As for `learning_curves`.
@@ -76,19 +77,67 @@ def generalization_gap(curves, metric="accuracy"):
     with figure(width=5.9, height=3.9) as (fig, ax):
         ax.axhline(0, color=PALETTE["muted"], lw=1)
         for variant, runs in curves.items():
-            epochs, gaps = _known([_gap(history, metric) for history in runs])
-            color = variant_color(variant)
-            ax.plot(epochs, gaps.mean(0), color=color, label=variant_title(variant),
-                    ls=variant_dashes(variant))  # fmt: skip
-            ax.fill_between(
-                epochs, gaps.min(0), gaps.max(0), color=color, alpha=0.15, lw=0
-            )
-        ax.set(xlabel="epoch", ylabel=f"gap in {metric}")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+            _draw_runs(ax, *_known([_gap(run, metric) for run in runs]), variant)
+        ax.set_ylabel(f"gap in {metric}")
+        count_epochs(ax)
         if metric == "accuracy":
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         fig.legend(loc="outside lower center", ncols=2)
     return fig
+
+
+def losses_by_variant(
+    settings: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+) -> Figure:
+    """From training to validation loss: a line per run, a panel per setting.
+
+    Args:
+        settings: Dict of title -> dict of variant -> list of (training loss,
+            validation loss), one pair per run. All panels show the variants of the
+            first, and span equally wide ranges of the loss.
+    """
+    variants = list(next(iter(settings.values())))
+    columns = len(settings)
+    losses = {
+        title: np.concatenate([np.ravel(found[variant]) for variant in variants])
+        for title, found in settings.items()
+    }
+    reach = 0.56 * max(map(np.ptp, losses.values()))
+    with figure(columns, width=5.9 / columns, height=0.42 * len(variants) + 1.2,
+                sharey=True, squeeze=False) as (fig, axes):  # fmt: skip
+        for ax, (title, found) in zip(axes.flat, settings.items(), strict=True):
+            for place, variant in enumerate(variants):
+                color = variant_color(variant)
+                runs = found[variant]
+                apart = 0.3 * (np.arange(len(runs)) - (len(runs) - 1) / 2) / len(runs)
+                for run, height in zip(runs, place + apart, strict=True):
+                    ax.plot(run, [height] * 2, color=color, lw=2.2,
+                            ls=variant_dashes(variant))  # fmt: skip
+                    ax.plot(run[0], height, "|", color=color, ms=10, mew=2.2)
+                    ax.plot(run[1], height, "o", color=color, ms=6)
+            middle = (losses[title].min() + losses[title].max()) / 2
+            ax.set(title=title, xlabel="loss", xlim=(middle - reach, middle + reach))
+            ax.grid(axis="y", visible=False)
+            ax.locator_params(axis="x", nbins=4)
+            ax.tick_params(axis="y", length=0)
+        first = axes.flat[0]
+        name_rows(first, [variant_title(variant) for variant in variants])
+        first.set_ylim(len(variants) - 0.4, -0.6)
+        muted = PALETTE["muted"]
+        first.plot([], [], "|", color=muted, ms=10, mew=2.2, label="training")
+        first.plot([], [], "o", color=muted, ms=6, label="validation")
+        fig.legend(loc="outside upper left", ncols=2)
+    return fig
+
+
+def _draw_runs(ax, epochs, values, variant):
+    """Draws the mean of several runs of a variant, and their range."""
+    color = variant_color(variant)
+    ax.plot(
+        epochs, values.mean(0), color=color, label=variant_title(variant),
+        ls=variant_dashes(variant),
+    )  # fmt: skip
+    ax.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
 
 
 def _gap(history, metric):
@@ -99,9 +148,9 @@ def _gap(history, metric):
 
 
 def _known(runs):
-    """The epochs of which every run has a value, counted from 1, and the values.
+    """The epochs for which every run has a value, counted from 1, and the values.
 
-    Not every epoch is validated, and a run that diverged has no loss.
+    Some epochs are not validated, and a run that diverged has no loss.
     """
     values = np.array(runs, "float64")
     known = np.isfinite(values).all(axis=0)

@@ -1,50 +1,53 @@
-"""Data sets: their pictures, their pixels, and what a run uses of them."""
+"""Data sets: images, pixel values, and the parts that a run uses."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.palette import GRID, PALETTE
-from dropblock_lib.plots.cells import DROPPED, KEPT
-from dropblock_lib.plots.style import LINE_COLORS, figure
+from dropblock_lib.plots.style import (
+    DROPPED,
+    KEPT,
+    LINE_COLORS,
+    figure,
+    name_rows,
+    panels,
+)
 
 
-def pictures(stacks, columns=5):
-    """Small pictures, one below the other, in stacks that have a title.
+def pictures(stacks: Mapping[str, Sequence[np.ndarray]], columns: int = 5) -> Figure:
+    """Small images, one below the other, in stacks that have a title.
 
     Args:
         stacks: Dict of title -> list of arrays (height, width, channels), 0 to 255.
         columns: Number of stacks to a row.
     """
     deepest = max(map(len, stacks.values()))
-    rows = -(-len(stacks) // columns)
     size = 5.9 / columns
-    with figure(
-        columns, rows, width=size, height=deepest * size + 0.32, squeeze=False
-    ) as (fig, axes):
-        for ax in axes.flat[len(stacks) :]:
-            ax.axis("off")
-        for ax, (title, images) in zip(axes.flat, stacks.items(), strict=False):
+    height = deepest * size + 0.32
+    with panels(len(stacks), columns, width=size, height=height) as (fig, axes):
+        for ax, (title, images) in zip(axes, stacks.items(), strict=True):
             side = images[0].shape[0]
             for number, image in enumerate(images):
                 image = np.asarray(image, "uint8")
                 top = 1.06 * side * number
-                # One channel is gray: 0 is black in every picture.
+                # As three channels: Matplotlib would stretch the values of one.
                 image = image.repeat(3, -1) if image.shape[-1] == 1 else image
-                ax.imshow(
-                    image,
-                    interpolation="none",
-                    extent=(0, image.shape[1], top + side, top),
-                )
+                extent = (0, image.shape[1], top + side, top)
+                ax.imshow(image, interpolation="none", extent=extent)
             ax.set(xlim=(0, side), ylim=(1.06 * side * len(images), 0), title=title)
             ax.axis("off")
     return fig
 
 
-def pixel_values(shares):
-    """How often each range of pixel values occurs.
+def pixel_values(shares: Mapping[str, Sequence[float]]) -> Figure:
+    """Histograms of pixel values.
 
     Args:
-        shares: Dict of label -> one share a range; the ranges are equally wide.
+        shares: Dict of label -> the share of pixels in each of several equally wide
+            ranges.
     """
     with figure(width=5.8, height=3.4) as (fig, ax):
         for number, (label, values) in enumerate(shares.items()):
@@ -59,8 +62,8 @@ def pixel_values(shares):
     return fig
 
 
-def split_parts(parts):
-    """What a run uses of a data set, to scale.
+def split_parts(parts: Mapping[str, Mapping[str, int]]) -> Figure:
+    """The parts of a data set that a run uses, to scale.
 
     Args:
         parts: Dict of file -> dict of use -> number of images.
@@ -68,16 +71,13 @@ def split_parts(parts):
     uses = list(dict.fromkeys(use for part in parts.values() for use in part))
     colors = [KEPT[0], PALETTE["valid"], GRID[0], DROPPED[0]]
     with figure(width=5.9, height=0.7 * len(parts) + 1.1) as (fig, ax):
+        rows = range(len(parts))
         for use, color in zip(uses, colors, strict=False):
             left = [_before(part, use) for part in parts.values()]
             width = [part.get(use, 0) for part in parts.values()]
-            ax.barh(
-                range(len(parts)), width, left=left, height=0.5, color=color, label=use
-            )
-        ax.set_yticks(range(len(parts)), list(parts))
-        ax.tick_params(axis="y", colors=PALETTE["ink"])
+            ax.barh(rows, width, left=left, height=0.5, color=color, label=use)
+        name_rows(ax, list(parts))
         ax.set_ylim(len(parts) - 0.5, -0.5)
-        ax.grid(axis="y", visible=False)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         ax.xaxis.get_major_locator().set_params(nbins=5)
         ax.set_xlabel("images")

@@ -1,16 +1,18 @@
-"""How much the neighbors of a unit know about it."""
+"""How well the neighbors of a unit predict it."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.style import LINE_COLORS, figure
+from dropblock_lib.plots.style import LINE_COLORS, figure, name_rows
 
 
-def neighbor_correlation(correlations):
+def neighbor_correlation(correlations: Sequence[float]) -> Figure:
     """Correlation of two units of one channel against their distance.
 
     Args:
-        correlations: Array; entry d is the correlation at a distance of d pixels.
+        correlations: Entry d is the correlation at a distance of d pixels.
     """
     with figure(width=5.6, height=3.2) as (fig, ax):
         ax.plot(correlations, marker="o", color=LINE_COLORS[0])
@@ -22,8 +24,8 @@ def neighbor_correlation(correlations):
     return fig
 
 
-def guess_scores(scores):
-    """How well dropped units can be guessed, one bar a way of dropping.
+def guess_scores(scores: Mapping[str, Mapping[str, float]]) -> Figure:
+    """How well dropped units can be guessed, a group of bars per method of dropping.
 
     Args:
         scores: Dict of label -> dict of guesser -> R².
@@ -33,7 +35,7 @@ def guess_scores(scores):
     with figure(width=5.9, height=3.6) as (fig, ax):
         places = np.arange(len(labels))
         for number, guesser in enumerate(guessers):
-            # An R² just below 0 is a guess as good as the mean, not a bar.
+            # An R² just below 0 is no better than guessing the mean: no bar.
             values = [max(scores[label][guesser], 0.0) for label in labels]
             bars = ax.barh(
                 places + 0.38 * number - 0.19,
@@ -43,10 +45,8 @@ def guess_scores(scores):
                 label=guesser,
             )
             ax.bar_label(bars, fmt="%.2f", padding=3)
-        ax.set_yticks(places, labels)
-        ax.tick_params(axis="y", colors=PALETTE["ink"])
+        name_rows(ax, labels)
         ax.invert_yaxis()
-        ax.grid(axis="y", visible=False)
         ax.set(xlabel="R² of the guess (1 = perfect, 0 = no better than the mean)")
         ax.set_xlim(0, 1.05)
         fig.legend(loc="outside upper left", ncols=2)

@@ -1,16 +1,19 @@
-"""Speed: how skipping works, what was measured, what peers drop."""
+"""Benchmarks: speed of layers, rates of other implementations, and skipping."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.experiments.reports.speed import BACKEND_LABELS, by, select
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.cells import DROPPED, KEPT
-from dropblock_lib.plots.style import COLORS, figure
+from dropblock_lib.plots.style import COLORS, DROPPED, KEPT, figure, name_rows
 
-# A color and a mark: either tells the contestants apart.
+# Contestants differ both in color and in mark.
 MARKS = {
     "DropBlock2D": (COLORS["purple"], "o"),
     "DropBlock2D, exact": (COLORS["red"], "s"),
@@ -23,7 +26,7 @@ MARKS = {
     "timm, shared": (COLORS["green"], "<"),
     "torchvision": (COLORS["cyan"], "h"),
 }
-# Filled with its own color, but not at all: "none" is black in an SVG.
+# A transparent fill, because "none" becomes black in an SVG.
 RING = {
     "color": PALETTE["dropped"],
     "markerfacecolor": to_rgba(PALETTE["dropped"], 0),
@@ -31,47 +34,47 @@ RING = {
 }
 
 
-def skipping(coins):
-    """A row of coins, and the way from heads to heads.
+def skipping(bits: np.ndarray) -> Figure:
+    """A row of Bernoulli bits, with the gap from each 1 to the next.
 
     Args:
-        coins: Booleans of shape (n,), True where a coin shows heads.
+        bits: Booleans of shape (n,).
     """
     with figure(width=5.9, height=1.4) as (fig, ax):
-        for place, heads in enumerate(coins):
-            color, opacity = DROPPED if heads else KEPT
+        for place, bit in enumerate(bits):
+            color, opacity = DROPPED if bit else KEPT
             ax.add_patch(Rectangle((place, 0), 0.86, 1, color=color, alpha=opacity))
         before = -1
-        for place in np.flatnonzero(coins):
-            throws = place - before
+        for place in np.flatnonzero(bits):
+            gap = place - before
             arc = FancyArrowPatch(
                 (before + 0.43, 1.1), (place + 0.43, 1.1),
-                connectionstyle=f"arc3,rad={-0.5 / throws**0.5:.2f}",
+                connectionstyle=f"arc3,rad={-0.5 / gap**0.5:.2f}",
                 arrowstyle="-|>", mutation_scale=10, color=PALETTE["ink"], lw=1.2,
             )  # fmt: skip
             ax.add_patch(arc)
-            ax.text((before + place + 0.86) / 2, 2.3, str(throws), ha="center",
+            ax.text((before + place + 0.86) / 2, 2.3, str(gap), ha="center",
                     va="bottom", color=PALETTE["ink"])  # fmt: skip
             before = place
-        ax.set_xlim(-1.2, len(coins))
+        ax.set_xlim(-1.2, len(bits))
         ax.set_ylim(-0.1, 3.2)
         ax.axis("off")
     return fig
 
 
 def layer_speed(
-    documents,
-    block_size=7,
-    keep_prob=0.9,
-    contestants=("DropBlock2D", "SpatialDropout2D", "x * c"),
-):
-    """How long layers take, as a multiple of Keras' Dropout, a panel a backend.
+    documents: Mapping[str, Any],
+    block_size: int = 7,
+    keep_prob: float = 0.9,
+    contestants: Sequence[str] = ("DropBlock2D", "SpatialDropout2D", "x * c"),
+) -> Figure:
+    """Run time of layers as a multiple of Keras' Dropout, a panel per backend.
 
     Args:
         documents: Dict of backend -> "layer_speed", from `load_benchmarks`.
-        block_size: Which of the blocks.
-        keep_prob: Which of the keep_probs.
-        contestants: Names of the layers; those that a backend has not are left out.
+        block_size: Block size of the rows to show.
+        keep_prob: keep_prob of the rows to show.
+        contestants: Names of layers; a backend may lack some of them.
     """
     chosen = {
         backend: select(document, block_size=block_size, keep_prob=keep_prob)
@@ -95,29 +98,28 @@ def layer_speed(
 
 
 def peer_rates(
-    documents,
-    block_size=7,
-    nominal=0.1,
-    contestants=(
+    documents: Mapping[str, Any],
+    block_size: int = 7,
+    nominal: float = 0.1,
+    contestants: Sequence[str] = (
         "DropBlock2D",
         "DropBlock2D, exact",
         "KerasCV",
         "timm",
         "torchvision",
     ),
-):
-    """What each DropBlock drops of maps of several sizes, and what it was asked to.
+) -> Figure:
+    """Measured against nominal rates of DropBlock implementations, by map size.
 
-    A ring says that some calls on a single map gave NaN or infinity. What raises an
-    error stands in a column of its own.
+    A ring marks layers some of whose calls on a single map gave NaN or infinity.
+    Layers that raised an error have a column of their own.
 
     Args:
-        documents: Dict of backend -> "peer_rates", from `load_benchmarks`. What is
+        documents: Dict of backend -> "peer_rates", from `load_benchmarks`. A layer
             on several backends is taken from the first on which it works.
-        block_size: Which of the blocks.
-        nominal: Which of the nominal rates.
-        contestants: Names of the layers; those that were not observed are left out.
-            A mask that channels share drops as much as one for each.
+        block_size: Block size of the rows to show.
+        nominal: Nominal rate of the rows to show.
+        contestants: Names of layers; those without a row are left out.
     """
     found = {}
     for document in documents.values():
@@ -135,7 +137,7 @@ def peer_rates(
         ax.axvline(nominal, color=PALETTE["ink"], lw=1.2)
         for (size, name), row in found.items():
             color, mark = MARKS[name]
-            # Side by side, or those that agree would hide each other.
+            # Side by side, because equal rates would hide each other.
             shift = 0.7 * (names.index(name) + 0.5) / len(names) - 0.35
             place = sizes.index(size) + shift
             failed = "error" in row
@@ -166,11 +168,10 @@ def _dot(ax, row, place):
 
 
 def _name_places(ax, names):
-    ax.set_yticks(range(len(names)), names)
-    ax.tick_params(axis="y", colors=PALETTE["ink"], length=0)
+    name_rows(ax, names)
+    ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlim(left=0)
-    ax.grid(axis="y", visible=False)
 
 
 def _show_marks(fig, names, columns, ring=False):

@@ -1,13 +1,17 @@
 """The style of all figures: paper, colors and lines."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from dropblock_lib.palette import GRID, LINES, PALETTE
 from dropblock_lib.variants import get_variant
 
-# At most 6 inches wide, and a phone shows its text in 9 pixels.
+# Figures are at most 6 inches wide, so that a phone shows their text in 9 pixels.
 STYLE = {
     "figure.dpi": 144,
     "figure.facecolor": PALETTE["paper"],
@@ -29,7 +33,10 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
-# Figures are drawn in light colors; `palette.darken` knows each one's dark twin.
+# A color and its opacity: numbers on top can be read, on light paper and on dark.
+KEPT = PALETTE["kept"], 0.2
+DROPPED = PALETTE["dropped"], 0.74
+# Figures are drawn in light colors; `palette.darken` replaces each by its dark twin.
 COLORS = {name: light for name, (light, dark) in LINES.items()}
 LINE_COLORS = tuple(COLORS.values())
 _METHOD_COLORS = {
@@ -38,19 +45,15 @@ _METHOD_COLORS = {
     "spatial": COLORS["yellow"],
     "custom": COLORS["cyan"],
 }
-# A color says the size of the blocks: a block of one unit is Dropout, and one that
-# covers every map is SpatialDropout.
+# The color shows the block size: a block of one unit is Dropout, and one that covers
+# every map is SpatialDropout.
 _BLOCK_COLORS = {1: COLORS["blue"], 3: COLORS["red"], 7: COLORS["purple"]}
 _COVERS_EVERY_MAP = 32
 _BROKEN = (0, (4, 1.5))
 
 
-def variant_color(variant):
-    """The color of a variant, one of the palette unless it has its own.
-
-    Args:
-        variant: Name of a variant.
-    """
+def variant_color(variant: str) -> str:
+    """The color of a variant's name: its own, or one of the palette."""
     try:
         found = get_variant(variant)
     except ValueError:
@@ -66,12 +69,8 @@ def variant_color(variant):
     return _BLOCK_COLORS.get(side, COLORS["green"])
 
 
-def variant_dashes(variant):
-    """The line style of a variant: broken where a DropBlock drops over a fifth.
-
-    Args:
-        variant: Name of a variant.
-    """
+def variant_dashes(variant: str) -> Any:
+    """The line style of a variant's name: dashed if it keeps less than 0.8."""
     try:
         keep_prob = get_variant(variant).keep_prob
     except ValueError:
@@ -80,12 +79,51 @@ def variant_dashes(variant):
 
 
 @contextlib.contextmanager
-def figure(columns=1, rows=1, width=3.6, height=3.4, **kwargs):
-    """Axes of a new figure in the book's style: `(figure, axes)`."""
+def figure(
+    columns: int = 1,
+    rows: int = 1,
+    width: float = 3.6,
+    height: float = 3.4,
+    **kwargs: Any,
+) -> Iterator[tuple[Figure, Any]]:
+    """Axes of a new figure in the book's style: `(figure, axes)`.
+
+    Args:
+        columns: Number of axes in a row.
+        rows: Number of rows.
+        width: Width of a column in inches.
+        height: Height of a row in inches.
+        **kwargs: For `matplotlib.pyplot.subplots`.
+    """
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(
             rows, columns, figsize=(width * columns, height * rows), **kwargs
         )
         yield fig, axes
-        # Closed, or a notebook would show the returned figure twice.
+        # A notebook would show a figure that stays open twice.
         plt.close(fig)
+
+
+@contextlib.contextmanager
+def panels(
+    count: int, columns: int, width: float, height: float
+) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """A list of axes, `columns` in a row, in a new figure: `(figure, axes)`."""
+    rows = -(-count // columns)
+    with figure(columns, rows, width, height, squeeze=False) as (fig, axes):
+        for ax in axes.flat[count:]:
+            ax.axis("off")
+        yield fig, axes.flat[:count]
+
+
+def name_rows(ax: Axes, names: Sequence[str], rows: Sequence[float] | None = None):
+    """Writes a name beside each row of a chart, at 0, 1, 2 ... or at `rows`."""
+    ax.set_yticks(range(len(names)) if rows is None else rows, names)
+    ax.tick_params(axis="y", colors=PALETTE["ink"])
+    ax.grid(axis="y", visible=False)
+
+
+def count_epochs(ax: Axes):
+    """Labels the horizontal axis as whole epochs."""
+    ax.set_xlabel("epoch")
+    ax.xaxis.get_major_locator().set_params(integer=True)

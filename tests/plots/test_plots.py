@@ -1,4 +1,4 @@
-"""Figures show what they are given: places of layers, masks, gaps, differences."""
+"""Figures show what they are given: layers, masks, gaps and differences."""
 
 from collections import Counter
 
@@ -62,14 +62,14 @@ def test_pictures_keep_their_values():
     color = np.arange(12, dtype="uint8").reshape(2, 2, 3)
     fig = plots.pictures({"gray": [gray, gray + 9.4], "color": [color]}, columns=2)
     shown = [[image.get_array() for image in ax.images] for ax in fig.axes]
-    # A gray picture is not stretched to the darkest and brightest that it has.
+    # A gray image is not stretched to its darkest and brightest pixels.
     np.testing.assert_array_equal(shown[0][0], gray.repeat(3, -1))
     np.testing.assert_array_equal(shown[0][1], (gray + 9).repeat(3, -1))
     np.testing.assert_array_equal(shown[1][0], color)
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["gray", "color"]
 
 
-def test_parts_of_a_split_lie_side_by_side():
+def test_parts_of_a_split_are_side_by_side():
     fig = plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}})
     spans = {
         (bars.get_label(), bar.get_x(), bar.get_width())
@@ -127,7 +127,7 @@ def test_losses_go_from_training_to_validation():
         runs = [run for found in settings.values() for run in found]
         shown = [line for line in ax.lines if len(line.get_xdata()) == 2]
         assert [tuple(line.get_xdata()) for line in shown] == runs
-        # Each run near the row of its variant, and none on another.
+        # Each run is near the row of its variant, and none on another.
         rows = [line.get_ydata()[0] for line in shown]
         assert [round(row) for row in rows] == [0] * (len(runs) - 1) + [1]
         assert len(set(rows)) == len(rows)
@@ -156,7 +156,7 @@ def test_curves_may_begin_with_a_later_epoch():
 
 
 @pytest.mark.parametrize("titles", [("a",), ("a", "b", "c")])
-def test_differences_stand_beside_the_published_ones(titles):
+def test_differences_are_beside_the_published_ones(titles):
     fig = plots.differences(dict.fromkeys(titles, DIFFERENCES), {"a": PUBLISHED})
     shown = [ax for ax in fig.axes if ax.get_visible()]
     assert [ax.get_title(loc="left") for ax in shown] == list(titles)

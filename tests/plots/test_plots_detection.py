@@ -1,4 +1,4 @@
-"""Figures of detection show boxes where they are, and sums as they are."""
+"""Figures of detection show boxes at their places and losses as they are."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from dropblock_lib import plots
 from dropblock_lib.detection.anchors import Assignment
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.detection import FOUND, IGNORED, OBJECT
+from dropblock_lib.plots.boxes import FOUND, IGNORED, OBJECT
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400, 3), "uint8")
 OBJECTS = np.array([[40, 60, 200, 160], [250, 10, 390, 290]], "float32")
@@ -179,7 +179,7 @@ def test_a_mask_is_stretched_over_the_image():
     assert len(whole.patches) == 0
 
 
-def test_losses_stand_at_their_epochs():
+def test_losses_are_at_their_epochs():
     for ax, key in zip(
         FIGURES["losses"]().axes, ("class_loss", "box_loss"), strict=True
     ):

@@ -1,0 +1,328 @@
+"""Masks on feature maps and images, and the fraction they drop."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, PathPatch, Rectangle
+from matplotlib.path import Path
+from matplotlib.ticker import PercentFormatter
+
+from dropblock_lib.masks import (
+    cover_counts,
+    drop_block,
+    exact_gamma,
+    expand_seeds,
+    expected_drop_rate,
+    gamma,
+    seed_shape,
+)
+from dropblock_lib.palette import PALETTE
+from dropblock_lib.plots.style import DROPPED, KEPT, LINE_COLORS, figure, panels
+
+# === Feature maps, cell by cell ===
+
+
+def draw_cells(ax, shades, values=None):
+    """Draws a feature map cell by cell, as shapes, which have a dark twin.
+
+    Args:
+        ax: Matplotlib axes.
+        shades: Rows of cells; a cell is a pair of a color and its opacity.
+        values: Array (height, width) whose numbers are written into the cells.
+    """
+    height, width = len(shades), len(shades[0])
+    for row, column in np.ndindex(height, width):
+        color, alpha = shades[row][column]
+        ax.add_patch(
+            Rectangle(
+                (column, row), 1, 1, facecolor=color, alpha=alpha, edgecolor="none"
+            )
+        )
+        if values is not None:
+            text, center = f"{values[row, column]:g}", (column + 0.5, row + 0.5)
+            ax.text(*center, text, ha="center", va="center")
+    for line in range(height + 1):
+        ax.plot([0, width], [line, line], color=PALETTE["paper"], lw=1)
+    for line in range(width + 1):
+        ax.plot([line, line], [0, height], color=PALETTE["paper"], lw=1)
+    ax.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
+    ax.axis("off")
+
+
+def draw_map(ax, shape, keep_mask=None, seeds=None, valid=None, values=None, title=""):
+    """Draws which units of a feature map are kept and dropped.
+
+    Args:
+        ax: Matplotlib axes.
+        shape: (height, width) of the map.
+        keep_mask: Array (height, width): 0 where dropped.
+        seeds: Boolean array (height, width): True at the place of a seed.
+        valid: (top, left, height, width) of the valid seed region.
+        values: Array (height, width) whose numbers are written into the cells.
+        title: String.
+    """
+    keep_mask = np.ones(shape) if keep_mask is None else keep_mask
+    draw_cells(
+        ax, [[KEPT if kept else DROPPED for kept in r] for r in keep_mask], values
+    )
+    if seeds is not None:
+        for row, column in np.argwhere(seeds):
+            ax.add_patch(
+                Rectangle(
+                    (column + 0.17, row + 0.17), 0.66, 0.66, fill=False,
+                    edgecolor=PALETTE["seed"], linewidth=2.4, zorder=3,
+                )
+            )  # fmt: skip
+    if valid is not None:
+        top, left, valid_height, valid_width = valid
+        ax.add_patch(
+            Rectangle(
+                (left, top), valid_width, valid_height, fill=False,
+                edgecolor=PALETTE["valid"], linewidth=3, zorder=2,
+            )
+        )  # fmt: skip
+    ax.set_title(title)
+
+
+def legend_of_cells(fig, *names):
+    """Draws a legend of "kept", "dropped", "seed" or "valid" below the figure."""
+    (kept, kept_alpha), (dropped, dropped_alpha) = KEPT, DROPPED
+    outline = {"facecolor": "none", "linewidth": 2}
+    seed, valid = PALETTE["seed"], PALETTE["valid"]
+    entries = {
+        "kept": Patch(facecolor=kept, alpha=kept_alpha, label="kept"),
+        "dropped": Patch(facecolor=dropped, alpha=dropped_alpha, label="dropped"),
+        "seed": Patch(edgecolor=seed, label="seed", **outline),
+        "valid": Patch(edgecolor=valid, label="valid seed region", **outline),
+    }
+    handles = [entries[name] for name in names]
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(names))
+
+
+def valid_region(
+    block_size: int, feat_size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the valid seed region within the map.
+
+    Args:
+        block_size: Side of a block in pixels.
+        feat_size: (height, width) of the map in pixels.
+    """
+    top, left = (min(block_size, side) // 2 for side in feat_size)
+    height, width = seed_shape(block_size, feat_size)
+    return top, left, height, width
+
+
+def seeds_on_map(
+    seeds: np.ndarray, block_size: int, feat_size: tuple[int, int]
+) -> np.ndarray:
+    """The seeds (0) of the valid seed region as a boolean map, True at each seed."""
+    top, left, height, width = valid_region(block_size, feat_size)
+    on_map = np.zeros(feat_size, bool)
+    on_map[top : top + height, left : left + width] = np.asarray(seeds) == 0
+    return on_map
+
+
+def valid_seed_region(block_size: int, feat_size: int) -> Figure:
+    """The valid seed region, and the block of a seed in its corner."""
+    shape = (feat_size, feat_size)
+    region = valid_region(block_size, shape)
+    corner = np.zeros(shape, bool)
+    corner[region[0], region[1]] = True
+    keep_mask = np.ones(shape)
+    keep_mask[:block_size, :block_size] = 0
+    with figure(columns=2, width=3.0, height=3.3) as (fig, (left, right)):
+        draw_map(left, shape, valid=region, title="Where a seed may stand")
+        draw_map(
+            right, shape, keep_mask, corner, region, title="The block of a corner seed"
+        )
+        legend_of_cells(fig, "kept", "dropped", "seed", "valid")
+    return fig
+
+
+def covering_places(block_size: int, feat_size: int) -> Figure:
+    """For each unit of the map, the number of seed places that would drop it."""
+    counts = cover_counts(block_size, feat_size)
+    color, most = DROPPED
+    shades = [[(color, most * n / counts.max()) for n in row] for row in counts]
+    with figure(width=4.4, height=4.2) as (fig, ax):
+        draw_cells(ax, shades, counts)
+    return fig
+
+
+def example_step(
+    shape: tuple[int, int], titles: Sequence[str], panels: Sequence[dict[str, Any]]
+) -> Figure:
+    """Two maps side by side; each panel is a dict of `draw_map`'s arguments."""
+    with figure(columns=2, width=3.0, height=3.3) as (fig, axes):
+        for ax, title, panel in zip(axes, titles, panels, strict=True):
+            draw_map(ax, shape, title=title, **panel)
+    return fig
+
+
+# === Images and feature maps under masks ===
+
+
+def draw_image(ax, image, title, cmap="gray"):
+    """Draws an image, or a feature map, with one unit of length per pixel."""
+    height, width = image.shape[:2]
+    # One image pixel per pixel of the file: the browser enlarges it.
+    ax.imshow(image, cmap=cmap, interpolation="none", extent=(0, width, height, 0))
+    ax.set_title(title)
+    ax.axis("off")
+
+
+def dropped_path(keep_mask):
+    """One path around all dropped units, a rectangle for each run within a row."""
+    rectangles = []
+    for row, kept in enumerate(keep_mask):
+        ends = np.flatnonzero(np.diff(kept == 0, prepend=False, append=False))
+        for left, right in ends.reshape(-1, 2):
+            corners = [(left, row), (right, row), (right, row + 1), (left, row + 1)]
+            rectangles.append(Path([*corners, corners[0]], closed=True))
+    return Path.make_compound_path(*rectangles)
+
+
+def draw_dropped(ax, keep_mask, size):
+    """Covers the dropped units of a mask that is stretched to (width, height)."""
+    if keep_mask.all():
+        return
+    path = dropped_path(keep_mask)
+    path.vertices = path.vertices * (np.array(size) / keep_mask.shape[::-1])
+    ax.add_patch(PathPatch(path, color=PALETTE["dropped"], lw=0))
+
+
+def four_masks(image: np.ndarray, keep_masks: Mapping[str, np.ndarray]) -> Figure:
+    """One image under several keep masks, two to a row.
+
+    Args:
+        image: Array (height, width) or (height, width, 3), in [0, 1].
+        keep_masks: Dict of title -> array (height, width), 0 where dropped.
+    """
+    with panels(len(keep_masks), 2, width=3.0, height=3.3) as (fig, axes):
+        fig.get_layout_engine().set(h_pad=0.1)
+        for ax, (title, keep_mask) in zip(axes, keep_masks.items(), strict=True):
+            draw_image(ax, image, title)
+            draw_dropped(ax, keep_mask, keep_mask.shape[::-1])
+    return fig
+
+
+def three_ways(
+    image: np.ndarray, keep_prob: float = 0.75, block_size: int = 9, seed: int = 1
+) -> Figure:
+    """One image whole, and as Dropout, DropBlock and SpatialDropout leave it.
+
+    Args:
+        image: Array (height, width, 3), in [0, 1]. Its pixels stand for units.
+        keep_prob: Float in (0, 1]. Expected fraction of pixels kept.
+        block_size: Side of a block in pixels.
+        seed: Random seed, an integer.
+    """
+    rng = np.random.default_rng(seed)
+    side = image.shape[:2]
+    single = (rng.random(side) < keep_prob).astype("int8")
+    probability = exact_gamma(keep_prob, block_size, side)
+    seeds = (rng.random(seed_shape(block_size, side)) >= probability).astype("int8")
+    return four_masks(
+        image,
+        {
+            "the whole picture": np.ones(side, "int8"),
+            "Dropout: single pixels": single,
+            "DropBlock: blocks": expand_seeds(seeds, block_size),
+            "SpatialDropout: all or nothing": np.zeros(side, "int8"),
+        },
+    )
+
+
+def image_and_feature_map(image: np.ndarray, feature_map: np.ndarray) -> Figure:
+    """An image beside one channel of a feature map computed from it."""
+    with figure(columns=2, width=3.0, height=3.2) as (fig, (left, right)):
+        size, map_size = image.shape[:2], feature_map.shape
+        draw_image(left, image, f"image, {size[0]} x {size[1]}")
+        draw_image(
+            right, feature_map, f"one channel, {map_size[0]} x {map_size[1]}", "cividis"
+        )
+    return fig
+
+
+def masks_by_group(
+    sides_by_stem: Mapping[str, Sequence[int]],
+    block_size: int,
+    keep_prob: float,
+    channels: int = 16,
+    seed: int = 180,
+) -> Figure:
+    """What DropBlock drops in a few channels of each group of a network.
+
+    Args:
+        sides_by_stem: Dict of row title -> sides of the groups' maps in pixels.
+        block_size: Side of a block in pixels.
+        keep_prob: Float in (0, 1].
+        channels: Number of channels to show, a square number.
+        seed: Random seed, an integer.
+    """
+    rng = np.random.default_rng(seed)
+    rows, columns = len(sides_by_stem), max(map(len, sides_by_stem.values()))
+    per_row = round(channels**0.5)
+    with figure(columns, rows, width=1.48, height=1.85, squeeze=False) as (fig, axes):
+        for line, (stem, sides) in zip(axes, sides_by_stem.items(), strict=True):
+            for ax, side in zip(line, sides, strict=True):
+                ones = np.ones((1, side, side, channels))
+                masks = drop_block(ones, block_size, keep_prob, rng)[0] > 0
+                # The gap between channels does not depend on the side of the map.
+                for channel in range(channels):
+                    row, column = divmod(channel, per_row)
+                    _draw_mask(ax, masks[..., channel], 1.12 * column, 1.12 * row)
+                end = 1.12 * per_row - 0.12
+                ax.set(xlim=(-0.05, end + 0.05), ylim=(end + 0.05, -0.05))
+                ax.set(aspect="equal", title=f"{side} x {side}")
+                ax.axis("off")
+            line[0].set_title(f"{stem}\n{sides[0]} x {sides[0]}")
+        legend_of_cells(fig, "kept", "dropped")
+    return fig
+
+
+def _draw_mask(ax, keep_mask, left, top):
+    """Draws a keep mask into a square of side 1."""
+    square = Rectangle((left, top), 1, 1, facecolor=KEPT[0], alpha=KEPT[1], lw=0)
+    ax.add_patch(square)
+    if keep_mask.all():
+        return
+    path = dropped_path(keep_mask)
+    path.vertices = path.vertices / len(keep_mask) + (left, top)
+    for color, alpha in ((PALETTE["paper"], 1), DROPPED):
+        ax.add_patch(PathPatch(path, facecolor=color, alpha=alpha, lw=0))
+
+
+# === Gamma and the dropped fraction ===
+
+
+def realized_rate(block_size: int, feat_sizes: Sequence[int]) -> Figure:
+    """Expected against nominal dropped fraction under the paper's gamma."""
+    nominal = np.linspace(0.001, 0.6, 80)
+    with figure(width=5.6, height=3.8) as (fig, ax):
+        ax.plot(nominal, nominal, color=PALETTE["muted"], ls="--", label="exact gamma")
+        for side, color in zip(feat_sizes, LINE_COLORS, strict=False):
+            gammas = [gamma(1 - rate, block_size, side) for rate in nominal]
+            rates = [expected_drop_rate(each, block_size, side) for each in gammas]
+            ax.plot(nominal, rates, color=color, label=f"{side} x {side} map")
+        ax.set(xlabel="nominal: 1 - keep_prob", ylabel="expected dropped fraction")
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.legend()
+    return fig
+
+
+def two_gammas(block_size: int, feat_size: int) -> Figure:
+    """The paper's gamma and the exact one against keep_prob."""
+    rules = {"paper, equation 1": gamma, "exact": exact_gamma}
+    keep_probs = np.linspace(0.4, 1, 80)
+    with figure(width=5.6, height=3.4) as (fig, ax):
+        for (label, rule), color in zip(rules.items(), LINE_COLORS, strict=False):
+            values = [rule(each, block_size, feat_size) for each in keep_probs]
+            ax.plot(keep_probs, values, label=label, color=color)
+        ax.set(xlabel="keep_prob", ylabel="gamma")
+        ax.legend()
+    return fig
