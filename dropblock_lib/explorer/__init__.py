@@ -1,4 +1,4 @@
-"""The mask explorer: DropBlock to be moved by hand, in a notebook or on a page."""
+"""The mask explorer: interactive DropBlock, in a notebook or on a page."""
 
 from dropblock_lib.explorer.widget import MaskExplorer
 

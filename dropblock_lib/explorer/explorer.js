@@ -36,7 +36,7 @@ export function gamma(keepProb, [kh, kw], [height, width]) {
 
 const clip = (x, low, high) => min(max(x, low), high);
 
-// How many places of a seed would drop each unit, along one axis.
+// The number of seed places that would drop each unit, along one axis.
 const covers = (block, side) =>
 	Array.from(
 		{ length: side },
@@ -85,7 +85,7 @@ export function blockOf({ method, block_size, height, width }) {
 	return [min(block_size, height), min(block_size, width)];
 }
 
-// All that follows from the state but the feature map.
+// Everything computed from the state but the feature map.
 export function explore(state) {
 	const { height, width, channels, keep_prob: keepProb } = state;
 	const block = blockOf(state);
@@ -159,10 +159,10 @@ const short = (x) => String(Number(x.toPrecision(3)));
 
 function print(name, x) {
 	if (name === "gamma") return x.toPrecision(4);
-	return name === "scale" ? `×${x.toFixed(3)}` : `${(100 * x).toFixed(2)} %`;
+	return name === "scale" ? `×${x.toFixed(3)}` : `${(100 * x).toFixed(2)}%`;
 }
 
-const say = (words, values) => words.replace(/{(\w+)}/g, (_, name) => values[name]);
+const say = (text, values) => text.replace(/{(\w+)}/g, (_, name) => values[name]);
 
 // "p.cell" is a paragraph of the class mask-explorer-cell.
 function make(kind, attributes = {}, ...children) {
@@ -180,7 +180,7 @@ let views = 0;
 
 function view(root, model) {
 	const id = `mask-explorer-${++views}`;
-	const words = model.get("_words");
+	const texts = model.get("_texts");
 	const presets = Object.values(model.get("_presets"));
 	const names = Object.keys(presets[0].state);
 	const given = model.get("_values");
@@ -193,7 +193,7 @@ function view(root, model) {
 		model.save_changes();
 	};
 
-	// Each control sets the state, and follows it when it changes elsewhere.
+	// Each control sets the state, and follows changes of it from elsewhere.
 	function slider(name, low, high, step = 1, digits = 0) {
 		const input = make("input", {
 			type: "range", min: low, step, "data-control": name,
@@ -210,13 +210,13 @@ function view(root, model) {
 
 	function choice(name, style) {
 		const group = make(`fieldset.${style}`, {}, make("legend", {}, name));
-		for (const value in words[name]) {
+		for (const value in texts[name]) {
 			const input = make("input", {
 				type: "radio", name: `${id}-${name}`, value, "data-control": name,
 				onchange: () => set({ [name]: value }),
 			});
 			updates.push(() => (input.checked = state[name] === value));
-			group.append(make("label", {}, input, make("span", {}, words[name][value])));
+			group.append(make("label", {}, input, make("span", {}, texts[name][value])));
 		}
 		return group;
 	}
@@ -227,7 +227,7 @@ function view(root, model) {
 			onchange: () => set({ [name]: input.checked }),
 		});
 		updates.push(() => (input.checked = state[name]));
-		return make("label.check", {}, input, words.controls[name]);
+		return make("label.check", {}, input, texts.controls[name]);
 	}
 
 	const shownIf = (test, element) => {
@@ -242,26 +242,26 @@ function view(root, model) {
 		onpointermove: point, onpointerdown: point, onkeydown: walk,
 		onpointerleave: look, onblur: look,
 	});
-	const cellWords = make("p.cell", { id: `${id}-cell`, "aria-live": "polite" });
+	const cellText = make("p.cell", { id: `${id}-cell`, "aria-live": "polite" });
 	const strip = make("div.channels", { role: "group" });
 	const explanation = make("p.explanation");
 	const call = make("code");
 	const status = make("p.status", { role: "status" });
 
 	const legend = make("p.legend");
-	for (const name in words.legend)
-		legend.append(make("span", { class: name }, words.legend[name]));
+	for (const name in texts.legend)
+		legend.append(make("span", { class: name }, texts.legend[name]));
 
 	const picture = make("select", {
 		"data-control": "picture", onchange: () => set({ picture: picture.value }),
 	});
-	for (const value in words.picture)
-		picture.append(make("option", { value }, words.picture[value]));
+	for (const value in texts.picture)
+		picture.append(make("option", { value }, texts.picture[value]));
 	updates.push(() => (picture.value = state.picture));
 
 	const readouts = make("dl.readouts");
-	for (const name in words.readouts) {
-		const [label, meaning] = words.readouts[name];
+	for (const name in texts.readouts) {
+		const [label, meaning] = texts.readouts[name];
 		const data = make("data", { "data-readout": name });
 		updates.push(() => {
 			data.value = result[name];
@@ -271,13 +271,13 @@ function view(root, model) {
 			make("dt", {}, label), make("dd", {}, data), make("dd", {}, meaning)));
 	}
 
-	const examples = make("div.examples", { role: "group" }, words.controls.presets);
+	const examples = make("div.examples", { role: "group" }, texts.controls.presets);
 	for (const { label, state } of presets)
 		examples.append(make("button", { onclick: () => set(state) }, label));
 
 	root.replaceChildren(make("div.body", {},
 		choice("method", "methods"),
-		make("div.stage", {}, canvas, legend, cellWords, strip),
+		make("div.stage", {}, canvas, legend, cellText, strip),
 		make("div.knobs", {},
 			slider("keep_prob", 0.05, () => 1, 0.01, 2),
 			shownIf(isBlock, slider("block_size", 1,
@@ -286,7 +286,7 @@ function view(root, model) {
 				make("button.noise", {
 					"data-control": "seed",
 					onclick: () => set({ seed: (state.seed + 1) % 2 ** 32 }),
-				}, words.controls.noise),
+				}, texts.controls.noise),
 				check("marks"))),
 		readouts,
 		make("div.steps", {}, choice("step", "methods"), explanation),
@@ -297,16 +297,16 @@ function view(root, model) {
 			make("div.row", {},
 				shownIf(isBlock, choice("gamma", "pair")),
 				shownIf(() => state.channels > 1, check("per_channel")),
-				shownIf(isFree, make("label.picture", {}, words.controls.picture, picture))),
+				shownIf(isFree, make("label.picture", {}, texts.controls.picture, picture))),
 			shownIf(isFree, examples)),
-		make("p.call", {}, words.controls.call, " ", call),
+		make("p.call", {}, texts.controls.call, " ", call),
 		status));
 
 	// === Drawing ===
 
 	const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
 
-	// Where the mask of a channel starts: all may share one.
+	// The start of a channel's mask: channels may share one.
 	const maskAt = (channel) =>
 		(result.masks > 1 ? channel : 0) * state.height * state.width;
 	const isValid = (row, column) => {
@@ -314,7 +314,7 @@ function view(root, model) {
 		return row >= top && row < top + height && column >= left && column < left + width;
 	};
 
-	// What a unit has at this step: noise, 0 or 1, or a value.
+	// A unit's number at this step: noise, 0 or 1, or a value.
 	function numberAt(channel, at) {
 		const { height, width, step } = state;
 		const mask = maskAt(channel) + at;
@@ -337,7 +337,7 @@ function view(root, model) {
 		return colors.keptTints[Math.round(clip(10 + (45 * number) / white, 10, 100))];
 	}
 
-	// One pixel a unit; who shows it makes pixels larger.
+	// One pixel per unit, enlarged where it is shown.
 	function fill(small, channel) {
 		small.width = state.width;
 		small.height = state.height;
@@ -423,7 +423,7 @@ function view(root, model) {
 		drawMap();
 	}
 
-	// === One unit: what is there, and why ===
+	// === One unit: its value, and why ===
 
 	function look(event, at) {
 		cell = at;
@@ -450,42 +450,42 @@ function view(root, model) {
 	}
 
 	function describe() {
-		if (!cell) return (cellWords.textContent = words.point);
+		if (!cell) return (cellText.textContent = texts.point);
 		const [row, column] = cell;
 		const at = row * state.width + column;
 		const mask = maskAt(state.channel) + at;
 		const value = values[state.channel * state.height * state.width + at];
-		cellWords.textContent = say(words.unit, {
+		cellText.textContent = say(texts.unit, {
 			row, column,
 			value: short(value),
 			result: short(result.keep[mask] * value * result.scale),
 			drawn: isValid(row, column)
-				? say(words.noise, {
+				? say(texts.noise, {
 						noise: result.noise[mask].toFixed(4),
 						seed: result.seeds[mask] ? "a seed" : "no seed",
 					})
-				: words.outside,
+				: texts.outside,
 		});
 	}
 
-	// === Keeping up with the state ===
+	// === Following the state ===
 
 	function explain() {
 		const { block: [kh, kw], valid, kept, keep, masks, seeds } = result;
 		const { step, method, gamma, per_channel } = state;
 		const nothing = step === "scale" && !kept;
-		explanation.textContent = say(words.explain[nothing ? "nothing" : step], {
+		explanation.textContent = say(texts.explain[nothing ? "nothing" : step], {
 			kh, kw, kept, masks,
 			units: keep.length,
 			places: `${valid.height} x ${valid.width}`,
 			seeds: total(seeds),
 		});
-		call.textContent = say(words.code[per_channel ? method : `${method}-shared`], {
+		call.textContent = say(texts.code[per_channel ? method : `${method}-shared`], {
 			...state,
 			rate: short(result.nominal),
 			rule: gamma === "exact" ? ', gamma="exact"' : "",
 		});
-		canvas.setAttribute("aria-label", say(words.map, { ...state, number: state.channel + 1 }));
+		canvas.setAttribute("aria-label", say(texts.map, { ...state, number: state.channel + 1 }));
 	}
 
 	function update() {
@@ -512,8 +512,8 @@ function view(root, model) {
 		clearTimeout(timer);
 		timer = setTimeout(() => {
 			const printed = { ...result };
-			for (const name in words.readouts) printed[name] = print(name, result[name]);
-			status.textContent = say(words.status, printed);
+			for (const name in texts.readouts) printed[name] = print(name, result[name]);
+			status.textContent = say(texts.status, printed);
 		}, 700);
 	}
 
@@ -562,7 +562,7 @@ export function mount(place) {
 			changed();
 		},
 		save_changes() {},
-		// The view asks for every name, with one listener.
+		// The view registers one listener for every name.
 		on: (_, listener) => (changed = listener),
 	});
 }

@@ -1,13 +1,13 @@
 """The explorer's noise: one integer generator, in Python here and in explorer.js.
 
-Every number depends on a seed and on its own place alone. So the noise stays what
-it is while a slider moves or the map grows, and a page, a notebook and a picture
-drawn in advance show the same mask.
+Every number depends only on a random seed and on its own position. Therefore the
+noise stays the same while a slider moves or the map grows, and a page, a notebook and
+a still picture show the same mask.
 """
 
 import numpy as np
 
-# Sets zeros apart from each other along the chain below.
+# Separates zeros from each other in the chain below.
 STEP = 0x9E3779B9
 
 
@@ -28,7 +28,7 @@ def noise(seed, masks, height, width):
     """Uniform noise for every unit of every mask.
 
     Args:
-        seed: Integer in [0, 2^32).
+        seed: Random seed, an integer in [0, 2^32).
         masks: Number of masks.
         height: Height of the map in pixels.
         width: Width of the map in pixels.

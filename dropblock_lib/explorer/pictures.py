@@ -1,7 +1,7 @@
-"""Pictures that can lie under the mask, and the feature map a picture leads to.
+"""The explorer's pictures, and the feature maps computed from them.
 
-A picture is a dictionary: `rows`, strings with one base-36 digit a pixel; `unit`,
-the value of the digit 1; and `edges`, whether the channels behind the first show its
+A picture is a dictionary: `rows`, strings with one base-36 digit per pixel; `unit`,
+the value of the digit 1; and `edges`, whether the channels after the first show its
 edges, as a first convolution would, or copies of it. explorer.js reads the same
 dictionaries and computes the same maps.
 """
@@ -9,18 +9,18 @@ dictionaries and computes the same maps.
 import numpy as np
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-# How far apart two looks at a picture are that find its edges, as a share of it.
+# Offset of the two samples whose difference is an edge, as a fraction of the picture.
 REACH = 0.06
 DIRECTIONS = 7
 
 
 def star(side=32, samples=4, outer=0.48, inner=0.2):
-    """A five-pointed star, drawn with `samples` x `samples` looks a pixel."""
+    """A five-pointed star, antialiased with `samples` x `samples` samples per pixel."""
     at = (np.arange(side * samples) + 0.5) / (side * samples) - 0.5
     x, y = np.meshgrid(at, at)
     tip = np.pi / 5
     angle = np.abs((np.arctan2(x, -y) + tip) % (2 * tip) - tip)
-    # The edge from a tip to its neighboring notch, in polar coordinates.
+    # The line from a tip to the next notch, in polar coordinates.
     edge = outer * inner * np.sin(tip)
     edge /= inner * np.sin(tip) * np.cos(angle) + (
         outer - inner * np.cos(tip)
@@ -37,7 +37,7 @@ def encode(image, levels):
 
 PICTURES = {
     "star": {"rows": encode(star(), 15), "unit": 1 / 15, "edges": True},
-    # Number 13 of the digits that scikit-learn carries.
+    # Number 13 of scikit-learn's digits.
     "digit": {
         "rows": [
             "029fe930",
@@ -63,13 +63,13 @@ PICTURES = {
 
 
 def decode(picture):
-    """The array (rows, columns) that a picture stands for."""
+    """The picture as an array (rows, columns)."""
     digits = [[DIGITS.index(digit) for digit in row] for row in picture["rows"]]
     return np.array(digits) * picture["unit"]
 
 
-def look(image, v, u):
-    """Values of an image at v, u in [0, 1], between its pixels where need be."""
+def sample(image, v, u):
+    """Bilinear samples of an image at v, u in [0, 1]."""
     rows, columns = image.shape
     y = np.clip(v * rows - 0.5, 0, rows - 1)
     x = np.clip(u * columns - 0.5, 0, columns - 1)
@@ -92,12 +92,12 @@ def feature_map(picture, height, width, channels):
 
     Returns:
         Float array (channels, height, width). The first channel is the picture; the
-        others are its edges as seen from different sides, or copies of it.
+        others are its edges in different directions, or copies of it.
     """
     image = decode(picture)
     v = ((np.arange(height) + 0.5) / height)[:, None]
     u = ((np.arange(width) + 0.5) / width)[None, :]
-    maps = [look(image, v, u)]
+    maps = [sample(image, v, u)]
     for channel in range(1, channels):
         if not picture["edges"]:
             maps.append(maps[0])
@@ -105,6 +105,6 @@ def feature_map(picture, height, width, channels):
         angle = 2 * np.pi * (channel - 1) / DIRECTIONS
         dv, du = REACH * np.sin(angle), REACH * np.cos(angle)
         maps.append(
-            np.maximum(look(image, v + dv, u + du) - look(image, v - dv, u - du), 0)
+            np.maximum(sample(image, v + dv, u + du) - sample(image, v - dv, u - du), 0)
         )
     return np.stack(maps)

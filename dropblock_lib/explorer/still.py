@@ -1,20 +1,20 @@
-"""The explorer as a picture: what stands on a page where no script runs."""
+"""The explorer as a still picture, for pages where no script runs."""
 
 import html
 
 import numpy as np
 
-from dropblock_lib.explorer.texts import WORDS
+from dropblock_lib.explorer.texts import TEXTS
 from dropblock_lib.palette import PALETTE
 
 CELL = 10
-# Larger maps have no room for numbers in their cells.
+# The largest side of a map with numbers in its cells.
 NUMBERED = 10
 LEVELS = 20
 
 
 def still(explorer):
-    """Returns HTML: the last step of one channel as SVG, and its numbers in words."""
+    """The last step of one channel as SVG, with a caption, in HTML."""
     return (
         f'<figure class="mask-explorer-still">{svg(explorer)}'
         f"<figcaption>{html.escape(caption(explorer))}</figcaption></figure>"
@@ -24,17 +24,17 @@ def still(explorer):
 def caption(explorer):
     numbers = explorer.readouts
     kh, kw = explorer.block
-    return WORDS["still"].format(
-        method=WORDS["method"][explorer.method],
+    return TEXTS["still"].format(
+        method=TEXTS["method"][explorer.method],
         height=explorer.height,
         width=explorer.width,
         kh=kh,
         kw=kw,
         keep_prob=f"{explorer.keep_prob:g}",
         gamma=f"{numbers['gamma']:.4g}",
-        nominal=f"{100 * numbers['nominal']:.1f} %",
-        expected=f"{100 * numbers['expected']:.1f} %",
-        realized=f"{100 * numbers['realized']:.1f} %",
+        nominal=f"{100 * numbers['nominal']:.1f}%",
+        expected=f"{100 * numbers['expected']:.1f}%",
+        realized=f"{100 * numbers['realized']:.1f}%",
         scale=f"{numbers['scale']:.4g}",
     )
 
@@ -77,15 +77,15 @@ def svg(explorer):
                 f'<text x="{CELL * (column + 0.5):g}" y="{CELL * (row + 0.65):g}" '
                 f'font-size="4" text-anchor="middle">{value:.3g}</text>'
             )
-    words = html.escape(caption(explorer))
+    label = html.escape(caption(explorer))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{words}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" '
         f'viewBox="-1 -1 {CELL * width + 2} {CELL * height + 2}">{"".join(parts)}</svg>'
     )
 
 
 def squares(cells, name, more=""):
-    """One path for all cells of a kind: a square each, a little apart."""
+    """One path for all cells of a kind: a square each, with gaps between them."""
     side = CELL - 0.6
     path = "".join(
         f"M{CELL * column} {CELL * row}h{side}v{side}h-{side}z" for row, column in cells

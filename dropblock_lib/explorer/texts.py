@@ -1,9 +1,9 @@
-"""What the explorer says, in one place for the script and for the still picture.
+"""The explorer's texts, shared by the script and the still picture.
 
-Names in braces are filled in by whoever shows the sentence.
+Names in braces are placeholders.
 """
 
-WORDS = {
+TEXTS = {
     "method": {
         "dropout": "Dropout",
         "spatial": "SpatialDropout",
@@ -33,26 +33,26 @@ WORDS = {
         "map": "A, the feature map, before anything is dropped.",
         "seeds": (
             "One random number for each of the {places} places where a block fits, "
-            "in each of {masks} masks. Where it is below gamma, a seed stands. "
-            "Seeds: {seeds}."
+            "in each of {masks} masks. A place whose number is below gamma becomes a "
+            "seed. Seeds: {seeds}."
         ),
         "blocks": (
             "Every seed becomes a block of {kh} x {kw}. All blocks together make the "
             "keep mask M. Of {units} units, {kept} are kept."
         ),
-        "drop": "A x M: what lies under a block is zero, the rest is as it was.",
+        "drop": "A x M: units under a block become zero, and the rest stay the same.",
         "scale": (
-            "What is kept is multiplied by units / kept = {units} / {kept}, so that "
+            "Kept units are multiplied by units / kept = {units} / {kept}, so that "
             "the next layer sees sums of the usual size."
         ),
-        "nothing": "Nothing is kept, so there is nothing to scale: all is zero.",
+        "nothing": "No unit is kept, so there is nothing to scale: every unit is zero.",
     },
     "readouts": {
         "gamma": ["gamma", "chance of a seed"],
-        "nominal": ["nominal", "rate asked for"],
+        "nominal": ["nominal", "requested rate"],
         "expected": ["expected", "rate on average"],
         "realized": ["realized", "rate of this mask"],
-        "scale": ["scale", "of what is kept"],
+        "scale": ["scale", "of kept units"],
     },
     "code": {
         "dropout": "keras.layers.Dropout({rate})",
@@ -86,8 +86,8 @@ WORDS = {
     "status": "{realized} dropped, gamma {gamma}, scale {scale}.",
     "still": (
         "{method} on a map of {height} x {width} with blocks of {kh} x {kw} and "
-        "keep_prob {keep_prob}. Gamma is {gamma}. To be dropped: {nominal}; on "
-        "average: {expected}; by this mask: {realized}. What is kept is scaled by "
+        "keep_prob {keep_prob}. Gamma is {gamma}. Dropped: {nominal} nominally, "
+        "{expected} on average, {realized} by this mask. Kept units are scaled by "
         "{scale}."
     ),
 }

@@ -1,9 +1,10 @@
-"""MaskExplorer, the widget: its state, and what follows from it."""
+"""MaskExplorer, the widget."""
 
 import html
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,17 +18,16 @@ except ImportError as error:
     ) from error
 
 from dropblock_lib import masks
-from dropblock_lib.arguments import check_gamma_rule, check_keep_prob, invalid
+from dropblock_lib.arguments import check_choice, invalid
 from dropblock_lib.explorer import pictures
 from dropblock_lib.explorer.noise import noise
+from dropblock_lib.explorer.state import CHECKS, PRESETS, START, check_feature_map
 from dropblock_lib.explorer.still import still
-from dropblock_lib.explorer.texts import WORDS
+from dropblock_lib.explorer.texts import TEXTS
 from dropblock_lib.palette import css
 
 HERE = Path(__file__).parent
-LARGEST_SIDE = 64
-MOST_CHANNELS = 16
-# What a notebook outside the book has instead of the book's two color schemes.
+# Selectors of dark notebooks outside the book.
 DARK = (
     'html[data-theme="dark"] .mask-explorer',
     'html[theme="dark"] .mask-explorer',
@@ -35,138 +35,25 @@ DARK = (
     ".vscode-dark .mask-explorer",
 )
 
-START = {
-    "method": "dropblock",
-    "block_size": 5,
-    "keep_prob": 0.8,
-    "height": 24,
-    "width": 24,
-    "channels": 4,
-    "per_channel": True,
-    "gamma": "paper",
-    "seed": 8,
-    "picture": "star",
-    "step": "scale",
-    "channel": 0,
-    "marks": True,
-}
-PRESETS = {
-    "star": {"label": "a star", "state": START},
-    "digit": {
-        "label": "a digit",
-        "state": START | {"picture": "digit", "height": 16, "width": 16},
-    },
-    # The noise of seed 50 puts the seeds where the slides have them.
-    "slides": {
-        "label": "5 x 5, by hand",
-        "state": START
-        | {
-            "block_size": 3,
-            "keep_prob": 0.9,
-            "height": 5,
-            "width": 5,
-            "channels": 1,
-            "seed": 50,
-            "picture": "numbers",
-        },
-    },
-    "stage": {
-        "label": "a map of ResNet-50",
-        "state": START
-        | {
-            "block_size": 7,
-            "keep_prob": 0.9,
-            "height": 14,
-            "width": 14,
-            "channels": 8,
-            "picture": "ones",
-        },
-    },
-}
-
-
-def one_of(choices):
-    def check(name, value):
-        if not (isinstance(value, str) and value in choices):
-            raise invalid(name, "one of " + ", ".join(map(repr, choices)), value)
-        return value
-
-    return check
-
-
-def integer(low, high):
-    def check(name, value):
-        is_integer = isinstance(value, (int, np.integer)) and not isinstance(
-            value, bool
-        )
-        if not (is_integer and low <= value <= high):
-            raise invalid(name, f"an integer from {low} to {high}", value)
-        return int(value)
-
-    return check
-
-
-def truth(name, value):
-    if not isinstance(value, (bool, np.bool_)):
-        raise invalid(name, "True or False", value)
-    return bool(value)
-
-
-CHECKS = {
-    "method": one_of(tuple(WORDS["method"])),
-    "block_size": integer(1, LARGEST_SIDE),
-    "keep_prob": lambda name, value: check_keep_prob(value),
-    "height": integer(1, LARGEST_SIDE),
-    "width": integer(1, LARGEST_SIDE),
-    "channels": integer(1, MOST_CHANNELS),
-    "per_channel": truth,
-    "gamma": lambda name, value: check_gamma_rule(value),
-    "seed": integer(0, 2**32 - 1),
-    "picture": one_of(tuple(pictures.PICTURES)),
-    "step": one_of(tuple(WORDS["step"])),
-    "channel": integer(0, MOST_CHANNELS - 1),
-    "marks": truth,
-}
-
-
-def check_feature_map(values):
-    """A feature map as an array (channels, height, width), or a `ValueError`."""
-    array = np.asarray(values)
-    array = array[..., None] if array.ndim == 2 else array
-    fits = (
-        array.ndim == 3
-        and all(1 <= side <= LARGEST_SIDE for side in array.shape[:2])
-        and 1 <= array.shape[2] <= MOST_CHANNELS
-    )
-    if not fits:
-        expected = (
-            f"an array (height, width) or (height, width, channels) with sides of 1 "
-            f"to {LARGEST_SIDE} and up to {MOST_CHANNELS} channels"
-        )
-        raise invalid("feature_map", expected, array.shape)
-    if not (array.dtype.kind in "biuf" and np.isfinite(array).all()):
-        raise invalid("feature_map", "an array of finite numbers", values)
-    return np.moveaxis(array.astype(float), -1, 0)
-
 
 class MaskExplorer(anywidget.AnyWidget):
-    """A feature map under DropBlock, to be moved by hand.
+    """An interactive feature map under DropBlock.
 
-    In a notebook it is a widget: every argument below is also a trait, which can be
-    read, assigned, observed and linked to other widgets. Without a kernel, on a page
-    of the book, the same thing works by itself.
+    In a notebook it is a widget: every argument but the first two is also a trait,
+    which can be read, assigned, observed and linked to other widgets. On a page of
+    the book it works without a kernel.
 
-    The noise depends on `seed` and on the place of a unit alone. So it stays what it
-    is while anything else changes: seeds appear as `keep_prob` falls, and blocks grow
-    around them. Dropout is shown as DropBlock with blocks of one unit, SpatialDropout
-    as DropBlock with a block of the whole map.
+    The noise depends only on `seed` and on the position of a unit, so it stays the
+    same while anything else changes: seeds appear as `keep_prob` falls, and blocks
+    grow around them. Dropout is shown as DropBlock with blocks of one unit,
+    SpatialDropout as DropBlock with a block of the whole map.
 
     Args:
-        preset: `"star"`, `"digit"`, `"slides"` (the 5 x 5 example) or `"stage"` (the
-            size of a stage of ResNet-50): where to start.
-        feature_map: Array (height, width) or (height, width, channels) of your own to
-            lie under the mask, with sides of up to 64 and up to 16 channels; it then
-            sets `height`, `width` and `channels`. By default a picture.
+        preset: Where to start: `"star"`, `"digit"`, `"slides"` (the 5 x 5 example) or
+            `"stage"` (the map of a stage of ResNet-50).
+        feature_map: Array (height, width) or (height, width, channels) to drop, with
+            sides of up to 64 and up to 16 channels; it sets `height`, `width` and
+            `channels`. By default the map of a picture.
         method: `"dropblock"`, `"dropout"` or `"spatial"`.
         block_size: Integer from 1 to 64, side of a block in pixels.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
@@ -175,18 +62,17 @@ class MaskExplorer(anywidget.AnyWidget):
         channels: Integer from 1 to 16.
         per_channel: Whether every channel has a mask of its own.
         gamma: `"paper"` or `"exact"`.
-        seed: Integer in [0, 2^32), of the noise.
-        picture: `"star"`, `"digit"`, `"numbers"` or `"ones"`: what lies under the
-            mask.
-        step: `"map"`, `"seeds"`, `"blocks"`, `"drop"` or `"scale"`: how far Algorithm
-            1 has come.
+        seed: Random seed of the noise, an integer in [0, 2^32).
+        picture: Picture to drop: `"star"`, `"digit"`, `"numbers"` or `"ones"`.
+        step: Step of Algorithm 1 to show: `"map"`, `"seeds"`, `"blocks"`, `"drop"` or
+            `"scale"`.
         channel: Integer, the channel that is shown large, counted from 0.
         marks: Whether seeds and the valid seed region are marked.
 
     Raises:
         ValueError: If an argument is not of the form above, now or when it is
             assigned.
-        TypeError: If there is no such argument.
+        TypeError: If an argument is unknown.
         ImportError: If anywidget is not installed.
 
     Example:
@@ -196,8 +82,6 @@ class MaskExplorer(anywidget.AnyWidget):
     13
     >>> explorer.keep_prob = 0.5
     """
-
-    STATE = tuple(START)
 
     _esm = HERE / "explorer.js"
     _css = css(".mask-explorer", ", ".join(DARK)) + (HERE / "explorer.css").read_text()
@@ -218,14 +102,16 @@ class MaskExplorer(anywidget.AnyWidget):
     channel = traitlets.Any(START["channel"]).tag(sync=True)
     marks = traitlets.Any(START["marks"]).tag(sync=True)
 
-    # What the script needs beside the state, so that it stands in one language.
+    # Constants that the script shares with Python.
     _pictures = traitlets.Dict(pictures.PICTURES).tag(sync=True)
     _presets = traitlets.Dict(PRESETS).tag(sync=True)
-    _words = traitlets.Dict(WORDS).tag(sync=True)
+    _texts = traitlets.Dict(TEXTS).tag(sync=True)
     _values = traitlets.Any(None, allow_none=True).tag(sync=True)
 
-    def __init__(self, preset="star", *, feature_map=None, **state):
-        one_of(tuple(PRESETS))("preset", preset)
+    def __init__(
+        self, preset: str = "star", *, feature_map: Any = None, **state: Any
+    ) -> None:
+        check_choice("preset", preset, PRESETS)
         unknown = sorted(set(state) - set(CHECKS))
         if unknown:
             raise TypeError(
@@ -233,18 +119,18 @@ class MaskExplorer(anywidget.AnyWidget):
                 f"Expected one of preset, feature_map, {', '.join(CHECKS)}."
             )
         state = PRESETS[preset]["state"] | state
-        # The sizes that a feature map of the user's own has, and no others fit.
+        # Sizes that a feature map of the user's own fixes.
         self._given = {}
         if feature_map is not None:
             values = check_feature_map(feature_map)
             names = ("channels", "height", "width")
             self._given = dict(zip(names, values.shape, strict=True))
             state |= self._given
-            # Four digits are more than a shade shows, and a page carries them all.
+            # Four digits, because the page contains them all.
             state["_values"] = [
                 [float(f"{value:.4g}") for value in channel.flat] for channel in values
             ]
-        # In the order of the checks, so that nothing is set where one fails.
+        # Checked before anything is set.
         for name, check in CHECKS.items():
             state[name] = check(name, state[name])
         super().__init__(**state)
@@ -257,10 +143,10 @@ class MaskExplorer(anywidget.AnyWidget):
             raise invalid(name, f"{self._given[name]}, as `feature_map` has", value)
         return value
 
-    # === What follows from the state ===
+    # === Computed from the state ===
 
     @property
-    def block(self):
+    def block(self) -> tuple[int, int]:
         """Height and width of a block in pixels, clipped to the map."""
         if self.method == "dropout":
             return 1, 1
@@ -269,31 +155,31 @@ class MaskExplorer(anywidget.AnyWidget):
         return min(self.block_size, self.height), min(self.block_size, self.width)
 
     @property
-    def seeds(self):
-        """Where seeds stand: boolean array (height, width, channels)."""
+    def seeds(self) -> np.ndarray:
+        """Boolean array (height, width, channels): True at each seed."""
         return self._channels_last(self._seeds())
 
     @property
-    def keep_mask(self):
+    def keep_mask(self) -> np.ndarray:
         """Array (height, width, channels) of int8: 0 where dropped, 1 where kept."""
         return self._channels_last(self._keep_mask())
 
     @property
-    def values(self):
-        """The feature map under the mask: float array (height, width, channels)."""
+    def values(self) -> np.ndarray:
+        """The feature map before dropping: float array (height, width, channels)."""
         return np.moveaxis(self._feature_map(), 0, -1)
 
     @property
-    def result(self):
-        """What the layer returns for `values`: float array of the same shape."""
+    def result(self) -> np.ndarray:
+        """The layer's output for `values`: float array of the same shape."""
         return np.where(self.keep_mask, self.values * self.readouts["scale"], 0)
 
     @property
-    def readouts(self):
-        """Dictionary of floats, as the explorer shows them.
+    def readouts(self) -> dict[str, float]:
+        """The numbers that the explorer shows.
 
-        `gamma`; `nominal`, `expected` and `realized`, the fraction of units dropped as
-        asked for, in expectation, and by this mask; and `scale`.
+        `gamma`; `scale`; and the dropped fraction of units: `nominal`, `expected` and
+        `realized` by this mask.
         """
         size = (self.height, self.width)
         probability = self._gamma()
@@ -325,7 +211,7 @@ class MaskExplorer(anywidget.AnyWidget):
         return seeds
 
     def _valid(self):
-        """Slices of the map that the valid seed region takes."""
+        """The valid seed region, as slices of the map."""
         size = (self.height, self.width)
         shape = masks.seed_shape(self.block, size)
         starts = [side // 2 for side in self.block]
@@ -346,26 +232,26 @@ class MaskExplorer(anywidget.AnyWidget):
         picture = pictures.PICTURES[self.picture]
         return pictures.feature_map(picture, *shape, self.channels)
 
-    def _channels_last(self, of_masks):
+    def _channels_last(self, per_mask):
         shape = (self.channels, self.height, self.width)
-        return np.moveaxis(np.broadcast_to(of_masks, shape), 0, -1)
+        return np.moveaxis(np.broadcast_to(per_mask, shape), 0, -1)
 
-    # === How it is shown ===
+    # === Display ===
 
     def _repr_mimebundle_(self, **kwargs):
         if self.comm is None:
             return {"text/plain": repr(self)}
         bundle = super()._repr_mimebundle_(**kwargs)
-        # Colab would show the page's version instead of the widget.
+        # Colab would show the HTML instead of the widget.
         if bundle is None or "google.colab" in sys.modules:
             return bundle
         data, metadata = bundle
         return {**data, "text/html": self.page_html()}, metadata
 
-    # Not named _repr_html_, which IPython would ask for in Colab as well.
-    def page_html(self):
-        """HTML for a page without a kernel: a picture, which explorer.js wakes."""
-        names = [*CHECKS, "_pictures", "_presets", "_words", "_values"]
+    # Not named _repr_html_, which IPython would call in Colab as well.
+    def page_html(self) -> str:
+        """HTML for a page: a still picture, which explorer.js makes interactive."""
+        names = [*CHECKS, "_pictures", "_presets", "_texts", "_values"]
         state = json.dumps({name: getattr(self, name) for name in names})
         return (
             f'<div class="mask-explorer" data-mask-explorer="{html.escape(state)}">'

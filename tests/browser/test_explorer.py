@@ -252,7 +252,7 @@ def test_the_status_is_said_once_things_rest(driver):
     driver.slide("keep_prob", 0.4)
     status = driver.root.get_by_role("status")
     driver.page.wait_for_function("e => e.textContent", arg=status.element_handle())
-    assert f"{100 * driver.twin.readouts['realized']:.2f} %" in status.inner_text()
+    assert f"{100 * driver.twin.readouts['realized']:.2f}%" in status.inner_text()
 
 
 @pytest.mark.parametrize("step", ["scale", "seeds"])

@@ -1,4 +1,4 @@
-"""The mask explorer in Python; and its script's numbers, where there is Node."""
+"""The mask explorer in Python, and its script's numbers if Node is installed."""
 
 import html
 import json
@@ -19,7 +19,7 @@ from scipy import stats
 import dropblock_lib as dbl
 from dropblock_lib.explorer import pictures
 from dropblock_lib.explorer.noise import mix, noise
-from dropblock_lib.explorer.widget import CHECKS, PRESETS
+from dropblock_lib.explorer.state import CHECKS, PRESETS
 
 FILES = Path(dbl.__file__).parent / "explorer"
 VECTORS = json.loads(explorer_vectors.FILE.read_text())

@@ -1,0 +1,111 @@
+"""The explorer's state: its presets, and the checks of its values."""
+
+import numpy as np
+
+from dropblock_lib.arguments import (
+    check_boolean,
+    check_choice,
+    check_gamma_rule,
+    check_integer,
+    check_keep_prob,
+    invalid,
+)
+from dropblock_lib.explorer.pictures import PICTURES
+from dropblock_lib.explorer.texts import TEXTS
+
+LARGEST_SIDE = 64
+MOST_CHANNELS = 16
+
+START = {
+    "method": "dropblock",
+    "block_size": 5,
+    "keep_prob": 0.8,
+    "height": 24,
+    "width": 24,
+    "channels": 4,
+    "per_channel": True,
+    "gamma": "paper",
+    "seed": 8,
+    "picture": "star",
+    "step": "scale",
+    "channel": 0,
+    "marks": True,
+}
+PRESETS = {
+    "star": {"label": "a star", "state": START},
+    "digit": {
+        "label": "a digit",
+        "state": START | {"picture": "digit", "height": 16, "width": 16},
+    },
+    # The noise of seed 50 gives the seeds of the slides.
+    "slides": {
+        "label": "5 x 5, by hand",
+        "state": START
+        | {
+            "block_size": 3,
+            "keep_prob": 0.9,
+            "height": 5,
+            "width": 5,
+            "channels": 1,
+            "seed": 50,
+            "picture": "numbers",
+        },
+    },
+    "stage": {
+        "label": "a map of ResNet-50",
+        "state": START
+        | {
+            "block_size": 7,
+            "keep_prob": 0.9,
+            "height": 14,
+            "width": 14,
+            "channels": 8,
+            "picture": "ones",
+        },
+    },
+}
+
+
+def _choice(choices):
+    return lambda name, value: check_choice(name, value, choices)
+
+
+def _integer(low, high):
+    return lambda name, value: check_integer(name, value, low, high)
+
+
+CHECKS = {
+    "method": _choice(TEXTS["method"]),
+    "block_size": _integer(1, LARGEST_SIDE),
+    "keep_prob": lambda name, value: check_keep_prob(value),
+    "height": _integer(1, LARGEST_SIDE),
+    "width": _integer(1, LARGEST_SIDE),
+    "channels": _integer(1, MOST_CHANNELS),
+    "per_channel": check_boolean,
+    "gamma": lambda name, value: check_gamma_rule(value),
+    "seed": _integer(0, 2**32 - 1),
+    "picture": _choice(PICTURES),
+    "step": _choice(TEXTS["step"]),
+    "channel": _integer(0, MOST_CHANNELS - 1),
+    "marks": check_boolean,
+}
+
+
+def check_feature_map(values) -> np.ndarray:
+    """Checks a feature map, and returns it as an array (channels, height, width)."""
+    array = np.asarray(values)
+    array = array[..., None] if array.ndim == 2 else array
+    fits = (
+        array.ndim == 3
+        and all(1 <= side <= LARGEST_SIDE for side in array.shape[:2])
+        and 1 <= array.shape[2] <= MOST_CHANNELS
+    )
+    if not fits:
+        expected = (
+            f"an array (height, width) or (height, width, channels) with sides of 1 "
+            f"to {LARGEST_SIDE} and up to {MOST_CHANNELS} channels"
+        )
+        raise invalid("feature_map", expected, array.shape)
+    if not (array.dtype.kind in "biuf" and np.isfinite(array).all()):
+        raise invalid("feature_map", "an array of finite numbers", values)
+    return np.moveaxis(array.astype(float), -1, 0)
