@@ -1,9 +1,9 @@
-"""The colors of the book: defined here once, for figures, pages and text alike.
+"""The colors of the book's figures, pages and text.
 
-The hues are Okabe and Ito's and Paul Tol's color-blind-safe sets. Their
-lightness differs as well, so that a page printed in gray keeps its meaning.
-The book's style sheet is written from these names when the book is built, and its
-figures are drawn in the light colors, then translated for the dark.
+The hues are Okabe and Ito's and Paul Tol's color-blind-safe sets. They also differ in
+lightness, so that a page printed in gray keeps its meaning. The book's style sheet is
+generated from these names, and its figures are drawn in the light colors, then
+translated to the dark ones.
 """
 
 import re
@@ -28,8 +28,8 @@ PALETTE_DARK = {
     "muted": "#9AA4AF",
 }
 
-# Lines of charts: Paul Tol's "bright" set, told apart with any color vision. Beside
-# each color its like on dark paper, chosen to lie as far apart.
+# Lines of charts: Paul Tol's "bright" set, distinct with any color vision. Each pair is
+# a color and its dark twin; the dark ones are equally far apart.
 LINES = {
     "blue": ("#4477AA", "#5C93D6"),
     "red": ("#EE6677", "#FF8A92"),
@@ -40,7 +40,7 @@ LINES = {
 }
 GRID = ("#E4E7EB", "#2C333B")
 
-# Every color that a figure may have, and what it is in the dark.
+# Every color of the figures -> its dark twin.
 TWINS = {
     **{PALETTE[name]: PALETTE_DARK[name] for name in PALETTE},
     **dict(LINES.values()),
@@ -48,8 +48,8 @@ TWINS = {
 }
 
 
-def darken(svg):
-    """Returns the text of a light figure in dark colors; others stay as they are."""
+def darken(svg: str) -> str:
+    """Replaces the light colors of a figure by their dark twins."""
     return re.sub(
         "#[0-9A-Fa-f]{6}(?![0-9A-Za-z])",
         lambda color: TWINS.get(color[0].upper(), color[0]),
@@ -57,10 +57,10 @@ def darken(svg):
     )
 
 
-def css(light="html", dark='html[data-theme="dark"]'):
-    """The palette as CSS variables, below a selector for each of the two schemes.
+def css(light: str = "html", dark: str = 'html[data-theme="dark"]') -> str:
+    """The palette as CSS variables, under a selector for each color scheme.
 
-    Paper is always light.
+    Print is always light.
     """
 
     def rule(selector, palette):

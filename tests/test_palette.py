@@ -1,4 +1,4 @@
-"""Text in the palette's colors can be read, and its colors told apart."""
+"""Text in the palette's colors is readable, and its colors are distinct."""
 
 import pytest
 
