@@ -15,7 +15,7 @@ FLOORS = (
     ("masks",),
     ("kernels",),
     ("layers",),
-    ("keep_prob_scheduler", "insertion", "variants", "data"),
+    ("keep_prob_scheduler", "placements", "insertion", "variants", "data"),
     ("detection",),
     ("models",),
     ("experiments",),

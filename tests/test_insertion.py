@@ -1,4 +1,4 @@
-"""Layers put behind chosen layers, and everything else as it was."""
+"""Layers are inserted after the chosen ones, and nothing else changes."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from dropblock_lib.insertion import insert_after
 DROP_BLOCK = dbl.VARIANTS["dropblock-3-0.7"]
 SHAPE = (32, 32, 3)
 X = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype("float32")
-# Blocks with a sum, or dense layers, times their units; see each architecture.
+# Number of blocks with a sum, or of dense layers, times their units.
 MAIN_PATH = {"ResNet50": 32, "ResNet50V2": 32, "MobileNetV2": 20, "EfficientNetB0": 18}
 PAPER_CODE = {"ResNet50": 36, "ResNet50V2": 36, "MobileNetV2": 16, "EfficientNetB0": 20}
 
@@ -61,7 +61,7 @@ def test_applications(application, name, where, count):
     np.testing.assert_array_equal(outputs(model), outputs(plain))
 
 
-def test_sits_where_the_slides_put_it(application):
+def test_main_path_relu_has_the_places_of_the_slides(application):
     model = insert_after(application("ResNet50"), DROP_BLOCK, "main-path-relu")
     blocks = [
         f"conv{g}_block{b}"
@@ -109,7 +109,7 @@ def test_places_of_residual_blocks_in_resnet50(application):
         if where != "paper-code":
             keep_probs = [drop.keep_prob for drop in dbl.find_drop_block_layers(model)]
             assert keep_probs == pytest.approx([0.7] * len(places))
-    # Behind the ReLU after the addition, for both of the paths that follow.
+    # After the ReLU that follows the addition, for both paths of the next block.
     dropped = model.get_layer("drop_conv2_block1_out").output
     assert model.get_layer("conv2_block2_1_conv").input is dropped
     assert model.get_layer("conv2_block2_add").input[0] is dropped
@@ -130,7 +130,7 @@ def residual():
 
 
 @pytest.mark.backends
-def test_a_schedule_keeps_to_the_quarter(tmp_path):
+def test_a_schedule_respects_the_quarter(tmp_path):
     model = insert_after(residual(), DROP_BLOCK, "paper-code")
     model.compile("sgd", "mse")
     scheduler = dbl.KeepProbScheduler(dbl.linear_schedule(1.0, 0.6, 1))
@@ -148,7 +148,7 @@ def test_a_schedule_keeps_to_the_quarter(tmp_path):
     } == expected
 
 
-def test_finds_functions_where_a_model_uses_them_for_layers():
+def test_finds_functions_that_a_model_uses_in_place_of_layers():
     inputs = keras.Input(SHAPE)
     x = layers.Conv2D(4, 1)(inputs)
     for block in range(2):
@@ -166,7 +166,7 @@ def test_finds_functions_where_a_model_uses_them_for_layers():
 
 
 @pytest.mark.parametrize("where", ["main-path-relu", "paper-code", is_relu])
-def test_variants_all_sit_in_the_same_places(where):
+def test_all_variants_have_the_same_places(where):
     names = {
         tuple(drops(insert_after(residual(), factory, where)))
         for variant, factory in dbl.VARIANTS.items()
@@ -283,7 +283,7 @@ class Subclassed(keras.Model):
         ({"where": "paper-code"}, "'paper-code' needs blocks that end in an addition"),
     ],
 )
-def test_says_why_not(arguments, message):
+def test_an_error_names_the_reason(arguments, message):
     good = {"model": small(), "factory": DROP_BLOCK, "where": is_relu}
     with pytest.raises(ValueError, match=message):
         insert_after(**good | arguments)

@@ -7,8 +7,8 @@ from keras import ops
 
 import dropblock_lib as dbl
 from dropblock_lib import models
-from dropblock_lib.insertion import PLACEMENTS
 from dropblock_lib.models.normalization import BatchNormalization
+from dropblock_lib.placements import PLACEMENTS
 from dropblock_lib.variants import VARIANTS, Variant
 
 # 3x3 kernels without bias and four numbers a channel in the normalization that
