@@ -1,27 +1,30 @@
 """The regularizers that the experiments compare, as rows of data.
 
-A variant has a short name, such as "dropblock-7-0.9-exact", that says what it is:
+The name of a variant, such as "dropblock-7-0.9-exact", gives its numbers:
 
     none
-    dropout-RATE                      the fraction of units that is dropped
-    spatial-RATE                      the fraction of channels that is dropped
-    dropblock-BLOCK-KEEP_PROB         side of a block in pixels, fraction that is kept
+    dropout-RATE                      fraction of units to drop
+    spatial-RATE                      fraction of channels to drop
+    dropblock-BLOCK-KEEP_PROB         side of a block in pixels, fraction to keep
         -exact                        gamma by the exact rule instead of the paper's
         -shared                       one mask for all channels of a sample
 
-Any name of this form can be used. `VARIANTS` has those that the slides compare, and
-is where variants of your own are registered.
+As on the slides, Dropout and SpatialDropout name the rate that is dropped, and
+DropBlock the fraction that is kept. Any name of this form can be used. `VARIANTS` has
+the variants of the slides; register your own there.
 """
 
 import dataclasses
-import numbers
-import re
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
 from dropblock_lib.arguments import (
+    check_boolean,
+    check_choice,
+    check_float,
     check_gamma_rule,
     check_keep_prob,
     check_sides,
@@ -29,49 +32,46 @@ from dropblock_lib.arguments import (
 )
 from dropblock_lib.layers import DropBlock2D
 
-METHODS = ("none", "dropout", "spatial", "dropblock", "custom")
-_LAYERS = {
-    "dropout": keras.layers.Dropout,
-    "spatial": keras.layers.SpatialDropout2D,
+_NUMBERS = ("block_size", "keep_prob", "rate", "gamma", "per_channel")
+_FIELDS = {
+    "none": (),
+    "dropout": ("rate",),
+    "spatial": ("rate",),
+    "dropblock": ("block_size", "keep_prob", "gamma", "per_channel"),
+    "custom": (*_NUMBERS, "factory"),
 }
-_FACTORY = "a function factory(name=None, seed=None) that returns a new layer or None"
 _TITLES = {"dropout": "Dropout", "spatial": "SpatialDropout"}
+_FACTORY = "a function factory(name=None, seed=None) that returns a new layer or None"
 
 
-def _sides(block_size):
-    sides = block_size if isinstance(block_size, tuple) else (block_size,)
-    return "x".join(map(str, sides))
-
-
-def _exactly(number):
+def _decimal(number):
     """The shortest decimal that reads back as this number, without an exponent."""
     return np.format_float_positional(number, trim="-")
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A regularizer, as the numbers that define it.
+    """A regularizer, defined by its numbers.
 
-    A variant is also a factory: calling it makes a new layer, so that each place in
+    A variant is also a factory: calling it returns a new layer, so that each place in
     a network has a layer with a name, a random seed and a `keep_prob` of its own.
-    It can be passed to `insert_after` and to every network of `dropblock_lib.models`.
+    `insert_after` and every network of `dropblock_lib.models` take it.
 
     Args:
         method: "none", "dropout", "spatial" or "dropblock"; "custom" for a factory of
             your own.
-        block_size: Of DropBlock: side of a block in pixels, or a pair
+        block_size: For DropBlock: side of a block in pixels, or a pair
             (height, width).
-        keep_prob: Of DropBlock: the nominal fraction of units to keep, in (0, 1].
-        rate: Of Dropout and SpatialDropout: the fraction to drop, in [0, 1).
-        gamma: Of DropBlock: "paper" or "exact".
-        per_channel: Of DropBlock: whether every channel has a mask of its own.
-        label: What tables and figures call it. By default it follows from the
-            numbers.
-        color: A color of figures, such as "#CC3311". By default it follows from the
+        keep_prob: For DropBlock: the nominal fraction of units to keep, in (0, 1].
+        rate: For Dropout and SpatialDropout: the fraction to drop, in [0, 1).
+        gamma: For DropBlock: "paper" or "exact".
+        per_channel: For DropBlock: whether every channel has a mask of its own.
+        label: Its title in tables and figures. By default it follows from the numbers.
+        color: Its color in figures, such as "#CC3311". By default it follows from the
             method and the block size.
-        factory: Of a custom variant: a function `factory(name=None, seed=None)` that
-            returns a new layer or `None`. Without one the variant cannot make a
-            layer, but says what a record knows of it.
+        factory: For a custom variant: a function `factory(name=None, seed=None)` that
+            returns a new layer or `None`. A custom variant without one, as read from
+            a record, has numbers but makes no layers.
 
     Raises:
         ValueError: If a value is not as described, or does not belong to the method.
@@ -90,126 +90,98 @@ class Variant:
     per_channel: bool | None = None
     label: str | None = None
     color: str | None = None
-    factory: Callable | None = None
+    factory: Callable[..., Any] | None = None
 
     def __post_init__(self):
-        if self.method not in METHODS:
-            raise invalid("method", f"one of {', '.join(METHODS)}", self.method)
-        if self.method == "dropblock":
-            self._check_drop_block()
-        elif self.method in _LAYERS:
-            self._refuse("block_size", "keep_prob", "gamma", "per_channel", "factory")
-            rate = self.rate
-            is_number = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
-            if not (is_number and 0 <= rate < 1):
-                raise invalid("rate", "a float in [0, 1)", rate)
-            self._set("rate", abs(float(rate)))  # -0.0 has a name of its own
-        elif self.method == "none":
-            self._refuse(
-                "block_size", "keep_prob", "rate", "gamma", "per_channel", "factory"
-            )
+        check_choice("method", self.method, _FIELDS)
+        for field in (*_NUMBERS, "factory"):
+            value = getattr(self, field)
+            if value is not None and field not in _FIELDS[self.method]:
+                raise invalid(field, f"None for the method {self.method!r}", value)
+        if self.method in _TITLES:
+            # `abs`, because -0.0 would have a name of its own.
+            self._set("rate", abs(check_float("rate", self.rate, "[0, 1)")))
+        elif self.method == "dropblock":
+            height, width = check_sides("block_size", self.block_size)
+            self._set("block_size", height if height == width else (height, width))
+            self._set("keep_prob", check_keep_prob(self.keep_prob))
+            gamma = "paper" if self.gamma is None else self.gamma
+            self._set("gamma", check_gamma_rule(gamma))
+            per_channel = True if self.per_channel is None else self.per_channel
+            self._set("per_channel", check_boolean("per_channel", per_channel))
         elif self.factory is not None and not callable(self.factory):
             raise invalid("factory", f"{_FACTORY}, or None", self.factory)
-
-    def _check_drop_block(self):
-        self._refuse("rate", "factory")
-        sides = check_sides("block_size", self.block_size)
-        self._set("block_size", sides[0] if sides[0] == sides[1] else sides)
-        self._set("keep_prob", check_keep_prob(self.keep_prob))
-        gamma = "paper" if self.gamma is None else self.gamma
-        self._set("gamma", check_gamma_rule(gamma))
-        if self.per_channel is None:
-            self._set("per_channel", True)
-        if not isinstance(self.per_channel, bool):
-            raise invalid("per_channel", "True or False", self.per_channel)
 
     def _set(self, field, value):
         object.__setattr__(self, field, value)
 
-    def _refuse(self, *fields):
-        for field in fields:
-            if getattr(self, field) is not None:
-                raise invalid(
-                    field, f"None for the method {self.method!r}", getattr(self, field)
-                )
-
     def __call__(
         self, name: str | None = None, seed: int | None = None
-    ) -> "keras.Layer | None":
-        """A new layer, not built yet; `None` where nothing is to be dropped."""
+    ) -> keras.Layer | None:
+        """Returns a new layer, not built; `None` if nothing is to be dropped."""
         if self.method == "custom":
             if self.factory is None:
-                # That of a record: its numbers say little of what the layer did.
                 raise invalid("factory", _FACTORY, self.factory)
             return self.factory(name=name, seed=seed)
         if self.method == "none":
             return None
-        if self.method == "dropblock":
-            return DropBlock2D(
-                self.block_size,
-                self.keep_prob,
-                gamma=self.gamma,
-                per_channel=self.per_channel,
-                seed=seed,
-                name=name,
-            )
-        return _LAYERS[self.method](self.rate, seed=seed, name=name)
+        if self.method == "dropout":
+            return keras.layers.Dropout(self.rate, seed=seed, name=name)
+        if self.method == "spatial":
+            return keras.layers.SpatialDropout2D(self.rate, seed=seed, name=name)
+        numbers = {field: getattr(self, field) for field in _FIELDS["dropblock"]}
+        return DropBlock2D(**numbers, seed=seed, name=name)
 
     @property
     def name(self) -> str | None:
         """The short name, which follows from the numbers; `None` if custom."""
         if self.method in ("none", "custom"):
             return None if self.method == "custom" else "none"
-        if self.method in _LAYERS:
-            return f"{self.method}-{_exactly(self.rate)}"
-        parts = ["dropblock", _sides(self.block_size), _exactly(self.keep_prob)]
-        return "-".join([*parts, *self._endings()])
+        if self.method in _TITLES:
+            return f"{self.method}-{_decimal(self.rate)}"
+        numbers = f"dropblock-{self._sides()}-{_decimal(self.keep_prob)}"
+        return "-".join([numbers, *self._endings()])
 
     @property
     def title(self) -> str | None:
-        """What tables and figures call it."""
+        """The label, or else a title that follows from the numbers."""
         if self.label or self.method == "custom":
             return self.label
         if self.method == "none":
             return "plain"
         if self.method in _TITLES:
             return f"{_TITLES[self.method]} {self.rate:g}"
-        numbers = f"DropBlock {_sides(self.block_size)}/{self.keep_prob:g}"
+        numbers = f"DropBlock {self._sides()}/{self.keep_prob:g}"
         return ", ".join([numbers, *self._endings()])
 
-    def _endings(self):
-        endings = []
-        if self.gamma == "exact":
-            endings.append("exact")
-        if not self.per_channel:
-            endings.append("shared")
-        return endings
+    def _sides(self):
+        sides = self.block_size
+        return "x".join(map(str, sides)) if isinstance(sides, tuple) else str(sides)
 
-    def numbers(self) -> dict:
-        """What defines the variant, as plain values, for recipes and records."""
-        fields = ("block_size", "keep_prob", "rate", "gamma", "per_channel")
-        values = {field: getattr(self, field) for field in fields}
+    def _endings(self):
+        exact = ["exact"] if self.gamma == "exact" else []
+        return exact if self.per_channel else [*exact, "shared"]
+
+    def numbers(self) -> dict[str, Any]:
+        """The values that define the variant, in JSON's types, for records."""
+        values = {field: getattr(self, field) for field in _NUMBERS}
         if isinstance(self.block_size, tuple):
             values["block_size"] = list(self.block_size)
         known = {field: value for field, value in values.items() if value is not None}
         return {"method": self.method, **known}
 
     @classmethod
-    def of_numbers(cls, numbers: dict) -> "Variant":
-        """The variant of `numbers`, without label, color or factory."""
-        values = dict(numbers)
-        if isinstance(values.get("block_size"), list):
-            values["block_size"] = tuple(values["block_size"])
-        return cls(**values)
+    def of_numbers(cls, numbers: dict[str, Any]) -> "Variant":
+        """The variant of `numbers`, without label, color and factory."""
+        block_size = numbers.get("block_size")
+        if isinstance(block_size, list):
+            numbers = {**numbers, "block_size": tuple(block_size)}
+        return cls(**numbers)
 
 
-# The number of "dropout" and "spatial" is the rate, the fraction that is dropped;
-# the last one of "dropblock" is keep_prob, the fraction that is kept. That is how
-# the slides name them: SpatialDropout(0.7) drops 70% of the channels.
-# A value may also be a function `factory(name=None, seed=None)` of your own that
-# returns a new layer.
-VARIANTS: dict[str, Variant] = {
-    variant.name: variant
+# A value may also be a function `factory(name=None, seed=None)` of your own.
+VARIANTS: dict[str, Any] = {
+    str(variant.name): variant
     for variant in (
         Variant("none"),
         Variant("dropout", rate=0.25),
@@ -222,18 +194,9 @@ VARIANTS: dict[str, Variant] = {
     )
 }
 
-# What tables and figures call the variants of the slides.
-LABELS: dict[str, str] = {name: variant.title for name, variant in VARIANTS.items()}
 
-_NUMBER = r"(0(?:\.\d+)?|1)"
-_RATE_NAME = re.compile(rf"(dropout|spatial)-{_NUMBER}")
-_DROP_BLOCK_NAME = re.compile(
-    rf"dropblock-(\d+)(?:x(\d+))?-{_NUMBER}(-exact)?(-shared)?"
-)
-
-
-def get_variant(variant: "str | Variant | Callable") -> Variant:
-    """The variant of a name.
+def get_variant(variant: str | Variant | Callable[..., Any]) -> Variant:
+    """Looks up a variant.
 
     Args:
         variant: A key of `VARIANTS`, another name of the form that this module
@@ -262,26 +225,24 @@ def get_variant(variant: "str | Variant | Callable") -> Variant:
         if variant in VARIANTS:
             return get_variant(VARIANTS[variant])
         found = _parse(variant)
-        # One variant has one name: "dropout-0.250" would be a second.
+        # A variant has one name: "dropout-0.250" would be a second.
         if found is not None and found.name == variant:
             return found
-    raise ValueError(
-        "Invalid value received for argument `variant`. Expected one of "
-        f"{', '.join(VARIANTS)}, or a name of that form, such as "
-        f"dropblock-5-0.8-exact. Received: variant={variant!r}"
-    )
+    names = ", ".join(VARIANTS)
+    expected = f"one of {names}, or a name of that form, such as dropblock-5-0.8-exact"
+    raise invalid("variant", expected, variant)
 
 
 def variant_title(variant: str) -> str:
-    """What tables and figures call a variant; its name where nothing else is known."""
+    """The title of a variant in tables and figures; its name if it has none."""
     try:
         return get_variant(variant).title or variant
     except ValueError:
-        # A record of somebody else's variant, whose module is not imported.
+        # The variant of a record, registered in a module that is not imported.
         return variant
 
 
-def variant_order(variant: str):
+def variant_order(variant: str) -> tuple[int, int, float, str]:
     """A sorting key: registered variants in their order, then others by name."""
     names = list(VARIANTS)
     if variant in names:
@@ -290,47 +251,48 @@ def variant_order(variant: str):
         found = get_variant(variant)
     except ValueError:
         return (len(names) + 1, 0, 0.0, variant)
-    block = found.block_size
-    block = max(block) if isinstance(block, tuple) else block or 0
-    dropped = 1 - found.keep_prob if found.method == "dropblock" else found.rate or 0
+    block = found.block_size or 0
+    dropped = found.rate or 0.0 if found.keep_prob is None else 1 - found.keep_prob
+    block = max(block) if isinstance(block, tuple) else block
     return (len(names), block, dropped, variant)
 
 
 def _parse(name):
-    rate = _RATE_NAME.fullmatch(name)
-    if rate and float(rate[2]) < 1:
-        return Variant(rate[1], rate=float(rate[2]))
-    block = _DROP_BLOCK_NAME.fullmatch(name)
-    if block and float(block[3]) > 0 and int(block[1]) and int(block[2] or 1):
-        height = int(block[1])
-        return Variant(
-            "dropblock",
-            block_size=(height, int(block[2])) if block[2] else height,
-            keep_prob=float(block[3]),
-            gamma="exact" if block[4] else "paper",
-            per_channel=not block[5],
-        )
+    """The variant of a name, or of one much like it; `None` if there is none."""
+    method, *parts = name.split("-")
+    try:
+        if method in _TITLES:
+            [rate] = parts
+            return Variant(method, rate=float(rate))
+        if method == "dropblock":
+            block_size, keep_prob, *endings = parts
+            sides: Any = tuple(map(int, block_size.split("x")))
+            return Variant(
+                method,
+                block_size=sides[0] if len(sides) == 1 else sides,
+                keep_prob=float(keep_prob),
+                gamma="exact" if "exact" in endings else "paper",
+                per_channel="shared" not in endings,
+            )
+    except ValueError:
+        pass
     return None
 
 
 def _custom(factory):
     """A variant around a function, with the numbers of the layer that it makes."""
-    # With a name and a seed the layer takes no number from those that Keras counts
-    # or draws, so that asking for a title or a color changes no experiment.
+    # With a name and a seed, the layer uses none of Keras' counters and random numbers:
+    # looking up a variant changes no experiment.
     try:
         layer = factory(name="probe", seed=0)
     except TypeError as error:
-        raise ValueError(
-            f"{invalid('variant', _FACTORY, factory)} ({error})"
-        ) from error
+        message = f"{invalid('variant', _FACTORY, factory)} ({error})"
+        raise ValueError(message) from error
     if layer is not None and not isinstance(layer, keras.layers.Layer):
         raise invalid("variant", _FACTORY, factory)
-    numbers = {
-        field: getattr(layer, field)
-        for field in ("block_size", "keep_prob", "rate", "gamma", "per_channel")
-        if _is_plain(getattr(layer, field, None))
-    }
-    return Variant("custom", factory=factory, **numbers)
+    numbers = {field: getattr(layer, field, None) for field in _NUMBERS}
+    plain = {field: value for field, value in numbers.items() if _is_plain(value)}
+    return Variant("custom", factory=factory, **plain)
 
 
 def _is_plain(value):

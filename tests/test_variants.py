@@ -1,4 +1,4 @@
-"""The named variants mean what the slides mean by them."""
+"""The named variants are those of the slides, and names and numbers agree."""
 
 import json
 import random
@@ -21,15 +21,15 @@ from dropblock_lib.variants import (
 
 pytestmark = pytest.mark.backends
 
-# The share that a variant drops of 64 maps of 16x16, and the standard deviation of
-# that share: each unit, or each map, is dropped on its own, but for DropBlock.
+# The dropped fraction of 64 maps of 16x16 has a standard deviation: units, or maps, are
+# dropped independently, except by DropBlock.
 SAMPLES, SIDE, CHANNELS = 16, 16, 4
 UNITS = SAMPLES * SIDE**2 * CHANNELS
 MAPS = SAMPLES * CHANNELS
 SHAPE = (SAMPLES, SIDE, SIDE, CHANNELS)
 
 
-def expected_share_and_deviation(variant):
+def expected_fraction_and_deviation(variant):
     kind, *figures = variant.split("-")
     if kind == "dropout":
         rate = float(figures[0])
@@ -58,15 +58,15 @@ def test_the_slides_variants_are_there():
     assert dbl.VARIANTS is VARIANTS
 
 
-def test_none_is_no_layer():
+def test_the_variant_none_makes_no_layer():
     assert VARIANTS["none"](name="drop1", seed=0) is None
 
 
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "none"])
-def test_drops_the_share_in_its_name(variant):
+def test_drops_the_fraction_in_its_name(variant):
     layer = VARIANTS[variant](name="drop1", seed=5)
     dropped = ops.convert_to_numpy(layer(ops.ones(SHAPE), training=True)) == 0
-    share, deviation = expected_share_and_deviation(variant)
+    share, deviation = expected_fraction_and_deviation(variant)
     assert abs(dropped.mean() - share) < 5 * deviation
     whole_maps = dropped.mean(axis=(1, 2))
     if variant.startswith("spatial"):
@@ -156,7 +156,7 @@ def variants(draw):
 @example(Variant("spatial", rate=1 - 2**-53))
 @example(Variant("dropblock", block_size=3, keep_prob=1))
 @example(Variant("dropblock", block_size=3, keep_prob=1e-5))
-def test_names_and_numbers_go_round(variant):
+def test_names_and_numbers_round_trip(variant):
     assert get_variant(variant.name) == variant
     read = json.loads(json.dumps(variant.numbers()))
     assert Variant.of_numbers(read) == variant
@@ -284,7 +284,7 @@ def test_a_registered_function_has_its_name_and_place(monkeypatch):
     assert sorted(reversed(in_order), key=variant_order) == in_order
 
 
-def test_asking_about_a_function_changes_nothing_random():
+def test_looking_up_a_function_uses_no_random_numbers():
     random.seed(1)
     names = [keras.layers.Dropout(0.5).name]
     state = random.getstate()
