@@ -1,32 +1,40 @@
-"""A keep_prob that changes while the model trains."""
+"""Schedules of keep_prob, and the callback that applies them."""
 
-import numbers
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
-from dropblock_lib.arguments import check_fraction, check_keep_prob, invalid
+from dropblock_lib.arguments import (
+    check_choice,
+    check_float,
+    check_fraction,
+    check_integer,
+    check_keep_prob,
+    invalid,
+)
 from dropblock_lib.layers import DropBlock2D
 
 UNITS = ("epoch", "step")
 
 
-def linear_schedule(start, stop, steps):
+def linear_schedule(start: float, stop: float, steps: int) -> Callable[[int], float]:
     """A schedule that goes from `start` to `stop` in a straight line.
 
-    The paper lets keep_prob fall linearly from 1 to its target.
+    The paper decreases keep_prob linearly from 1 to its target.
 
     Args:
         start: Float in (0, 1]. The keep_prob at index 0.
         stop: Float in (0, 1]. The keep_prob from index `steps` on.
-        steps: Positive integer. How many epochs, or steps, the way takes. With
-            `steps=epochs - 1` the last epoch is the one that trains at `stop`.
+        steps: Positive integer. Number of epochs, or steps, from `start` to `stop`.
+            With `steps=epochs - 1` the last epoch trains at `stop`.
 
     Returns:
-        A function of an index (int >= 0) that gives the keep_prob.
+        A function of an index (int >= 0) that returns the keep_prob.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is not as described.
 
     Example:
 
@@ -40,31 +48,31 @@ def linear_schedule(start, stop, steps):
     """
     start = check_fraction("start", start)
     stop = check_fraction("stop", stop)
-    is_integer = isinstance(steps, numbers.Integral) and not isinstance(steps, bool)
-    if not (is_integer and steps > 0):
-        raise invalid("steps", "a positive integer", steps)
+    steps = check_integer("steps", steps)
 
     def schedule(index):
-        way = min(max(index / steps, 0.0), 1.0)
-        return stop if way == 1 else start + (stop - start) * way
+        progress = min(max(index / steps, 0.0), 1.0)
+        return stop if progress == 1 else start + (stop - start) * progress
 
     return schedule
 
 
-def decrement_schedule(start, decrement, floor):
-    """A schedule that takes `decrement` away at each index, down to `floor`.
+def decrement_schedule(
+    start: float, decrement: float, floor: float
+) -> Callable[[int], float]:
+    """A schedule that subtracts `decrement` at each index, down to `floor`.
 
     Args:
         start: Float in (0, 1]. The keep_prob at index 0.
-        decrement: Float >= 0. What one epoch, or step, takes away.
+        decrement: Float >= 0. The decrease per epoch, or step.
         floor: Float in (0, `start`]. The keep_prob never falls below it. Without
-            a floor, 0.07 an epoch is below zero after fifteen epochs.
+            a floor, 0.07 per epoch is below zero after fifteen epochs.
 
     Returns:
-        A function of an index (int >= 0) that gives the keep_prob.
+        A function of an index (int >= 0) that returns the keep_prob.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is not as described.
 
     Example:
 
@@ -76,9 +84,7 @@ def decrement_schedule(start, decrement, floor):
     floor = check_fraction("floor", floor)
     if floor > start:
         raise invalid("floor", f"at most start={start}", floor)
-    is_number = isinstance(decrement, numbers.Real) and not isinstance(decrement, bool)
-    if not (is_number and 0 <= decrement < float("inf")):
-        raise invalid("decrement", "a finite float >= 0", decrement)
+    decrement = check_float("decrement", decrement, "[0, inf)")
 
     def schedule(index):
         return max(start - decrement * index, floor)
@@ -87,22 +93,22 @@ def decrement_schedule(start, decrement, floor):
 
 
 class KeepProbScheduler(keras.callbacks.Callback):
-    """Sets keep_prob of every `DropBlock2D` of a model by a schedule.
+    """Sets keep_prob of every DropBlock layer of a model by a schedule.
 
-    It reaches the layers of nested models and of layers inside layers. A layer with
-    a `rate_scale` below 1 drops that much less than the schedule says. The
-    schedule's keep_prob is added to the logs, so that it stands in
-    `history.history["keep_prob"]`. The index counts from the very first epoch, or
-    step, of the training: `fit(initial_epoch=...)` goes on where it was.
+    It reaches the layers of nested models and layers inside layers. A layer with a
+    `rate_scale` below 1 drops that fraction of the scheduled rate. The schedule's
+    keep_prob is added to the logs, as `history.history["keep_prob"]`. The index counts
+    from the very first epoch, or step, of the training:
+    `fit(initial_epoch=...)` continues where training stopped.
 
     Args:
-        schedule: Function of an index (int >= 0) that gives a float in (0, 1].
+        schedule: Function of an index (int >= 0) that returns a float in (0, 1].
         unit: `"epoch"` or `"step"`: what the index counts. With
-            `steps_per_execution` above 1, keep_prob changes once an execution.
+            `steps_per_execution` above 1, keep_prob changes once per execution.
 
     Raises:
-        ValueError: If an argument is not of the form above, or the schedule gives
-            something else than a float in (0, 1].
+        ValueError: If an argument is not as described, or the schedule returns
+            anything but a float in (0, 1].
 
     Example:
 
@@ -110,14 +116,12 @@ class KeepProbScheduler(keras.callbacks.Callback):
     >>> model.fit(x, y, epochs=11, callbacks=[scheduler])  # doctest: +SKIP
     """
 
-    def __init__(self, schedule, unit="epoch"):
+    def __init__(self, schedule: Callable[[int], float], unit: str = "epoch") -> None:
         super().__init__()
         if not callable(schedule):
             raise invalid("schedule", "a function index -> keep_prob", schedule)
-        if unit not in UNITS:
-            raise invalid("unit", "'epoch' or 'step'", unit)
         self.schedule = schedule
-        self.unit = unit
+        self.unit = check_choice("unit", unit, UNITS)
 
     def on_train_begin(self, logs=None):
         self._layers = find_drop_block_layers(self.model)
@@ -125,7 +129,7 @@ class KeepProbScheduler(keras.callbacks.Callback):
         if not self._layers:
             warnings.warn(
                 f"KeepProbScheduler found no DropBlock2D layer in model "
-                f"'{self.model.name}': there is nothing to schedule.",
+                f"'{self.model.name}' to schedule.",
                 stacklevel=2,
             )
 
@@ -157,14 +161,14 @@ class KeepProbScheduler(keras.callbacks.Callback):
                 f"{index}. Expected a float in (0, 1]. "
                 f"Received: schedule({index})={value!r}"
             ) from None
-        # By way of `self.model`, where Keras hands the weights back to the layers:
-        # JAX keeps them elsewhere within an epoch, and would lose what is set here.
+        # Getting `self.model` makes Keras' JAX trainer return the variables to the
+        # layers, which it takes away during an epoch: an assignment would be lost.
         for layer in find_drop_block_layers(self.model):
             layer.keep_prob = self._keep_prob_of(layer)
 
     def _keep_prob_of(self, layer):
         if layer.rate_scale == 1:
-            return self._keep_prob  # to the last digit
+            return self._keep_prob  # without rounding
         return 1 - layer.rate_scale * (1 - self._keep_prob)
 
     def _steps_before(self, epoch):
@@ -174,13 +178,13 @@ class KeepProbScheduler(keras.callbacks.Callback):
         first_epoch_seen, self._first_epoch_seen = self._first_epoch_seen, True
         if first_epoch_seen:
             return self._next_step
-        # A generator of unknown length: only the optimizer knows what was before
-        # (on TensorFlow it may count one more, the step that found no more data).
+        # A generator of unknown length: only the optimizer counted earlier steps
+        # (on TensorFlow possibly one more, the step that ran out of data).
         return 0 if epoch == 0 else int(self.model.optimizer.iterations)
 
 
-def find_drop_block_layers(model):
-    """Every `DropBlock2D` in a model, each once, nested ones included.
+def find_drop_block_layers(model: Any) -> list[DropBlock2D]:
+    """Finds every DropBlock layer of a model, each once, nested ones included.
 
     Args:
         model: A Keras model or layer.
@@ -188,7 +192,6 @@ def find_drop_block_layers(model):
     Returns:
         List of `DropBlock2D`.
     """
-    # Keras has no public walk over nested layers; test_schedule.py says so when
-    # this one changes.
+    # Keras has no public walk over nested layers; a test fails if this one changes.
     layers = model._flatten_layers()
     return [layer for layer in layers if isinstance(layer, DropBlock2D)]

@@ -1,4 +1,4 @@
-"""Schedules, and the callback that makes them count in compiled code."""
+"""Schedules, and the callback that applies them in compiled code."""
 
 import math
 import warnings
@@ -19,7 +19,7 @@ SHAPE = (6, 6, 8)
 
 
 class Wrapped(keras.layers.Layer):
-    """A layer that holds others, in plain attributes and containers."""
+    """A layer with sublayers in plain attributes and containers."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -34,7 +34,7 @@ class Wrapped(keras.layers.Layer):
 
 
 class Recorder(keras.callbacks.Callback):
-    """Remembers keep_prob of a layer, and what each batch dropped."""
+    """Records keep_prob of a layer, and the fraction each batch dropped."""
 
     def __init__(self):
         super().__init__()
@@ -47,7 +47,7 @@ class Recorder(keras.callbacks.Callback):
 
     @property
     def dropped(self):
-        """Of each batch; the metric in the logs is the mean of those so far."""
+        """The fraction of each batch; the logs have the mean of the batches so far."""
         before = [0, *self.totals[:-1]]
         return np.array(
             [
@@ -62,10 +62,10 @@ def dropped(y_true, y_pred):
 
 
 def compiled_model(*layers, **arguments):
-    """A model that learns nothing and reports the share of units it drops."""
+    """A model that learns nothing and reports the fraction of units it drops."""
     layers = layers or (DropBlock2D(2, gamma="exact", seed=1),)
     model = keras.Sequential([keras.Input(SHAPE), *layers])
-    # A weight at rest, because Keras warns of models that have none.
+    # A weight, because Keras warns of models without any.
     model.add(keras.layers.Dense(SHAPE[-1], kernel_initializer="identity"))
     model.compile(keras.optimizers.SGD(0.0), "mse", metrics=[dropped], **arguments)
     return model
@@ -76,13 +76,13 @@ def ones(samples):
 
 
 def batches(steps, samples=4):
-    """A generator of unknown length, as Keras sees it."""
+    """A generator, whose length Keras does not know."""
     for _ in range(steps):
         yield ones(samples), ones(samples)
 
 
 def indices(model, data, unit, *, first_epoch=0, epochs, **arguments):
-    """The indices that a schedule is asked for in `fit`."""
+    """The indices with which `fit` calls a schedule."""
     asked = []
 
     def schedule(index):
@@ -104,7 +104,7 @@ def indices(model, data, unit, *, first_epoch=0, epochs, **arguments):
 # Schedules
 
 
-def test_a_layer_may_drop_a_share_of_what_the_schedule_says(tmp_path):
+def test_a_layer_may_drop_a_fraction_of_the_scheduled_rate(tmp_path):
     model = compiled_model(
         DropBlock2D(2, name="whole"), DropBlock2D(2, rate_scale=0.25, name="quarter")
     )
@@ -114,7 +114,7 @@ def test_a_layer_may_drop_a_share_of_what_the_schedule_says(tmp_path):
     assert fit.history["keep_prob"] == [1.0, 0.6]
     assert model.get_layer("whole").keep_prob == 0.6
     assert model.get_layer("quarter").keep_prob == pytest.approx(0.9)
-    # Known to the saved model too, even where all drop nothing as yet.
+    # The saved model keeps the fraction, even while no layer drops anything.
     model.fit(x, x, epochs=1, callbacks=[callback], verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(
@@ -144,7 +144,7 @@ def test_the_decrement_schedule_is_the_rule_of_the_slides_down_to_a_floor():
     for epoch in range(30):
         assert schedule(epoch) == pytest.approx(max(keep_prob, 0.3), rel=1e-12)
         keep_prob -= 0.07
-    # Where the rule itself has left all probabilities.
+    # Without the floor, the rule leaves [0, 1].
     assert keep_prob < 0
     assert schedule(30) == schedule(10**6) == 0.3
 
@@ -180,7 +180,7 @@ def test_the_decrement_schedule_refuses_bad_arguments(changed, name):
 
 
 @pytest.mark.parametrize("bad", [0.9, None, "linear"])
-def test_the_scheduler_wants_a_function(bad):
+def test_the_scheduler_requires_a_function(bad):
     with pytest.raises(ValueError, match="received for argument `schedule`"):
         KeepProbScheduler(bad)
 
@@ -191,7 +191,7 @@ def test_the_scheduler_knows_two_units(bad):
         KeepProbScheduler(dbl.linear_schedule(1, 0.9, 3), bad)
 
 
-# What it finds
+# Finding layers
 
 
 def test_it_finds_every_layer_once_however_deep():
@@ -242,7 +242,7 @@ def test_it_finds_the_layers_of_a_subclassed_model():
     assert [layer.keep_prob for layer in found] == [0.6] * 3
 
 
-def test_it_says_so_where_there_is_nothing_to_schedule():
+def test_it_warns_if_the_model_has_no_layer_to_schedule():
     model = compiled_model(keras.layers.Dropout(0.5))
     callback = KeepProbScheduler(lambda epoch: 0.6)
     with pytest.warns(UserWarning, match="found no DropBlock2D layer in model 'seq"):
@@ -250,7 +250,7 @@ def test_it_says_so_where_there_is_nothing_to_schedule():
     assert "keep_prob" not in history
 
 
-# What is really dropped
+# Dropped fractions
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", False])
@@ -284,11 +284,11 @@ def test_each_step_of_a_compiled_fit_drops_what_the_schedule_says():
     expected = [1 - step / 10 for step in range(8)]
     assert recorder.keep_probs == pytest.approx(expected, rel=1e-12)
     assert_dropped(recorder.dropped, expected, masks=32 * SHAPE[-1])
-    # The logs tell what the epoch ended with.
+    # The logs have the last value of the epoch.
     assert history["keep_prob"] == pytest.approx([0.7, 0.3])
 
 
-def test_a_step_counts_also_where_no_other_callback_looks_at_the_model():
+def test_a_step_takes_effect_without_another_callback_that_reads_the_model():
     model = compiled_model()
     schedule = dbl.linear_schedule(1.0, 0.4, steps=3)
     history = model.fit(
@@ -310,7 +310,7 @@ def assert_dropped(measured, keep_probs, masks):
 
 
 def epoch_error(keep_probs, masks):
-    """Standard error of the mean over batches that have a keep_prob each."""
+    """Standard error of the mean over batches of different keep_prob."""
     variances = [
         oracle.drop_rate_variance(dbl.exact_gamma(p, 2, SHAPE[:2]), 2, SHAPE[:2])
         for p in keep_probs
@@ -318,7 +318,7 @@ def epoch_error(keep_probs, masks):
     return math.sqrt(sum(variances) / masks) / len(keep_probs)
 
 
-# What the index counts, also after a resume
+# The index, also after a resume
 
 
 def test_the_index_goes_on_with_the_epochs():
@@ -330,7 +330,7 @@ def test_the_index_goes_on_with_the_epochs():
 @pytest.mark.parametrize("resumed_by", ["same model", "new model"])
 def test_the_index_goes_on_with_the_steps_of_arrays(resumed_by):
     model, data = compiled_model(), (ones(10), ones(10))
-    # Three steps an epoch, the last one smaller.
+    # Three steps per epoch, the last one smaller.
     assert indices(model, data, "step", epochs=2, batch_size=4) == list(range(6))
     if resumed_by == "new model":
         model = compiled_model()
@@ -349,7 +349,7 @@ def test_the_index_goes_on_with_the_steps_of_a_generator():
 
 def test_the_index_goes_on_with_the_steps_of_a_stream_of_unknown_length():
     def trained_with(steps, **epochs):
-        """keep_prob of each step that had data; Keras looks for one step more."""
+        """keep_prob of each step with data; Keras asks for one step more."""
         recorder = Recorder()
         schedule = KeepProbScheduler(lambda step: 1 / (1 + step), unit="step")
         callbacks = [schedule, recorder]
@@ -358,11 +358,11 @@ def test_the_index_goes_on_with_the_steps_of_a_stream_of_unknown_length():
 
     model = compiled_model()
     with warnings.catch_warnings():
-        # Keras warns that the generator is at its end, which is the point here.
+        # Keras warns that the generator ran out of data, which is intended here.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         assert trained_with(5, epochs=1) == [0, 1, 2, 3, 4]
-        # Where TensorFlow finds the end of the data, its optimizer may already have
-        # counted the step that came to nothing.
+        # At the end of the data, TensorFlow's optimizer may have counted the step
+        # that found none.
         counted = int(model.optimizer.iterations)
         assert counted in ([5, 6] if BACKEND == "tensorflow" else [5])
         resumed = trained_with(3, initial_epoch=1, epochs=2)
@@ -373,7 +373,7 @@ def test_the_index_goes_on_with_the_steps_of_a_stream_of_unknown_length():
     BACKEND == "torch",
     reason="Keras refuses steps_per_execution above 1 on torch",
 )
-def test_with_several_steps_an_execution_it_changes_once_an_execution():
+def test_with_several_steps_per_execution_it_changes_once_per_execution():
     model, recorder = compiled_model(steps_per_execution=5), Recorder()
     data = (ones(12), ones(12))
     assert indices(model, data, "step", epochs=2, batch_size=1) == [
@@ -390,7 +390,7 @@ def test_with_several_steps_an_execution_it_changes_once_an_execution():
 @pytest.mark.parametrize(
     ("unit", "bad"), [("epoch", -0.05), ("epoch", math.nan), ("step", 1.07)]
 )
-def test_a_schedule_that_leaves_the_probabilities_is_named(unit, bad):
+def test_a_scheduled_value_that_is_no_probability_is_refused(unit, bad):
     model = compiled_model()
     callback = KeepProbScheduler(lambda index: bad if index == 1 else 0.8, unit)
     with pytest.raises(ValueError) as error:
@@ -401,5 +401,5 @@ def test_a_schedule_that_leaves_the_probabilities_is_named(unit, bad):
         f"Invalid value received from argument `schedule` at {unit} 1. "
         f"Expected a float in (0, 1]. Received: schedule(1)={bad!r}"
     )
-    # Nothing of it was written.
+    # The layer is unchanged.
     assert model.layers[0].keep_prob == 0.8
