@@ -21,8 +21,6 @@ from dropblock_lib.masks import (
 )
 from dropblock_lib.variants import VARIANTS
 
-__version__ = "0.1.0"
-
 __all__ = [
     "VARIANTS",
     "DropBlock2D",
@@ -44,9 +42,26 @@ __all__ = [
 
 
 def __getattr__(name):
-    # Not imported with the rest: it needs anywidget, which not everybody wants.
+    if name == "__version__":
+        return _version()
+    # Imported late: anywidget is optional.
     if name == "MaskExplorer":
         from dropblock_lib.explorer import MaskExplorer
 
         return MaskExplorer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version():
+    import importlib.metadata
+    import pathlib
+    import tomllib
+
+    try:
+        return importlib.metadata.version("dropblock-lib")
+    except importlib.metadata.PackageNotFoundError:
+        # A source tree on the path, not installed.
+        file = pathlib.Path(__file__).parents[1] / "pyproject.toml"
+        if not file.is_file():
+            return "unknown"
+        return tomllib.loads(file.read_text())["project"]["version"]
