@@ -1,10 +1,10 @@
-// The numbers of explorer.js against the vectors that Python is tested against too.
+// The numbers of explorer.js equal the vectors, as those of Python do.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-// Node would take a .js file without a package.json for a CommonJS module.
+// Node takes a .js file without a package.json to be a CommonJS module.
 const source = readFileSync(process.env.EXPLORER_SCRIPT, "utf8");
 const explorer = await import(
   `data:text/javascript;base64,${Buffer.from(source).toString("base64")}`

@@ -37,7 +37,7 @@ def test_the_vectors_are_what_the_oracle_says():
     found = json.loads(json.dumps(explorer_vectors.vectors()))
     for ours, vector in zip(found["states"], VECTORS["states"], strict=True):
         for name in NUMBERS:
-            # Powers differ in the last digit from processor to processor.
+            # Powers differ in the last digit between processors.
             relative = explorer_vectors.RELATIVE
             assert ours.pop(name) == pytest.approx(vector[name], rel=relative)
     bare = [
@@ -48,13 +48,13 @@ def test_the_vectors_are_what_the_oracle_says():
 
 
 @pytest.mark.parametrize("vector", VECTORS["noise"], ids=str)
-def test_noise_is_that_of_the_vectors(vector):
+def test_noise_equals_the_vectors(vector):
     seed, mask, row, column, expected = vector
     assert noise(seed, mask + 1, row + 1, column + 1)[-1, -1, -1] == expected
 
 
 @every_state
-def test_masks_and_readouts_are_those_of_the_vectors(vector):
+def test_masks_and_readouts_equal_the_vectors(vector):
     explorer = dbl.MaskExplorer(**vector["state"])
     shape = (-1, explorer.height, explorer.width)
     for name, found in (("seeds", explorer.seeds), ("keep", explorer.keep_mask)):
@@ -67,7 +67,7 @@ def test_masks_and_readouts_are_those_of_the_vectors(vector):
 
 
 @pytest.mark.parametrize("vector", VECTORS["pictures"])
-def test_feature_maps_are_those_of_the_vectors(vector):
+def test_feature_maps_equal_the_vectors(vector):
     size = vector["height"], vector["width"]
     expected = np.reshape(vector["values"], (-1, *size))
     found = pictures.feature_map(vector["picture"], *size, len(expected))
@@ -102,7 +102,7 @@ def test_mixing_loses_nothing():
 
 
 def test_noise_is_uniform_and_neighbors_are_independent():
-    """Of 2^18 draws in 64 bins, and of pairs one step apart along each axis."""
+    """Tests 2^18 draws in 64 bins, and pairs one step apart along each axis."""
     field = np.stack([noise(seed, 4, 64, 64) for seed in range(16)])
     counts = np.histogram(field, bins=64, range=(0, 1))[0]
     assert stats.chisquare(counts).pvalue > 1e-6
@@ -120,7 +120,7 @@ def test_a_larger_map_keeps_the_noise_it_has():
     np.testing.assert_array_equal(noise(5, 2, 6, 7), noise(5, 3, 9, 8)[:2, :6, :7])
 
 
-def test_seeds_appear_as_keep_prob_falls_and_none_goes():
+def test_seeds_appear_as_keep_prob_falls_and_none_disappears():
     explorer = dbl.MaskExplorer()
     before = np.zeros((explorer.height, explorer.width, explorer.channels), bool)
     for keep_prob in (1.0, 0.9, 0.7, 0.4, 0.1):
@@ -141,7 +141,7 @@ def test_the_digit_is_scikit_learns():
 
 
 def test_the_star_has_five_tips():
-    """On a circle between notches and tips, one finds the star five times."""
+    """A circle between notches and tips crosses the star five times."""
     star = pictures.star()
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     inside = pictures.look(star, 0.5 + 0.33 * np.sin(angle), 0.5 + 0.33 * np.cos(angle))
@@ -162,7 +162,7 @@ def test_the_slides_example():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_result_is_what_the_reference_makes_of_the_same_noise(preset):
+def test_result_equals_the_reference_on_the_same_noise(preset):
     explorer = dbl.MaskExplorer(preset)
     height, width = dbl.seed_shape(explorer.block, (explorer.height, explorer.width))
     top, left = (side // 2 for side in explorer.block)
@@ -184,7 +184,7 @@ def test_result_is_what_the_reference_makes_of_the_same_noise(preset):
     np.testing.assert_allclose(explorer.result, expected[0])
 
 
-def test_a_feature_map_of_ones_own_lies_under_the_mask():
+def test_a_feature_map_of_the_users_own_is_dropped():
     own = np.random.default_rng(0).normal(size=(6, 9, 3))
     explorer = dbl.MaskExplorer(feature_map=own, keep_prob=0.6)
     assert (explorer.height, explorer.width, explorer.channels) == (6, 9, 3)
@@ -252,7 +252,7 @@ def test_an_unknown_argument_is_named():
         dbl.MaskExplorer(keep_probability=0.9)
 
 
-# === How it is shown ===
+# === Display ===
 
 
 def test_a_page_gets_the_state_and_a_picture():
@@ -275,13 +275,13 @@ def test_the_still_picture_drops_what_the_mask_drops():
     assert dropped == {*map(tuple, np.argwhere(explorer.keep_mask[..., 0] == 0))}
 
 
-def test_a_notebook_gets_the_widget_and_a_page_beside_it():
+def test_a_notebook_gets_the_widget_and_html():
     data, _ = DisplayFormatter().format(dbl.MaskExplorer())
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/html"].startswith('<div class="mask-explorer"')
 
 
-def test_colab_gets_the_widget_alone(monkeypatch):
+def test_colab_gets_only_the_widget(monkeypatch):
     explorer = dbl.MaskExplorer()
     monkeypatch.setitem(sys.modules, "google.colab", object())
     monkeypatch.setattr("anywidget.widget.repr_mimebundle", lambda **_: ({}, {}))
@@ -289,7 +289,7 @@ def test_colab_gets_the_widget_alone(monkeypatch):
     assert "text/html" not in data
 
 
-def test_a_closed_widget_is_its_name():
+def test_a_closed_widget_is_shown_as_text():
     explorer = dbl.MaskExplorer()
     explorer.close()
     data, _ = DisplayFormatter().format(explorer)

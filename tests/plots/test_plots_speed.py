@@ -66,7 +66,7 @@ def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
     check_figure(draw())
 
 
-def test_layers_stand_at_their_ratio_in_the_panel_of_their_backend():
+def test_layers_are_at_their_ratio_in_the_panel_of_their_backend():
     fig = plots.layer_speed(layer_speed())
     color, _ = MARKS["DropBlock2D"]
     shown = {ax.get_title(loc="left"): points(ax, color) for ax in fig.axes}
@@ -78,7 +78,7 @@ def test_layers_stand_at_their_ratio_in_the_panel_of_their_backend():
     assert names == ["32x56x56x64", "8x64x64x256"]
 
 
-def test_peers_stand_at_their_rate_and_errors_apart():
+def test_peers_are_at_their_rate_and_errors_apart():
     ax = plots.peer_rates(peer_rates()).axes[0]
     ours, theirs = (points(ax, MARKS[name][0]) for name in ("DropBlock2D", "KerasCV"))
     np.testing.assert_allclose([rate for rate, _ in ours], [0.096, 0.1])
@@ -90,7 +90,7 @@ def test_peers_stand_at_their_rate_and_errors_apart():
     assert errors == [theirs[1][0]] and errors[0] > 0.1
     rings = points(ax, PALETTE["dropped"])
     assert rings == [theirs[0]]
-    # The same map's contestants lie side by side, in its own line.
+    # The contestants of one map are side by side, in its row.
     assert ours[0][1] != theirs[0][1]
     assert all(round(place) == 0 for _, place in (ours[0], theirs[0]))
 
@@ -100,15 +100,14 @@ def test_only_chosen_peers_are_shown():
     assert points(ax, MARKS["DropBlock2D"][0]) == []
 
 
-def test_skipping_says_how_many_throws_lie_between_heads():
-    coins = np.zeros(20, bool)
-    coins[[2, 3, 11]] = True
-    [ax] = plots.skipping(coins).axes
+def test_skipping_shows_the_gaps_between_ones():
+    bits = np.zeros(20, bool)
+    bits[[2, 3, 11]] = True
+    [ax] = plots.skipping(bits).axes
     assert [text.get_text() for text in ax.texts] == ["3", "1", "8"]
     cells = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
     assert [cell.get_x() for cell in cells] == list(range(20))
-    heads = {
-        cell.get_facecolor() for cell, coin in zip(cells, coins, strict=True) if coin
-    }
-    tails = {cell.get_facecolor() for cell in cells} - heads
-    assert len(heads) == len(tails) == 1
+    colors = [cell.get_facecolor() for cell in cells]
+    ones = {color for color, bit in zip(colors, bits, strict=True) if bit}
+    zeros = set(colors) - ones
+    assert len(ones) == len(zeros) == 1
