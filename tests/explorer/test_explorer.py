@@ -144,7 +144,9 @@ def test_the_star_has_five_tips():
     """A circle between notches and tips crosses the star five times."""
     star = pictures.star()
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
-    inside = pictures.look(star, 0.5 + 0.33 * np.sin(angle), 0.5 + 0.33 * np.cos(angle))
+    inside = pictures.sample(
+        star, 0.5 + 0.33 * np.sin(angle), 0.5 + 0.33 * np.cos(angle)
+    )
     entered = (inside > 0.5) & (np.roll(inside, 1) <= 0.5)
     assert entered.sum() == 5
 
