@@ -1,26 +1,29 @@
-"""The weights RetinaNet begins with, where KerasHub's are not the paper's."""
+"""The paper's initial weights for RetinaNet, where KerasHub's differ."""
 
 import math
+from collections.abc import Iterator
 
 import keras
+import keras_hub
 
-# Of ten thousand anchors all but a few are background. Without the prior their loss
-# would drown all else in the first steps.
+# All but a few of ten thousand anchors are background. Without this prior, their
+# loss would dominate the first steps.
 PRIOR = 0.01
 HEAD_STDDEV = 0.01
 
 
-def begin_heads(model, seeds):
-    """Draw the heads of a detector as the paper does.
+def initialize_heads(
+    model: keras_hub.models.RetinaNetObjectDetector, seeds: Iterator[int | None]
+) -> None:
+    """Initializes the heads of a detector as in the paper.
 
-    KerasHub 0.32 gives the bias that says "one anchor in a hundred holds an object"
-    to the head that predicts boxes instead of the one that predicts classes, and
-    draws kernels with a standard deviation of 0.05, with which a fresh model has a
-    loss in the thousands.
+    KerasHub 0.32 gives the bias for "one anchor in a hundred contains an object" to
+    the box head instead of the classification head, and draws kernels with a standard
+    deviation of 0.05, so that an untrained model's loss is in the thousands.
 
     Args:
-        model: A `keras_hub.models.RetinaNetObjectDetector`.
-        seeds: Iterator of integers, or of `None`.
+        model: The detector.
+        seeds: Iterator of random seeds, or of `None`.
 
     Reference:
 
@@ -28,25 +31,27 @@ def begin_heads(model, seeds):
     """
     for head in (model.box_head, model.classification_head):
         for layer in (*head.conv_layers, head.prediction_layer):
-            draw = keras.initializers.RandomNormal(stddev=HEAD_STDDEV, seed=next(seeds))
-            layer.kernel.assign(draw(layer.kernel.shape))
+            normal = keras.initializers.RandomNormal(
+                stddev=HEAD_STDDEV, seed=next(seeds)
+            )
+            layer.kernel.assign(normal(layer.kernel.shape))
             if layer.bias is not None:
                 layer.bias.assign(keras.ops.zeros(layer.bias.shape))
     bias = model.classification_head.prediction_layer.bias
     bias.assign(keras.ops.full(bias.shape, -math.log((1 - PRIOR) / PRIOR)))
 
 
-def begin_pyramid(pyramid, seeds):
-    """Draw the convolutions of a feature pyramid from known seeds.
+def initialize_pyramid(pyramid: keras.Model, seeds: Iterator[int | None]) -> None:
+    """Initializes the convolutions of a feature pyramid from given seeds.
 
     Args:
         pyramid: The `feature_pyramid` of a `keras_hub.models.RetinaNetBackbone`.
-        seeds: Iterator of integers, or of `None`.
+        seeds: Iterator of random seeds, or of `None`.
     """
     convolutions = (
         *pyramid.lateral_conv_layers.values(),
         *pyramid.output_conv_layers.values(),
     )
     for layer in convolutions:
-        draw = keras.initializers.GlorotUniform(seed=next(seeds))
-        layer.kernel.assign(draw(layer.kernel.shape))
+        glorot = keras.initializers.GlorotUniform(seed=next(seeds))
+        layer.kernel.assign(glorot(layer.kernel.shape))

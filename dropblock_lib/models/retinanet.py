@@ -102,7 +102,10 @@ def retinanet(
         ) from error
     # Here, because both import KerasHub.
     from dropblock_lib.detection.detector import BOX_FORMAT, RetinaNet
-    from dropblock_lib.detection.initializers import begin_heads, begin_pyramid
+    from dropblock_lib.detection.initializers import (
+        initialize_heads,
+        initialize_pyramid,
+    )
     from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
 
     encoder = _resnet50(image_size, weights, kernel_seeds)
@@ -133,8 +136,8 @@ def retinanet(
         bounding_box_format=BOX_FORMAT,
         name="retinanet",
     )
-    begin_pyramid(backbone.feature_pyramid, kernel_seeds)
-    begin_heads(model, kernel_seeds)
+    initialize_pyramid(backbone.feature_pyramid, kernel_seeds)
+    initialize_heads(model, kernel_seeds)
     return model
 
 

@@ -4,7 +4,7 @@ import keras
 import keras_hub
 
 from dropblock_lib.detection.detector import RetinaNet
-from dropblock_lib.detection.initializers import begin_heads, begin_pyramid
+from dropblock_lib.detection.initializers import initialize_heads, initialize_pyramid
 from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
 from dropblock_lib.models.seed_streams import seed_streams
 from dropblock_lib.variants import get_variant
@@ -58,6 +58,6 @@ def tiny_detector(
     )
     if cls is RetinaNet:
         kernels, _ = seed_streams(seed)
-        begin_pyramid(model.backbone.feature_pyramid, kernels)
-        begin_heads(model, kernels)
+        initialize_pyramid(model.backbone.feature_pyramid, kernels)
+        initialize_heads(model, kernels)
     return model
