@@ -12,12 +12,11 @@ from dropblock_lib.detection.average_precision import (
     to_coco,
 )
 from dropblock_lib.detection.batches import DetectionBatches
-from dropblock_lib.detection.box_loss import BoxLoss
 
 # Keras finds the classes of a saved detector only once they are imported.
 from dropblock_lib.detection.detector import RetinaNet
 from dropblock_lib.detection.evaluation import AveragePrecisionCallback, detect
-from dropblock_lib.detection.focal_loss import FocalLoss
+from dropblock_lib.detection.losses import BoxLoss, FocalLoss
 from dropblock_lib.detection.nms import PerClassNonMaxSuppression
 from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
 

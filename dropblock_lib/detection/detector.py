@@ -8,8 +8,7 @@ from keras import ops
 
 from dropblock_lib.arguments import invalid
 from dropblock_lib.detection.batches import DetectionBatches
-from dropblock_lib.detection.box_loss import BoxLoss
-from dropblock_lib.detection.focal_loss import FocalLoss
+from dropblock_lib.detection.losses import BoxLoss, FocalLoss
 from dropblock_lib.detection.nms import PerClassNonMaxSuppression
 
 BOX_FORMAT = "xyxy"  # left, top, right, bottom, in pixels

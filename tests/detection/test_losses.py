@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
-from dropblock_lib.detection.box_loss import BoxLoss
-from dropblock_lib.detection.focal_loss import FocalLoss
+from dropblock_lib.detection.losses import BoxLoss, FocalLoss
 
 pytestmark = pytest.mark.backends
 
