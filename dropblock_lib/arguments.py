@@ -33,6 +33,13 @@ def invalid(
     )
 
 
+def invalid_file(path: Any, expected: str, received: Any) -> ValueError:
+    """Returns the error for a data file that is not as expected."""
+    return ValueError(
+        f"Invalid data file {path}. Expected {expected}. Received: {received}"
+    )
+
+
 def is_whole(value: Any, at_least: int) -> bool:
     """Whether a value is an integer, of any type but bool, and large enough."""
     return _is_number(value, numbers.Integral) and value >= at_least

@@ -195,3 +195,11 @@ def test_an_error_can_show_something_else_than_the_value():
         "Invalid value received for argument `where`. Expected layers. "
         "Received: layer 'conv'"
     )
+
+
+def test_a_data_file_is_named_with_what_it_is_not():
+    error = arguments.invalid_file("a/mnist.npz", "labels from 0 to 9", "a label of 10")
+    assert str(error) == (
+        "Invalid data file a/mnist.npz. Expected labels from 0 to 9. "
+        "Received: a label of 10"
+    )
