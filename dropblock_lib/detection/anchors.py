@@ -1,23 +1,25 @@
-"""The boxes a detector begins with, and what each of them is trained for."""
+"""The anchors of a detector and their training targets."""
 
 import dataclasses
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dropblock_lib.data.detection_dataset import DetectionSplit
 from dropblock_lib.data.letterbox import fitted_sides
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Assignment:
-    """What all anchors of one image are trained for, level after level.
+    """The training targets of all anchors of one image, level by level.
 
     Args:
         anchors: `(n, 4)`: left, top, right and bottom in pixels of the image.
         levels: `(n,)`: the level of each anchor, such as `"P3"`.
         overlaps: `(n, k)`: intersection over union of each anchor and each object.
-        labels: `(n,)`: the class that an anchor is to find, -1 for background and -2
-            for what the class loss ignores.
+        labels: `(n,)`: the target class of each anchor, -1 for background and -2 for
+            anchors that the class loss ignores.
     """
 
     anchors: np.ndarray
@@ -26,39 +28,38 @@ class Assignment:
     labels: np.ndarray
 
     @property
-    def positive(self):
-        """Which anchors are to find an object."""
+    def positive(self) -> np.ndarray:
+        """Which anchors are assigned to an object."""
         return self.labels >= 0
 
     @property
-    def ignored(self):
-        """Which anchors are neither to find an object nor to be background."""
+    def ignored(self) -> np.ndarray:
+        """Which anchors the class loss ignores."""
         return self.labels == -2
 
     @property
-    def background(self):
-        """Which anchors are to find nothing."""
+    def background(self) -> np.ndarray:
+        """Which anchors are background."""
         return self.labels == -1
 
     @property
-    def objects(self):
-        """`(n,)`: the object that each anchor overlaps most, -1 where it does none."""
+    def objects(self) -> np.ndarray:
+        """`(n,)`: the object that each anchor overlaps most, or -1 for none."""
         if self.overlaps.shape[1] == 0:
             return np.full(len(self.labels), -1)
         return np.where(self.overlaps.max(1) > 0, self.overlaps.argmax(1), -1)
 
 
-def anchors_by_level(model):
-    """The anchors of a detector, by level and by position on the level's map.
+def anchors_by_level(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns the anchors of a detector, by level and position in the feature map.
 
     Args:
         model: A `RetinaNet`.
 
     Returns:
-        Dict of level -> array `(rows, columns, anchors of a position, 4)`: left, top,
-        right and bottom in pixels of the image. Those of a position have the model's
-        aspect ratios, height to width, one after another, and of each ratio all
-        sizes. Some reach beyond the image.
+        Dict of level -> array `(rows, columns, anchors per position, 4)`: left, top,
+        right and bottom in pixels of the image. The anchors of a position are ordered
+        by aspect ratio (height to width), then by size. Some extend beyond the image.
 
     Example:
 
@@ -69,7 +70,7 @@ def anchors_by_level(model):
     generator = model.anchor_generator
     height, width = model.input_shape[1:3]
     found = generator(np.zeros((1, height, width, 3), "float32"))
-    # Rounded up, as the maps are.
+    # Rounded up, as the sides of the feature maps are.
     return {
         level: keras.ops.convert_to_numpy(boxes).reshape(
             -(-height // 2 ** int(level[1:])),
@@ -81,17 +82,17 @@ def anchors_by_level(model):
     }
 
 
-def assign(model, boxes, labels):
-    """What a detector's anchors are trained for on an image with these objects.
+def assign(model: keras.Model, boxes: ArrayLike, labels: ArrayLike) -> Assignment:
+    """Assigns the anchors of a detector to the objects of an image.
 
-    An anchor with an IoU of at least .5 with an object is to find the object it
-    overlaps most, one with less than .4 with all of them is background, and those
-    between are ignored.
+    An anchor with an IoU of at least 0.5 with any object is assigned to the object it
+    overlaps most; an anchor with an IoU below 0.4 with all objects is background; the
+    others are ignored.
 
     Args:
         model: A `RetinaNet`.
         boxes: `(k, 4)`: left, top, right and bottom in pixels of the model's images.
-        labels: `(k,)`: their classes, from 0.
+        labels: `(k,)`: the classes of the boxes, from 0.
 
     Returns:
         An `Assignment`.
@@ -112,7 +113,8 @@ def assign(model, boxes, labels):
     anchors = np.concatenate([found.reshape(-1, 4) for found in by_level.values()])
     levels = [np.repeat(level, found[..., 0].size) for level, found in by_level.items()]
     overlaps = keras.utils.bounding_boxes.compute_iou(anchors, boxes, "xyxy")
-    # KerasHub's, which trains the model; what pads a batch keeps it from seeing none.
+    # KerasHub's encoder, which also makes the targets in training. It cannot take zero
+    # boxes, so one box of padding is added.
     _, targets = model.label_encoder(
         images=np.zeros((1, *model.input_shape[1:]), "float32"),
         gt_boxes=np.concatenate([boxes, np.full((1, 4), -1, "float32")])[None],
@@ -126,16 +128,16 @@ def assign(model, boxes, labels):
     )
 
 
-def count_assigned(model, split):
-    """What all images of a split ask of a detector's anchors, added up.
+def count_assigned(model: keras.Model, split: DetectionSplit) -> tuple[np.ndarray, int]:
+    """Counts the training targets of a detector's anchors over a split.
 
     Args:
         model: A `RetinaNet` for square images.
         split: A `DetectionSplit`. Its images are not read.
 
     Returns:
-        A pair: an array with the number of anchors that are to find each class, and
-        the number of anchors that the class loss does not ignore.
+        A pair: an array with the number of anchors assigned to each class, and the
+        number of anchors that the class loss does not ignore.
 
     Example:
 
@@ -147,9 +149,9 @@ def count_assigned(model, split):
     """
     of_classes, anchors = np.zeros(model.num_classes, "int64"), 0
     side = model.input_shape[1]
-    for index, labels in enumerate(split.labels):
-        _, _, scale = fitted_sides(*split.sizes[index], side)
-        found = assign(model, split.boxes[index] * np.float32(scale), labels)
+    for size, boxes, labels in zip(split.sizes, split.boxes, split.labels, strict=True):
+        _, _, scale = fitted_sides(*size, side)
+        found = assign(model, boxes * np.float32(scale), labels)
         of_classes += np.bincount(
             found.labels[found.positive], minlength=model.num_classes
         )

@@ -1,11 +1,14 @@
-"""COCO's average precision, by COCO's own code."""
+"""COCO's average precision, computed by pycocotools."""
 
 import contextlib
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
-# What pycocotools computes, in its order, and what it is called here.
+from dropblock_lib.arguments import invalid
+
+# Our names for what pycocotools computes, in its order.
 MEASURES = (
     "AP",
     "AP50",
@@ -22,16 +25,21 @@ MEASURES = (
 )
 
 
-def to_coco(predictions, image_ids, scales, category_ids):
-    """What a detector predicts, as COCO's list of results.
+def to_coco(
+    predictions: dict[str, np.ndarray],
+    image_ids: Sequence[int],
+    scales: Sequence[float] | np.ndarray,
+    category_ids: Sequence[int],
+) -> list[dict]:
+    """Converts a detector's predictions to COCO's list of results.
 
     Args:
         predictions: Dict of arrays `boxes` `(images, n, 4)`, left, top, right and
-            bottom in pixels of the images as the model saw them, `confidence` and
-            `labels` `(images, n)`; what is padded has the label -1.
-        image_ids: The id of every image.
-        scales: By what factor every image was enlarged for the model.
-        category_ids: COCO's id of every label.
+            bottom in pixels of the images as the model saw them, and `confidence` and
+            `labels` `(images, n)`. Padding has the label -1.
+        image_ids: The id of each image.
+        scales: The factor by which each image was enlarged for the model.
+        category_ids: COCO's id of each label.
 
     Returns:
         List of dicts `image_id`, `category_id`, `bbox` (left, top, width, height in
@@ -57,23 +65,25 @@ def to_coco(predictions, image_ids, scales, category_ids):
     return results
 
 
-def average_precision(annotations, results):
-    """AP and its relatives of detections, over the images of the annotations.
+def average_precision(
+    annotations: dict, results: list[dict]
+) -> dict[str, float | None]:
+    """Computes COCO's average precision (AP) and recall (AR) of detections.
 
     Args:
         annotations: COCO's JSON as a dict: `images`, `annotations`, `categories`.
-            An annotation without `iscrowd` is no crowd; one without `area` has that
-            of its box.
+            `iscrowd` is 0 by default, and `area` the area of the box.
         results: From `to_coco`.
 
     Returns:
-        Dict of `MEASURES` -> float in [0, 1], or `None` where there is no object to
-        be found: "AP" is the mean over IoU thresholds of .50 to .95, over classes
+        Dict of `MEASURES` -> float in [0, 1], or `None` if there are no objects to
+        find. "AP" is the mean over IoU thresholds from 0.50 to 0.95, over classes
         and over recall. Small objects have less than 32 x 32 pixels, large ones more
         than 96 x 96.
 
     Raises:
-        ValueError: If a result is of an image that is not in the annotations.
+        ValueError: If a result is for an image that is not in the annotations.
+        ImportError: If pycocotools is not installed.
 
     Reference:
 
@@ -87,25 +97,28 @@ def average_precision(annotations, results):
     }
 
 
-def precision_by_recall(annotations, results):
-    """The curves below which AP is the area.
+def precision_by_recall(
+    annotations: dict, results: list[dict]
+) -> dict[float, np.ndarray]:
+    """Computes the precision-recall curves, the area under which is AP.
 
     Args:
         annotations: As for `average_precision`.
         results: From `to_coco`.
 
     Returns:
-        Dict of IoU threshold, .50 to .95 -> array `(101,)`: the precision at a recall
-        of 0, .01, ..., 1, the mean over the classes of which there are objects. As
-        COCO has it, that is the best precision at this recall or a higher one, and 0
-        where so many objects are not found. AP is the mean of all. Empty if there
-        is no object to be found.
+        Dict of IoU threshold, 0.50 to 0.95 -> array `(101,)`: the precision at a
+        recall of 0, 0.01, ..., 1, averaged over the classes that have objects. As in
+        COCO, this is the highest precision at that recall or above, and 0 for a recall
+        that is not reached. AP is the mean of all values. The dict is empty if there
+        are no objects to find.
 
     Raises:
-        ValueError: If a result is of an image that is not in the annotations.
+        ValueError: If a result is for an image that is not in the annotations.
+        ImportError: If pycocotools is not installed.
     """
     evaluation = _evaluate(annotations, results)
-    # (thresholds, recalls, classes), all sizes of objects, up to 100 detections.
+    # (thresholds, recalls, classes): objects of all sizes, up to 100 detections.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     present = (precision >= 0).all(axis=(0, 1))
     if not present.any():
@@ -116,40 +129,50 @@ def precision_by_recall(annotations, results):
 
 
 def _evaluate(annotations, results):
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise ImportError(
+            "Average precision is computed by pycocotools. Install it with "
+            '`pip install "dropblock-lib[detection]"`.'
+        ) from error
 
     unknown = {result["image_id"] for result in results} - {
         image["id"] for image in annotations["images"]
     }
     if unknown:
-        raise ValueError(
-            "Invalid value received for argument `results`. Expected images of the "
-            f"annotations. Received: image_id {sorted(unknown)[:5]}"
-        )
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {
+        received = f"image_id {sorted(unknown)[:5]}"
+        raise invalid("results", "images of the annotations", received=received)
+
+    def index(boxes):
+        coco = COCO()
+        coco.dataset = {
             "info": {},
-            **annotations,
-            # Copies, because pycocotools adds to what it is given.
-            "annotations": [
-                {"area": _area(item), "iscrowd": 0, **item}
-                for item in annotations["annotations"]
-            ],
-        }
-        truth.createIndex()
-        found = COCO()
-        found.dataset = {
             "images": annotations["images"],
             "categories": annotations["categories"],
-            "annotations": [
-                {**result, "id": number, "area": _area(result), "iscrowd": 0}
-                for number, result in enumerate(results, start=1)
-            ],
+            "annotations": boxes,
         }
-        found.createIndex()
-        evaluation = COCOeval(truth, found, "bbox")
+        coco.createIndex()
+        return coco
+
+    # pycocotools modifies what it is given, and prints.
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(
+            index(
+                [
+                    {"area": _area(item), "iscrowd": 0, **item}
+                    for item in annotations["annotations"]
+                ]
+            ),
+            index(
+                [
+                    {**result, "id": number, "area": _area(result), "iscrowd": 0}
+                    for number, result in enumerate(results, start=1)
+                ]
+            ),
+            "bbox",
+        )
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

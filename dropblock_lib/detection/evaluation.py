@@ -1,8 +1,11 @@
-"""What a detector finds in a split, and how good that is."""
+"""Detecting in a whole split, and average precision during training."""
+
+from collections.abc import Sequence
 
 import keras
 
-from dropblock_lib.arguments import invalid, is_whole
+from dropblock_lib.arguments import check_integer, invalid
+from dropblock_lib.data.detection_dataset import DetectionSplit
 from dropblock_lib.detection.average_precision import (
     MEASURES,
     average_precision,
@@ -11,22 +14,27 @@ from dropblock_lib.detection.average_precision import (
 from dropblock_lib.detection.batches import DetectionBatches
 
 
-def detect(model, split, category_ids, batch_size=8):
-    """The detections of a model in all images of a split.
+def detect(
+    model: keras.Model,
+    split: DetectionSplit | DetectionBatches,
+    category_ids: Sequence[int],
+    batch_size: int = 8,
+) -> list[dict]:
+    """Detects objects in all images of a split.
 
     Args:
         model: A detector for images of one size, such as `dbl.models.retinanet`.
         split: A `DetectionSplit`, or `DetectionBatches` of one that do not shuffle,
             mirror or leave out images.
-        category_ids: COCO's id of every label, `dataset.category_ids`.
-        batch_size: Images at a time; not for `DetectionBatches`.
+        category_ids: COCO's id of each label, `dataset.category_ids`.
+        batch_size: Number of images per batch, unless `split` is `DetectionBatches`.
 
     Returns:
         Detections as `to_coco` returns them, in pixels of the stored images.
 
     Raises:
-        ValueError: If there is not an id for each class of the model, or batches are
-            not as above.
+        ValueError: If a class of the model has no id, or the batches are not as
+            described.
 
     Example:
 
@@ -47,14 +55,14 @@ def detect(model, split, category_ids, batch_size=8):
 
 
 class AveragePrecisionCallback(keras.callbacks.Callback):
-    """Measures AP and its relatives during `fit`, and puts them into its logs.
+    """Measures average precision during `fit`, and adds it to the logs.
 
     Args:
         split: The `DetectionSplit` to measure on.
-        category_ids: COCO's id of every label.
-        every: After how many epochs each time; between, the last figures are repeated,
-            and before the first time they are NaN.
-        batch_size: Images at a time.
+        category_ids: COCO's id of each label.
+        every: Number of epochs between measurements. Other epochs repeat the last
+            values; before the first measurement, values are NaN.
+        batch_size: Number of images per batch.
 
     Raises:
         ValueError: If `every` is not a positive integer.
@@ -66,23 +74,27 @@ class AveragePrecisionCallback(keras.callbacks.Callback):
     >>> history["val_AP50"]
     """
 
-    def __init__(self, split, category_ids, every=1, batch_size=8):
+    def __init__(
+        self,
+        split: DetectionSplit,
+        category_ids: Sequence[int],
+        every: int = 1,
+        batch_size: int = 8,
+    ):
         super().__init__()
-        if not is_whole(every, at_least=1):
-            raise invalid("every", "a positive integer", every)
         self.split = split
         self.category_ids = category_ids
-        self.every = every
+        self.every = check_integer("every", every)
         self.batch_size = batch_size
-        self.reached = {f"val_{name}": float("nan") for name in MEASURES}
+        self.latest = {f"val_{name}": float("nan") for name in MEASURES}
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:
             found = detect(self.model, self.split, self.category_ids, self.batch_size)
-            reached = average_precision(self.split.annotations, found)
-            self.reached = {
+            measured = average_precision(self.split.annotations, found)
+            self.latest = {
                 f"val_{name}": float("nan") if value is None else value
-                for name, value in reached.items()
+                for name, value in measured.items()
             }
         if logs is not None:
-            logs.update(self.reached)
+            logs.update(self.latest)

@@ -1,37 +1,37 @@
-"""From a score for every anchor and class to a short list of detections."""
+"""Per-class non-maximum suppression."""
 
 import keras
 from keras import ops
 
-from dropblock_lib.arguments import invalid
+from dropblock_lib.arguments import check_choice
 
 
 @keras.saving.register_keras_serializable("dropblock_lib")
 class PerClassNonMaxSuppression(keras.layers.Layer):
-    """Non-maximum suppression within each class, of the best candidates.
+    """Suppresses boxes that overlap a better one of the same class.
 
-    As RetinaNet's paper has it, of all anchors and classes those with the best scores
-    are looked at (1,000 in all; the paper takes 1,000 of each level), those of at most
-    0.05 are dropped, and of the rest a box goes if it overlaps a better one *of its own
-    class* by more than half.
+    As in RetinaNet's paper, the pairs of anchor and class with the highest scores are
+    the candidates (1,000 in total; the paper takes 1,000 per level), candidates with
+    scores of at most 0.05 are dropped, and a box is suppressed if it overlaps a better
+    one *of its own class* by more than half.
 
-    `keras_hub.layers.NonMaxSuppression` lets a box suppress those of other classes
-    too (a horse its rider), gives an anchor one class only, drops scores of up to 0.5
-    by default, with which COCO's average precision loses most of its curve, and
-    needs to know the batch size beforehand.
+    `keras_hub.layers.NonMaxSuppression`, by contrast, lets a box suppress boxes of
+    other classes (a horse its rider), allows an anchor only one class, drops scores
+    of up to 0.5 by default, which cuts off most of the curve of COCO's average
+    precision, and requires a fixed batch size.
 
     Args:
         iou_threshold: Float in [0, 1].
         confidence_threshold: Float in [0, 1]; scores up to it are dropped.
-        max_detections: How many detections an image has at most.
-        candidates: How many pairs of anchor and class are looked at.
+        max_detections: Maximum number of detections per image.
+        candidates: Number of pairs of anchor and class that are considered.
         from_logits: Whether scores are logits.
-        bounding_box_format: "xyxy", which is left, top, right, bottom in pixels.
+        bounding_box_format: Must be `"xyxy"`: left, top, right, bottom in pixels.
 
     Call arguments:
         box_prediction: Float `(batch, anchors, 4)`.
         class_prediction: Float `(batch, anchors, classes)`.
-        images: The batch the boxes are of; they are clipped to it.
+        images: The batch of images, to whose size boxes are clipped.
 
     Returns:
         Dict of `boxes` `(batch, max_detections, 4)`, `confidence` and `labels`
@@ -39,7 +39,7 @@ class PerClassNonMaxSuppression(keras.layers.Layer):
         `num_detections` `(batch,)`.
 
     Raises:
-        ValueError: If boxes are of another format.
+        ValueError: If `bounding_box_format` is not `"xyxy"`.
 
     Reference:
 
@@ -48,17 +48,16 @@ class PerClassNonMaxSuppression(keras.layers.Layer):
 
     def __init__(
         self,
-        iou_threshold=0.5,
-        confidence_threshold=0.05,
-        max_detections=100,
-        candidates=1_000,
-        from_logits=True,
-        bounding_box_format="xyxy",
+        iou_threshold: float = 0.5,
+        confidence_threshold: float = 0.05,
+        max_detections: int = 100,
+        candidates: int = 1_000,
+        from_logits: bool = True,
+        bounding_box_format: str = "xyxy",
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if bounding_box_format != "xyxy":
-            raise invalid("bounding_box_format", "'xyxy'", bounding_box_format)
+        check_choice("bounding_box_format", bounding_box_format, ["xyxy"])
         self.iou_threshold = iou_threshold
         self.confidence_threshold = confidence_threshold
         self.max_detections = max_detections
@@ -67,18 +66,17 @@ class PerClassNonMaxSuppression(keras.layers.Layer):
         self.bounding_box_format = bounding_box_format
 
     def call(self, box_prediction, class_prediction, images):
-        boxes, labels, scores = self._candidates(
+        boxes, labels, scores = self._select_candidates(
             box_prediction, class_prediction, ops.shape(images)[1:3]
         )
-        kept = self._survivors(boxes, labels, scores)
-        # The rest has the score -1, which is less than any.
+        kept = self._suppress(boxes, labels, scores)
+        # Suppressed candidates sort last.
         scores = ops.where(kept, scores, -1.0)
         scores, best = ops.top_k(scores, min(self.max_detections, scores.shape[1]))
         boxes = ops.take_along_axis(boxes, best[..., None], axis=1)
         labels = ops.take_along_axis(labels, best, axis=1)
         present = scores >= 0
-        missing = self.max_detections - scores.shape[1]
-        pads = ((0, 0), (0, missing))
+        pads = ((0, 0), (0, self.max_detections - scores.shape[1]))
         return {
             "boxes": ops.pad(
                 ops.where(present[..., None], boxes, -1.0),
@@ -90,8 +88,8 @@ class PerClassNonMaxSuppression(keras.layers.Layer):
             "num_detections": ops.sum(ops.cast(present, "int32"), axis=1),
         }
 
-    def _candidates(self, boxes, scores, size):
-        """The pairs of anchor and class with the best scores, best first."""
+    def _select_candidates(self, boxes, scores, size):
+        """Returns the pairs of anchor and class with the highest scores, best first."""
         anchors, classes = scores.shape[-2:]
         scores = ops.reshape(scores, (-1, anchors * classes))
         scores, index = ops.top_k(scores, min(self.candidates, anchors * classes))
@@ -102,29 +100,29 @@ class PerClassNonMaxSuppression(keras.layers.Layer):
         boxes = ops.clip(boxes, 0, ops.stack([width, height, width, height]))
         return boxes, index % classes, scores
 
-    def _survivors(self, boxes, labels, scores):
-        """Which candidates no better one of their class suppresses."""
+    def _suppress(self, boxes, labels, scores):
+        """Returns which candidates are kept."""
         overlap = keras.utils.bounding_boxes.compute_iou(boxes, boxes, "xyxy")
-        place = ops.arange(scores.shape[1])
+        rank = ops.arange(scores.shape[1])
         suppresses = (
             (overlap > self.iou_threshold)
             & (labels[:, :, None] == labels[:, None, :])
-            & (place[:, None] < place[None, :])
+            & (rank[:, None] < rank[None, :])
         )
         suppresses = ops.cast(suppresses, "float32")
-        sure_enough = scores > self.confidence_threshold
+        above_threshold = scores > self.confidence_threshold
 
-        # A box is kept if no kept one suppresses it. Beginning with all of them, each
-        # round settles one more at least, and one that changes nothing is the last.
-        def again(kept, before):
+        # A box is kept if no kept box suppresses it. Each round settles at least one
+        # more box, and the result is final once a round changes nothing.
+        def changed(kept, before):
             return ops.any(kept != before)
 
         def next_round(kept, before):
             kept_rivals = ops.matmul(ops.cast(kept, "float32")[:, None], suppresses)
-            return sure_enough & (kept_rivals[:, 0] == 0), kept
+            return above_threshold & (kept_rivals[:, 0] == 0), kept
 
-        none = ops.zeros_like(sure_enough)
-        kept, _ = ops.while_loop(again, next_round, (sure_enough, none))
+        none = ops.zeros_like(above_threshold)
+        kept, _ = ops.while_loop(changed, next_round, (above_threshold, none))
         return kept
 
     def get_config(self):

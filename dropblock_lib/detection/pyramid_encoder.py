@@ -8,24 +8,24 @@ from dropblock_lib.arguments import invalid
 
 @keras.saving.register_keras_serializable("dropblock_lib")
 class PyramidEncoder(keras_hub.models.FeaturePyramidBackbone):
-    """Any functional model, told which of its layers are the levels of a pyramid.
+    """Wraps a functional model, some of whose layers are the levels of a pyramid.
 
-    `keras_hub.models.RetinaNetBackbone` asks its encoder for `pyramid_outputs`. A
-    model that `insert_after` or `keras.models.clone_model` made is a plain
-    functional one: given that attribute by hand it trains, but the saved detector
-    cannot be loaded. This class knows its levels, and writes them down.
+    `keras_hub.models.RetinaNetBackbone` expects an encoder with `pyramid_outputs`. A
+    model made by `insert_after` or `keras.models.clone_model` is a plain functional
+    model: with that attribute set by hand it can be trained, but the saved detector
+    cannot be loaded. This class serializes its levels.
 
     Args:
         encoder: A functional `keras.Model` with one input, an image.
-        levels: Dict of level -> name of the layer whose output it is, such as
-            `{"P3": "conv3_block4_out"}`. A map of level `n` is `2**n` times
+        levels: Dict of level -> name of the layer that outputs it, such as
+            `{"P3": "conv3_block4_out"}`. A feature map of level `n` is `2**n` times
             smaller than the image.
 
     Raises:
-        ValueError: If a layer is not in the encoder.
+        ValueError: If the encoder does not have one of the layers.
     """
 
-    def __init__(self, encoder, levels, **kwargs):
+    def __init__(self, encoder: keras.Model, levels: dict[str, str], **kwargs):
         known = {layer.name for layer in encoder.layers}
         missing = [name for name in levels.values() if name not in known]
         if missing:

@@ -1,22 +1,22 @@
-"""Batches for TensorFlow, which would else wait for a minute after some of its epochs.
+"""Wraps batches for TensorFlow so that its input pipeline does not stall.
 
 Keras reads a `PyDataset` through a `tf.data.Dataset` and lets TensorFlow tune how far
-ahead. A thread does that, at intervals that grow to a minute, and an iterator that ends
-may have to wait until it wakes (seen in TensorFlow 2.21).
+ahead it reads. A thread does the tuning at intervals that grow to a minute, and an
+iterator that ends may have to wait until the thread wakes up (seen in TensorFlow 2.21).
 """
 
 import tensorflow as tf
 
 
-def untuned(batches):
-    """Batches as a dataset that reads one batch ahead and tunes nothing.
+def without_autotune(batches):
+    """Wraps batches in a dataset that reads one batch ahead and is not tuned.
 
     Args:
         batches: `DetectionBatches`.
 
     Returns:
-        A `tf.data.Dataset` of what `batches` holds. A whole pass leads to their next
-        epoch, as with Keras' own.
+        A `tf.data.Dataset` of the batches. A complete pass advances `batches` to its
+        next epoch, as when Keras reads them.
     """
 
     def read():
@@ -25,7 +25,7 @@ def untuned(batches):
             try:
                 batch = batches[number]
             except Exception as error:
-                # TensorFlow hands on its text alone.
+                # TensorFlow passes on only the text of an exception.
                 batches.failure = error
                 raise
             yield batch

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -165,6 +166,14 @@ def test_area_and_iscrowd_may_be_left_out():
 def test_a_result_of_another_image_is_refused():
     with pytest.raises(ValueError, match=r"`results`.*77"):
         average_precision(ANNOTATIONS, [result(77, 1, [0, 0, 5, 5], 0.5)])
+
+
+def test_without_pycocotools_the_message_says_what_to_install(monkeypatch):
+    for module in [m for m in sys.modules if m.startswith("pycocotools")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(ImportError, match=r"pycocotools.*dropblock-lib\[detection\]"):
+        average_precision(ANNOTATIONS, PERFECT)
 
 
 def test_predictions_become_results_in_stored_pixels():

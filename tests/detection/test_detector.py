@@ -152,7 +152,7 @@ def test_a_batch_without_objects_teaches_something():
     keras.backend.backend() != "tensorflow", reason="TensorFlow's own reading ahead"
 )
 def test_tensorflow_reads_what_keras_would_and_tunes_nothing():
-    from dropblock_lib.detection.tensorflow_batches import untuned
+    from dropblock_lib.detection.tensorflow_batches import without_autotune
 
     def batches():
         split = load_dataset("scenes").train.take(5)
@@ -172,7 +172,7 @@ def test_tensorflow_reads_what_keras_would_and_tunes_nothing():
     for key, values in ours.items():
         assert values == pytest.approx(keras_own[key], rel=1e-4), key
     # A thread that tunes is what an iterator may have to wait for.
-    assert untuned(batches()).options().autotune.enabled is False
+    assert without_autotune(batches()).options().autotune.enabled is False
 
     model, data = make(classes=10), batches()
     assert len(model.predict(data, verbose=0)["boxes"]) == 5
