@@ -1,8 +1,7 @@
-"""Reading a folder in the form of COCO, whose files may be anything."""
+"""Reading and checking a folder in COCO's format."""
 
 import contextlib
 import dataclasses
-import io
 import json
 import logging
 import math
@@ -14,27 +13,28 @@ import sys
 
 import numpy as np
 
-from dropblock_lib.arguments import invalid, is_whole
+from dropblock_lib.arguments import check_choice, invalid, invalid_file, is_whole
 from dropblock_lib.data.detection_dataset import DetectionDataset, DetectionSplit
 
 logger = logging.getLogger("dropblock_lib")
 
-INSTALL = 'Install it with `pip install "dropblock-lib[detection]"`.'
-ON_BROKEN = ("error", "skip")
 
+def read_coco(
+    folder: str | os.PathLike,
+    train: str = "train2017",
+    validation: str = "val2017",
+    on_broken: str = "error",
+) -> DetectionDataset:
+    """Reads COCO 2017, or any data set in its format, from a folder.
 
-def read_coco(folder, train="train2017", validation="val2017", on_broken="error"):
-    """Reads COCO 2017, or whatever has its form, from a folder.
+    The folder contains `annotations/instances_SPLIT.json` and the images in `SPLIT/`,
+    or in subfolders named in their `file_name`. Images are not opened here, but by
+    `DetectionSplit.image`, one at a time. They are RGB as stored: a rotation in their
+    EXIF data is ignored, as it is by COCO's boxes. Images without boxes are kept.
 
-    The folder holds `annotations/instances_SPLIT.json` and the images in `SPLIT/`,
-    or in folders of it that their `file_name` names. No image is opened here:
-    `DetectionSplit.image` does it, and only in memory. Images are RGB as they are
-    stored; a rotation in their EXIF data is ignored, as COCO's boxes do. Images
-    without boxes are kept.
-
-    Boxes are clipped to their image. What is skipped or clipped by more than a
-    pixel is counted in `DetectionSplit.skipped` and logged as a warning: boxes with
-    `"no area"`, boxes `"outside"` their image, `"clipped"` boxes and, on request, a
+    Boxes are clipped to their image. What is skipped, or clipped by more than a
+    pixel, is counted in `DetectionSplit.skipped` and logged as a warning: boxes with
+    `"no area"`, boxes `"outside"` their image, `"clipped"` boxes and, on request, each
     `"missing image"` along with its boxes.
 
     Args:
@@ -47,11 +47,10 @@ def read_coco(folder, train="train2017", validation="val2017", on_broken="error"
         A `DetectionDataset` with the folder's name.
 
     Raises:
-        ValueError: For a folder or file that does not exist, for a JSON file that
-            is not in COCO's form or refers to what it does not have, for missing
-            images, and if the splits have different categories; the message names
-            the file, and the annotation by its id.
-        ImportError: If pycocotools is not installed.
+        ValueError: If the folder or a file does not exist, a JSON file is not in
+            COCO's format or has dangling references, images are missing, or the splits
+            have different categories. The message names the file, and the annotation
+            by its id.
 
     Example:
 
@@ -59,24 +58,19 @@ def read_coco(folder, train="train2017", validation="val2017", on_broken="error"
     >>> dataset.train.image(0).shape, dataset.train.boxes[0].shape  # doctest: +SKIP
     ((342, 512, 3), (2, 4))
     """
-    if on_broken not in ON_BROKEN:
-        raise invalid("on_broken", f"one of {', '.join(ON_BROKEN)}", on_broken)
+    check_choice("on_broken", on_broken, ("error", "skip"))
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise invalid("folder", "an existing directory", os.fspath(folder))
-    splits, categories = [], []
+    splits = []
     for name in (train, validation):
         path = folder / "annotations" / f"instances_{name}.json"
-        content = _read_json(path)
-        categories.append(_read_categories(content, path))
-        splits.append(_read_split(content, path, folder / name, on_broken))
-    if categories[0] != categories[1]:
-        differing = sorted(categories[0].items() ^ categories[1].items())
-        raise _bad_file(
-            path,
-            f"the categories of instances_{train}.json",
-            f"other ones: {differing[:5]}",
-        )
+        splits.append(_read_split(_read_json(path), path, folder / name, on_broken))
+    known, other = (split.categories.items() for split in splits)
+    if known != other:
+        expected = f"the categories of instances_{train}.json"
+        received = f"different ones: {sorted(known ^ other)[:5]}"
+        raise invalid_file(path, expected, received)
     name = folder.resolve().name
     return DetectionDataset(
         requested=name,
@@ -85,20 +79,11 @@ def read_coco(folder, train="train2017", validation="val2017", on_broken="error"
         origin="folder",
         train=splits[0],
         validation=splits[1],
-        classes=tuple(categories[0].values()),
-        category_ids=tuple(categories[0]),
     )
 
 
-def _bad_file(path, expected, received):
-    return ValueError(
-        f"Invalid value received for data file {path}. Expected {expected}. "
-        f"Received: {received}"
-    )
-
-
-def _without_outlines(item):
-    # Five sixths of COCO's JSON; as Python's numbers they would take gigabytes.
+def _without_outline(item):
+    # Outlines are five sixths of COCO's JSON; as Python objects they take gigabytes.
     item.pop("segmentation", None)
     return item
 
@@ -106,10 +91,10 @@ def _without_outlines(item):
 def _read_json(path):
     try:
         with open(path, encoding="utf-8") as file:
-            content = json.load(file, object_hook=_without_outlines)
-    # Also what is not UTF-8, and what is nested too deep.
+            content = json.load(file, object_hook=_without_outline)
+    # ValueError covers invalid UTF-8; deep nesting raises RecursionError.
     except (OSError, ValueError, RecursionError) as error:
-        raise _bad_file(path, "COCO's annotations as JSON", error) from error
+        raise invalid_file(path, "COCO's annotations as JSON", error) from error
     keys = ("images", "annotations", "categories")
     is_coco = isinstance(content, dict) and all(
         isinstance(content.get(key), list)
@@ -119,7 +104,7 @@ def _read_json(path):
     if not is_coco or not content["images"]:
         received = list(content)[:9] if isinstance(content, dict) else type(content)
         expected = f"an object with lists of objects, {', '.join(keys)}"
-        raise _bad_file(path, f"{expected}, and images in it", received)
+        raise invalid_file(path, f"{expected}, and at least one image", received)
     for key in keys:
         _check_ids(content[key], key, path)
     return content
@@ -128,16 +113,15 @@ def _read_json(path):
 def _check_ids(items, key, path):
     seen = set()
     for item in items:
-        if not _fits(item.get("id"), at_least=0):
-            raise _bad_file(path, f"an integer as id of all {key}", _short(item))
+        if not _is_int64(item.get("id"), at_least=0):
+            raise invalid_file(path, f"an integer as id of all {key}", _short(item))
         if item["id"] in seen:
             expected = f"every id once among {key}"
-            raise _bad_file(path, expected, f"id {item['id']} again")
+            raise invalid_file(path, expected, f"id {item['id']} again")
         seen.add(item["id"])
 
 
-def _fits(value, at_least):
-    """Whether a value is an integer that 64 bits hold, and large enough."""
+def _is_int64(value, at_least):
     return is_whole(value, at_least) and value < 2**63
 
 
@@ -146,23 +130,24 @@ def _short(item):
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _read_categories(content, path):
-    """Names by id, in the order of the ids."""
-    names = {item["id"]: item.get("name") for item in content["categories"]}
-    right = all(isinstance(name, str) and name for name in names.values())
-    if not (names and right and len(set(names.values())) == len(names)):
-        raise _bad_file(path, "categories with a name each", _short(names))
-    return dict(sorted(names.items()))
+def _check_categories(content, path):
+    names = [item.get("name") for item in content["categories"]]
+    are_names = all(isinstance(name, str) and name for name in names)
+    if not (names and are_names and len(set(names)) == len(names)):
+        expected = "categories with a name each"
+        raise invalid_file(path, expected, _short(content["categories"]))
 
 
 def _read_split(content, path, folder, on_broken):
+    _check_categories(content, path)
     skipped = {}
     images = _read_images(content, path, folder, on_broken, skipped)
-    label_of = {key: label for label, key in enumerate(_read_categories(content, path))}
-    sizes_of = {item["id"]: item for item in content["images"]}
+    image_ids, category_ids = (
+        {item["id"] for item in content[key]} for key in ("images", "categories")
+    )
     kept = []
     for item in content["annotations"]:
-        _check_annotation(item, path, sizes_of, label_of)
+        _check_annotation(item, path, image_ids, category_ids)
         if item["image_id"] in images:
             annotation = _clean(item, images[item["image_id"]], skipped)
             if annotation is not None:
@@ -170,60 +155,35 @@ def _read_split(content, path, folder, on_broken):
     for reason, count in skipped.items():
         logger.warning("%s: %s: %d", path, reason, count)
     if any(item["id"] == 0 for item in kept):
-        # To pycocotools' evaluation a match with box 0 is none.
+        # pycocotools takes a match with box 0 for no match.
         kept = [{**item, "id": item["id"] + 1} for item in kept]
-
-    annotations = {
-        "info": content.get("info", {}),
-        "images": list(images.values()),
-        "annotations": kept,
-        "categories": content["categories"],
-    }
-    by_image = _index(annotations).imgToAnns
-    solid = [[a for a in by_image[key] if not a["iscrowd"]] for key in images]
     return DetectionSplit(
-        ids=tuple(images),
-        sizes=np.array([(i["height"], i["width"]) for i in images.values()], "int64"),
-        boxes=tuple(_corners([a["bbox"] for a in found]) for found in solid),
-        labels=tuple(
-            np.array([label_of[a["category_id"]] for a in found], "int64")
-            for found in solid
-        ),
-        annotations=annotations,
+        annotations={
+            "info": content.get("info", {}),
+            "images": list(images.values()),
+            "annotations": kept,
+            "categories": content["categories"],
+        },
         read=ImageFiles(folder, images),
         skipped=skipped,
     )
 
 
-def _index(annotations):
-    try:
-        from pycocotools.coco import COCO
-    except ImportError as error:
-        raise ImportError(
-            f"Reading COCO's annotations takes pycocotools. {INSTALL}"
-        ) from error
-    coco = COCO()
-    coco.dataset = annotations
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
-
-
 def _read_images(content, path, folder, on_broken, skipped):
-    """What `annotations` keeps of each image whose file is there, by id."""
+    """Returns the entry in `annotations` of each image that has a file, by id."""
     images = {}
     for item in content["images"]:
         sides = [item.get("height"), item.get("width")]
-        if not all(_fits(side, at_least=1) for side in sides):
+        if not all(_is_int64(side, at_least=1) for side in sides):
             expected = "a height and a width of every image"
-            raise _bad_file(path, expected, f"image {item['id']} of {sides}")
+            raise invalid_file(path, expected, f"image {item['id']} of {sides}")
         if not _is_inside(item.get("file_name")):
             expected = "a file_name of every image, inside the folder"
-            raise _bad_file(path, expected, _short(item))
+            raise invalid_file(path, expected, _short(item))
         keys = ("id", "file_name", "height", "width")
         images[item["id"]] = {key: item[key] for key in keys}
 
-    present = _files(folder, {image["file_name"] for image in images.values()})
+    present = _list_files(folder, {image["file_name"] for image in images.values()})
     missing = [
         key for key, image in images.items() if image["file_name"] not in present
     ]
@@ -249,22 +209,23 @@ def _is_inside(name):
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _files(folder, names):
-    """What lies in the folder and in those of its folders that the names are in."""
+def _list_files(folder, names):
+    """Lists the files of the folder and of the subfolders in `names`."""
     present = set()
     for inner in {posixpath.dirname(name) for name in names}:
-        # A listing: over a network, asking for each of 118,287 files takes minutes.
+        # Testing each of 118,287 files takes minutes on a network drive.
         with contextlib.suppress(OSError):
             files = os.listdir(folder / inner)
             present.update(posixpath.join(inner, name) for name in files)
     return present
 
 
-def _check_annotation(item, path, images, categories):
+def _check_annotation(item, path, image_ids, category_ids):
     def wrong(expected, received):
-        return _bad_file(path, expected, f"annotation {item['id']} with {received}")
+        received = f"annotation {item['id']} with {received}"
+        return invalid_file(path, expected, received)
 
-    for key, known in (("image_id", images), ("category_id", categories)):
+    for key, known in (("image_id", image_ids), ("category_id", category_ids)):
         if not (is_whole(item.get(key), at_least=0) and item[key] in known):
             raise wrong(f"a known {key} in every annotation", f"{key}={item.get(key)}")
     box = item.get("bbox")
@@ -279,12 +240,12 @@ def _check_annotation(item, path, images, categories):
 
 def _is_finite(value):
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    # JSON knows integers that no float holds.
+    # JSON's integers may be too large for a float.
     return is_number and abs(value) <= sys.float_info.max
 
 
 def _clean(item, image, skipped):
-    """An annotation with its box inside its image, or `None` if nothing is left."""
+    """Clips an annotation's box to its image; returns `None` if nothing is left."""
 
     def count(reason):
         skipped[reason] = skipped.get(reason, 0) + 1
@@ -297,9 +258,10 @@ def _clean(item, image, skipped):
     if left >= right or top >= bottom:
         return count("outside")
     box = [x, y, width, height]
-    if max(left - x, x + width - right, top - y, y + height - bottom) > 0:
+    excess = max(left - x, x + width - right, top - y, y + height - bottom)
+    if excess > 0:
         box = [left, top, right - left, bottom - top]
-    if max(left - x, x + width - right, top - y, y + height - bottom) > 1:
+    if excess > 1:
         count("clipped")
     area = item.get("area", 0)
     return {
@@ -307,15 +269,10 @@ def _clean(item, image, skipped):
         "image_id": item["image_id"],
         "category_id": item["category_id"],
         "bbox": box,
-        # The outline's area, where there is an outline.
+        # The outline's area, if there is an outline.
         "area": min(area if area > 0 else math.inf, box[2] * box[3]),
         "iscrowd": int(item.get("iscrowd", 0)),
     }
-
-
-def _corners(boxes):
-    boxes = np.array(boxes, "float64").reshape(-1, 4)
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1).astype("f4")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -330,30 +287,33 @@ class ImageFiles:
     folder: pathlib.Path
     images: dict
 
-    def __call__(self, image_id):
-        """The image as `uint8` `(H, W, 3)`.
+    def __call__(self, image_id: int) -> np.ndarray:
+        """Reads the image as `uint8` `(H, W, 3)`.
 
         Raises:
-            ValueError: If the file is broken or of another size than stated.
+            ValueError: If the file is broken, or not of the size in the annotations.
             ImportError: If Pillow is not installed.
         """
         try:
             from PIL import Image
         except ImportError as error:
-            raise ImportError(f"Reading images takes Pillow. {INSTALL}") from error
-        stated = self.images[image_id]
-        path = self.folder / stated["file_name"]
-        height, width = stated["height"], stated["width"]
-        expected = f"an image of {height} by {width} pixels"
+            raise ImportError(
+                "Reading images requires Pillow. Install it with "
+                '`pip install "dropblock-lib[detection]"`.'
+            ) from error
+        entry = self.images[image_id]
+        path = self.folder / entry["file_name"]
+        height, width = entry["height"], entry["width"]
         try:
             with Image.open(path) as image:
                 if image.size != (width, height):
                     raise ValueError(f"{image.height} by {image.width} pixels")
                 if image.mode.startswith(("I", "F")):
-                    # Pillow would cut off what is above 255.
+                    # Pillow would clip values above 255.
                     raise ValueError(f"pixels of more than 8 bits ({image.mode})")
-                # COCO has gray images, and some in colors for print.
+                # Some of COCO's images are grayscale or CMYK.
                 return np.array(image.convert("RGB"))
-        # What damaged bytes make of the decoders is not a closed list.
+        # Damaged bytes make the decoders raise all kinds of errors.
         except Exception as error:
-            raise _bad_file(path, expected, error) from error
+            expected = f"an image of {height} by {width} pixels"
+            raise invalid_file(path, expected, error) from error

@@ -1,124 +1,159 @@
-"""What `load_dataset` returns for detection: images, boxes, and their origin."""
+"""Data sets for detection: images, boxes, and their origin."""
 
 import collections
 import dataclasses
+import functools
 import typing
 
 import numpy as np
 
-from dropblock_lib.arguments import invalid, is_whole
+from dropblock_lib.arguments import check_integer
 from dropblock_lib.data.dataset import account_of_origin
 
-# Seeds the permutation that `take` follows.
+# Random seed of the permutation that `take` follows.
 TAKE_SEED = 2017
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class DetectionSplit:
-    """Images with boxes, each image read or drawn when it is asked for.
+    """Images with boxes; an image is read or drawn when it is requested.
 
-    The arrays are read-only.
+    The boxes are kept in COCO's form, as evaluation needs them; the arrays below are
+    derived from it, and are read-only.
 
-    Args:
-        ids: The id of each image, as in `annotations`.
+    Attributes:
+        ids: The id of each image.
         sizes: `int64` `(N, 2)`: height and width of each image in pixels, as stored.
         boxes: For each image `float32` `(k, 4)`: left, top, right and bottom of its
-            boxes, in pixels of the stored image. Regions that COCO marks as crowds
-            are not among them.
-        labels: For each image `int64` `(k,)`: the classes of its boxes, from 0.
-        annotations: `images`, `annotations` and `categories` in the form of COCO's
-            JSON, crowds included: what evaluation with pycocotools needs. Boxes are
-            cleaned as in `boxes`; outlines are left out.
+            boxes, in pixels of the stored image, without those of crowds.
+        labels: For each image `int64` `(k,)`: the classes of its boxes, from 0, in
+            the order of the categories' ids.
+
+    Args:
+        annotations: COCO's JSON as a dict of `info`, `images`, `annotations` and
+            `categories`, crowds included and outlines left out.
         read: A function that returns the `uint8` image `(H, W, 3)` of an id.
-        skipped: What was found wrong and how often, such as `{"no area": 2}`; empty
-            where nothing was. It concerns the whole split, also in what `take`
-            returns.
+        skipped: Counts of the problems found in the whole split, such as
+            `{"no area": 2}`.
     """
 
-    ids: tuple[int, ...]
-    sizes: np.ndarray
-    boxes: tuple[np.ndarray, ...]
-    labels: tuple[np.ndarray, ...]
     annotations: dict
     read: typing.Callable[[int], np.ndarray]
     skipped: dict = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
-        for array in (self.sizes, *self.boxes, *self.labels):
-            array.flags.writeable = False
+    @functools.cached_property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(image["id"] for image in self.annotations["images"])
+
+    @functools.cached_property
+    def sizes(self) -> np.ndarray:
+        images = self.annotations["images"]
+        sides = [(image["height"], image["width"]) for image in images]
+        return _read_only(np.array(sides, "int64"))
+
+    @functools.cached_property
+    def boxes(self) -> tuple[np.ndarray, ...]:
+        return tuple(_corners(objects) for objects in self._objects_without_crowds)
+
+    @functools.cached_property
+    def labels(self) -> tuple[np.ndarray, ...]:
+        label_of = {key: label for label, key in enumerate(self.categories)}
+        return tuple(
+            _read_only(np.array([label_of[o["category_id"]] for o in objects], "int64"))
+            for objects in self._objects_without_crowds
+        )
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """The name of each category by id, in the order of the ids."""
+        names = {item["id"]: item["name"] for item in self.annotations["categories"]}
+        return dict(sorted(names.items()))
+
+    @property
+    def _objects_without_crowds(self):
+        objects_of = self._objects_by_image()
+        return [
+            [item for item in objects_of[image_id] if not item.get("iscrowd")]
+            for image_id in self.ids
+        ]
+
+    def _objects_by_image(self):
+        objects_of = collections.defaultdict(list)
+        for item in self.annotations["annotations"]:
+            objects_of[item["image_id"]].append(item)
+        return objects_of
 
     def __len__(self):
-        return len(self.ids)
+        return len(self.annotations["images"])
 
-    def image(self, index):
-        """The image at a place in the split: `uint8` `(H, W, 3)`, read anew.
+    def image(self, index: int) -> np.ndarray:
+        """Reads the image at a position in the split: `uint8` `(H, W, 3)`.
 
         Raises:
             ValueError: If the image's file is broken; the message names it.
         """
         return self.read(self.ids[index])
 
-    def take(self, count=None):
-        """The first images in a fixed random order, the same in every process.
+    def take(self, count: int | None = None) -> "DetectionSplit":
+        """Returns the first images in a fixed random order, the same in any process.
 
-        Fewer are contained in more: `take(20).ids[:10]` is `take(10).ids`.
+        A smaller part is contained in a larger one: `take(20).ids[:10]` is
+        `take(10).ids`.
 
         Args:
-            count: How many, or `None` for the split as it is.
+            count: Number of images, or `None` for the split as it is.
 
         Returns:
             A `DetectionSplit`.
 
         Raises:
-            ValueError: If the split does not hold as many.
+            ValueError: If `count` is larger than the split, or no positive integer.
         """
         if count is None:
             return self
-        if not (is_whole(count, at_least=1) and count <= len(self)):
-            raise invalid("count", f"an integer from 1 to {len(self)}", count)
+        count = check_integer("count", count, 1, len(self))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(TAKE_SEED)))
         chosen = np.argsort(rng.random(len(self)), kind="stable")[:count]
-        ids = tuple(self.ids[index] for index in chosen)
-
-        image_of = {image["id"]: image for image in self.annotations["images"]}
-        boxes_of = collections.defaultdict(list)
-        for annotation in self.annotations["annotations"]:
-            boxes_of[annotation["image_id"]].append(annotation)
-        return dataclasses.replace(
-            self,
-            ids=ids,
-            sizes=self.sizes[chosen],
-            boxes=tuple(self.boxes[index] for index in chosen),
-            labels=tuple(self.labels[index] for index in chosen),
-            annotations={
-                **self.annotations,
-                "images": [image_of[image_id] for image_id in ids],
-                "annotations": [box for image_id in ids for box in boxes_of[image_id]],
-            },
-        )
+        images = [self.annotations["images"][index] for index in chosen]
+        objects_of = self._objects_by_image()
+        annotations = {
+            **self.annotations,
+            "images": images,
+            "annotations": [o for image in images for o in objects_of[image["id"]]],
+        }
+        return dataclasses.replace(self, annotations=annotations)
 
     def __repr__(self):
         boxes = sum(map(len, self.boxes))
         return f"<DetectionSplit {len(self):,} images with {boxes:,} boxes>"
 
 
+def _corners(objects):
+    boxes = np.array([item["bbox"] for item in objects], "float64").reshape(-1, 4)
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    return _read_only(corners.astype("float32"))
+
+
+def _read_only(array):
+    array.flags.writeable = False
+    return array
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class DetectionDataset:
-    """Images with boxes in two splits, and an honest account of their origin.
+    """Images with boxes in two splits, and their origin.
 
     Args:
-        requested: The name `load_dataset` was asked for.
-        name: The name of the data set that was used: `requested`, or its stand-in.
-        source: What exactly the images are: `name`, or a name that says how they
+        requested: The name that `load_dataset` was asked for.
+        name: The name of the data set in use: `requested`, or its stand-in.
+        source: The exact name of the images: `name`, or a name that says how they
             differ from it. Figures and records show it.
         origin: Where the images were found: `"data_dir"`, `"DROPBLOCK_DATA"`,
-            `"folder"` (given to `read_coco`), `"stand-in"` (something else was
-            requested and could not be had) or `"built-in"` (requested by name).
+            `"folder"` (given to `read_coco`), `"stand-in"` (the requested data set
+            was not available) or `"built-in"` (requested by name).
         train: The `DetectionSplit` to train on.
         validation: The `DetectionSplit` to evaluate on.
-        classes: The name of each class, in the order of the labels.
-        category_ids: The id that `annotations` has for each class.
-        note: How the images were made or changed, in a few words, or nothing.
+        note: How the images were made or changed, in a few words, if they were.
     """
 
     requested: str
@@ -127,9 +162,17 @@ class DetectionDataset:
     origin: str
     train: DetectionSplit
     validation: DetectionSplit
-    classes: tuple[str, ...]
-    category_ids: tuple[int, ...]
     note: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the labels."""
+        return tuple(self.train.categories.values())
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The id that `annotations` has for each class."""
+        return tuple(self.train.categories)
 
     @property
     def is_stand_in(self):

@@ -422,14 +422,6 @@ def test_folders_and_splits_that_are_not_there(folder, tmp_path):
         read_coco(folder.path, on_broken="ignore")
 
 
-def test_without_pycocotools_the_message_says_what_to_install(folder, monkeypatch):
-    for module in [m for m in sys.modules if m.startswith("pycocotools")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "pycocotools", None)
-    with pytest.raises(ImportError, match=r"pycocotools.*dropblock-lib\[detection\]"):
-        read_coco(folder.path)
-
-
 def test_without_pillow_the_message_says_what_to_install(folder, monkeypatch):
     train = read_coco(folder.path).train
     monkeypatch.setitem(sys.modules, "PIL", None)

@@ -78,9 +78,15 @@ def test_what_images_ask_of_anchors_is_added_up(model):
     split = dbl.load_dataset("scenes").validation.take(3)
     classes = model.num_classes
     # Large enough for the anchors of a small model.
-    boxes = np.array([[2, 2, 90, 100], [30, 40, 120, 110]], "float32")
-    labels = [np.array([0, 1]), np.array([2, 1]), np.array([2, 0])]
-    split = dataclasses.replace(split, boxes=[boxes] * 3, labels=labels)
+    boxes = [[2, 2, 88, 98], [30, 40, 90, 70]]
+    labels = [[0, 1], [2, 1], [2, 0]]
+    objects = [
+        {"image_id": image_id, "category_id": label + 1, "bbox": box}
+        for image_id, own in zip(split.ids, labels, strict=True)
+        for label, box in zip(own, boxes, strict=True)
+    ]
+    annotations = {**split.annotations, "annotations": objects}
+    split = dataclasses.replace(split, annotations=annotations)
     of_classes, anchors = count_assigned(model, split)
 
     expected, asked = np.zeros(classes, int), 0

@@ -37,15 +37,24 @@ def make_split(count=COUNT, boxes=None):
         reads.append(image_id)
         return image_of(image_id - 100)
 
-    split = DetectionSplit(
-        ids=tuple(range(100, 100 + count)),
-        sizes=np.array([image_of(i).shape[:2] for i in range(count)]),
-        boxes=tuple(boxes),
-        labels=tuple(np.arange(len(own)) for own in boxes),
-        annotations={},
-        read=read,
-    )
-    return split, reads
+    images = [image_of(index).shape for index in range(count)]
+    annotations = {
+        "images": [
+            {"id": 100 + index, "height": height, "width": width}
+            for index, (height, width, _) in enumerate(images)
+        ],
+        "annotations": [
+            {
+                "image_id": 100 + index,
+                "category_id": label,
+                "bbox": [left, top, right - left, bottom - top],
+            }
+            for index, own in enumerate(boxes)
+            for label, (left, top, right, bottom) in enumerate(own)
+        ],
+        "categories": [{"id": label, "name": str(label)} for label in range(4)],
+    }
+    return DetectionSplit(annotations=annotations, read=read), reads
 
 
 def content(data):

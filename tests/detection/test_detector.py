@@ -334,9 +334,15 @@ def test_mixed_precision_matches_and_decodes_in_float32(model, policy):
     assert np.isfinite(losses).all()
 
 
+def of_one_class(split, **changes):
+    objects = [{**o, "category_id": 1} for o in split.annotations["annotations"]]
+    annotations = {**split.annotations, "annotations": objects}
+    return dataclasses.replace(split, annotations=annotations, **changes)
+
+
 def test_batches_must_be_of_the_model_s_size_and_classes(model):
     split = load_dataset("scenes").train.take(4)
-    few = dataclasses.replace(split, labels=[0 * labels for labels in split.labels])
+    few = of_one_class(split)
     with pytest.raises(ValueError, match=r"`image_size`.*model's 64.*image_size=96"):
         model.fit(DetectionBatches(few, 96, 2), verbose=0)
     with pytest.raises(ValueError, match=r"`labels`.*below the model's"):
@@ -363,9 +369,7 @@ def test_an_image_that_cannot_be_read_is_named(way):
     def broken(image_id):
         raise ValueError("broken.jpg cannot be read")
 
-    labels = [0 * labels for labels in split.labels]
-    split = dataclasses.replace(split, labels=labels, read=broken)
-    batches = DetectionBatches(split, SIZE, 2)
+    batches = DetectionBatches(of_one_class(split, read=broken), SIZE, 2)
     with pytest.raises(ValueError, match=r"^broken.jpg cannot be read$"):
         getattr(model, way)(batches, verbose=0)
 

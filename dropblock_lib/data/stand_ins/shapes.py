@@ -1,28 +1,30 @@
-"""Colored shapes on busy ground, drawn with NumPy: the stand-in for CIFAR-10.
+"""The stand-in for CIFAR-10: colored shapes on textured backgrounds.
 
-They are made easy enough for a small network to learn them from some thousand
-images, and hard enough that it errs on new ones.
+They are easy enough for a small network to learn from a few thousand images, and
+hard enough that it makes errors on new ones.
 
-A shape is a function of a point: negative inside, positive outside, and close to
-the edge about the distance to it, so that one clip gives a smooth edge. Images are
-arithmetic on uniform random numbers only, in single precision and without sums,
-matrix products or transcendental functions per pixel, whose last bit depends on
-the processor: every machine draws the same images.
+A shape is a function of a point: negative inside, positive outside, and near the
+edge approximately the distance to it, so that clipping gives a smooth edge. Every
+machine draws the same images: they use only arithmetic on uniform random numbers in
+single precision, without sums, matrix products or transcendental functions per
+pixel, whose last bit depends on the processor.
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
+from dropblock_lib.arguments import check_integer
 from dropblock_lib.data.dataset import Dataset
 
 IMAGE_SIZE = 32
-# Images drawn at once: few enough to stay in the processor's cache.
+# Images drawn at a time, few enough for the processor's cache.
 CHUNK = 100
 
 
 def _polygon_sides(u, v, corners):
-    """The distance of points to each side of a regular polygon inside a unit circle."""
+    """Returns distances to the sides of a polygon inscribed in the unit circle."""
     angles = (2 * np.arange(corners) + 1) * np.pi / corners
     apothem = np.float32(np.cos(np.pi / corners))
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -67,9 +69,8 @@ def _hexagon(u, v):
 
 
 def _star(u, v):
-    # The points on the inner side of at least four of a pentagon's five sides,
-    # the sides prolonged, are a five-pointed star.
-    # They reach to 2.6 where the pentagon reaches to 1.
+    # The points on the inner side of at least four of a pentagon's five extended sides
+    # form a five-pointed star. It extends to 2.6 where the pentagon extends to 1.
     scale = np.float32(2.35)
     sides = np.sort(_polygon_sides(scale * u, scale * v, 5), axis=0)
     return sides[-2] / scale
@@ -98,23 +99,25 @@ SHAPES = {
 }
 
 
-def draw_shapes(count, seed=0, image_size=IMAGE_SIZE):
-    """Draws images that each show one large shape, and its label.
+def draw_shapes(
+    count: int, seed: int | Sequence[int] = 0, image_size: int = IMAGE_SIZE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws images of one large shape each, and their labels.
 
-    Place, size, proportions, tilt (up to 26 degrees) and color vary. The ground is
-    darker and has a texture of its own; small shapes of any class lie on it, in
-    half the images a bar covers part of the shape, and there is noise. Classes are
-    balanced: each ten consecutive images hold every class once. The first images do
-    not depend on `count`.
+    Position, size, proportions, rotation (up to 26 degrees) and color vary. The
+    textured background is darker and shows small shapes of any class, a bar covers
+    part of the shape in half of the images, and there is noise. Classes are balanced:
+    every ten consecutive images show every class once. The first images do not depend
+    on `count`.
 
     Args:
         count: The number of images.
-        seed: An integer or a sequence of integers. Other seeds give other images.
+        seed: Random seed, an integer or a sequence of integers.
         image_size: Height and width of an image in pixels.
 
     Returns:
         `(images, labels)`: `uint8` `(count, image_size, image_size, 3)` and `int64`
-        `(count,)`, an index into `SHAPES`.
+        `(count,)`, indices into `SHAPES`.
 
     Example:
 
@@ -122,11 +125,7 @@ def draw_shapes(count, seed=0, image_size=IMAGE_SIZE):
     >>> images.shape, labels.shape
     ((20, 32, 32, 3), (20,))
     """
-    if count < 1:
-        raise ValueError(
-            "Invalid value received for argument `count`. Expected a positive "
-            f"integer. Received: count={count}"
-        )
+    count = check_integer("count", count)
     entropy = [seed] if isinstance(seed, int) else list(seed)
     chunks = [
         _draw_chunk(generator([*entropy, chunk]), image_size)
@@ -137,12 +136,12 @@ def draw_shapes(count, seed=0, image_size=IMAGE_SIZE):
 
 
 def generator(entropy):
-    """Random numbers that depend on a sequence of integers alone."""
+    """Returns a random generator, seeded with a sequence of integers."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
 
 def between(rng, low, high, shape):
-    """Uniform random numbers in single precision."""
+    """Draws uniform random numbers in single precision."""
     low, high = np.float32(low), np.float32(high)
     return low + (high - low) * rng.random(shape, dtype="float32")
 
@@ -150,7 +149,7 @@ def between(rng, low, high, shape):
 def _draw_chunk(rng, size):
     labels = np.argsort(rng.random((CHUNK // 10, 10)), axis=1).reshape(-1)
     color = between(rng, 0.1, 0.4, (CHUNK, 3, 1, 1))
-    image = ground(rng, size, color)
+    image = background(rng, size, color)
     for _ in range(2):
         other = rng.random(CHUNK)
         _add_shape(image, rng, other, color, radius=(0.06, 0.12), reach=0.45)
@@ -161,7 +160,7 @@ def _draw_chunk(rng, size):
 
 
 def noisy_pixels(rng, image):
-    """Adds noise to `(N, 3, H, W)` in 0 to 1: `uint8` pixels `(N, H, W, 3)`."""
+    """Converts `(N, 3, H, W)` in [0, 1] to noisy `uint8` pixels `(N, H, W, 3)`."""
     noise = between(rng, 0, 0.08, (len(image), 1, 1, 1))
     image = image + noise * between(rng, -1, 1, image.shape)
     image = np.clip(image, np.float32(0), np.float32(1)) * np.float32(255)
@@ -170,27 +169,27 @@ def noisy_pixels(rng, image):
 
 
 def _grid(size):
-    """Pixel centers from -.5 to .5, as rows `(1, size, 1)` and columns."""
+    """Returns the pixel centers, -0.5 to 0.5, as rows `(1, size, 1)` and columns."""
     centers = (np.arange(size, dtype="float32") + np.float32(0.5)) / np.float32(size)
     centers -= np.float32(0.5)
     return centers[None, :, None], centers[None, None, :]
 
 
 def _smooth_noise(rng, count, size, cells, low, high):
-    """A few random values per side, interpolated to a smooth field."""
+    """Interpolates a few random values per side to a smooth field."""
     values = between(rng, low, high, (count, 1, cells + 1, cells + 1))
     position = (np.arange(size, dtype="float32") + np.float32(0.5)) * np.float32(cells)
     position /= np.float32(size)
     cell = np.floor(position).astype("int64")
-    share = position - cell.astype("float32")
+    weight = position - cell.astype("float32")
     above, below = values[:, :, cell], values[:, :, cell + 1]
-    rows = above + share[:, None] * (below - above)
+    rows = above + weight[:, None] * (below - above)
     left, right = rows[..., cell], rows[..., cell + 1]
-    return left + share * (right - left)
+    return left + weight * (right - left)
 
 
 def _stripes(rng, count, size):
-    """Straight stripes of any direction and width: a triangle wave in -1 to 1."""
+    """Draws straight stripes of any direction and width: a triangle wave in [-1, 1]."""
     rows, columns = _grid(size)
     across, along, phase = (between(rng, -6, 6, (count, 1, 1)) for _ in range(3))
     wave = rows * across + columns * along + phase
@@ -198,8 +197,8 @@ def _stripes(rng, count, size):
     return (wave - np.float32(1))[:, None]
 
 
-def ground(rng, size, color):
-    """Clouds and stripes over a color per image, `(N, 3, 1, 1)`."""
+def background(rng, size, color):
+    """Draws clouds and stripes over a color per image, `(N, 3, 1, 1)`."""
     count = len(color)
     clouds = _smooth_noise(rng, count, size, 4, -0.15, 0.15)
     tint = between(rng, -1, 1, (count, 3, 1, 1))
@@ -207,27 +206,27 @@ def ground(rng, size, color):
     return color + clouds * tint + stripes
 
 
-def _add_shape(image, rng, choice, ground, radius, reach):
-    """Paints one shape on every image; `choice` in [0, 1) says which."""
+def _add_shape(image, rng, choice, background, radius, reach):
+    """Paints a shape on each image, chosen by `choice` in [0, 1)."""
     count, size = len(image), image.shape[-1]
     y, x = (between(rng, -reach, reach, (count, 1, 1)) for _ in range(2))
     extent = between(rng, *radius, (count, 1, 1))
     kind = np.floor(choice * len(SHAPES)).astype("int64")
-    paint(image, rng, cover(rng, size, kind, y, x, extent), ground)
+    paint(image, rng, cover(rng, size, kind, y, x, extent), background)
 
 
 def cover(rng, size, kind, y, x, extent, window=np.s_[:, :]):
-    """How far a shape covers each pixel, as `(N, 1, H, W)` from 0 to 1.
+    """Returns the fraction of each pixel that a shape covers, `(N, 1, H, W)`.
 
-    Proportions and tilt are random.
+    Proportions and rotation are random.
 
     Args:
-        rng: The generator of random numbers.
+        rng: A NumPy random generator.
         size: Height and width of the images in pixels.
-        kind: Index `(N,)` into `SHAPES`.
-        y, x: Center of each shape, `(N, 1, 1)`, from -.5 to .5.
-        extent: About half its size, `(N, 1, 1)`, as a share of the image's side.
-        window: Slices of rows and columns, if not all are wanted.
+        kind: Indices `(N,)` into `SHAPES`.
+        y, x: Center of each shape, `(N, 1, 1)`, from -0.5 to 0.5.
+        extent: About half its size, `(N, 1, 1)`, as a fraction of the image's side.
+        window: Slices of the rows and columns to compute.
     """
     rows, columns = _grid(size)
     rows, columns = rows[:, window[0]], columns[:, :, window[1]]
@@ -242,29 +241,29 @@ def cover(rng, size, kind, y, x, extent, window=np.s_[:, :]):
         ours = kind == index
         if ours.any():
             distance[ours] = shape(u[ours], v[ours])
-    # One pixel is 1 / (size * extent) of the shape's own unit.
-    share = np.float32(0.5) - distance * (extent * np.float32(size))
-    return np.clip(share, np.float32(0), np.float32(1))[:, None]
+    # One pixel is 1 / (size * extent) of the shape's unit.
+    covered = np.float32(0.5) - distance * (extent * np.float32(size))
+    return np.clip(covered, np.float32(0), np.float32(1))[:, None]
 
 
-def paint(image, rng, cover, ground):
-    """Paints shapes on images, in a color and a texture of their own."""
+def paint(image, rng, cover, background):
+    """Paints shapes on images, in random colors and textures."""
     count, size = len(image), image.shape[-1]
-    # Lighter than the ground: with contrast of either sign, a few thousand images
-    # are too few to learn from.
-    color = ground + between(rng, 0.2, 0.5, (count, 3, 1, 1))
+    # Lighter than the background: with contrast of either sign, a few thousand images
+    # are not enough to learn from.
+    color = background + between(rng, 0.2, 0.5, (count, 3, 1, 1))
     texture = between(rng, -0.08, 0.08, (count, 3, 1, 1)) * _stripes(rng, count, size)
     image += cover * (color + texture - image)
 
 
 def _add_bar(image, rng):
-    """Covers a part of half the images with a straight bar."""
+    """Covers part of half of the images with a straight bar."""
     size = image.shape[-1]
     rows, columns = _grid(size)
     turn = 2 * np.pi * rng.random((CHUNK, 1, 1))
     cosine, sine = np.cos(turn).astype("float32"), np.sin(turn).astype("float32")
     offset = between(rng, -0.25, 0.25, (CHUNK, 1, 1))
-    # Half of the widths are negative: no bar.
+    # Half of the widths are negative, for no bar.
     half_width = between(rng, -0.08, 0.08, (CHUNK, 1, 1))
     distance = np.abs(rows * cosine + columns * sine - offset) - half_width
     cover = np.float32(0.5) - distance * np.float32(size)
@@ -278,8 +277,8 @@ def _splits():
     return *draw_shapes(10_000, seed=[2018, 0]), *draw_shapes(2_000, seed=[2018, 1])
 
 
-def load_shapes(requested="shapes"):
-    """The built-in `Dataset` of shapes: 10,000 training and 2,000 test images."""
+def load_shapes(requested: str = "shapes") -> Dataset:
+    """Draws the built-in shapes: 10,000 training and 2,000 test images."""
     x_train, y_train, x_test, y_test = _splits()
     return Dataset(
         requested=requested,
