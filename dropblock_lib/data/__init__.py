@@ -1,4 +1,4 @@
-"""Images to learn from: real ones where they can be had, stand-ins elsewhere."""
+"""Data sets: real ones where they are available, stand-ins elsewhere."""
 
 from dropblock_lib.data.augment import get_augmentation
 from dropblock_lib.data.coco import read_coco

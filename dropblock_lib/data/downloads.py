@@ -1,36 +1,127 @@
-"""Whether an address answers, found out in a few seconds whatever is broken."""
+"""Files that Keras downloads: found in its cache, or fetched, or the reason why not."""
 
 import contextlib
+import dataclasses
+import os
+import pathlib
 import socket
+import tempfile
 import threading
 import urllib.parse
 import urllib.request
 
 SECONDS = 3
+SECONDS_OF_SILENCE = 20
+KERAS_FILES = "https://storage.googleapis.com/tensorflow"
 
-_silent_hosts = {}
+
+@dataclasses.dataclass(frozen=True)
+class KerasFile:
+    """What `keras.datasets` passes to `keras.utils.get_file`."""
+
+    fname: str
+    origin: str
+    file_hash: str
+    extract: bool = False
+
+
+FILES = {
+    "mnist": KerasFile(
+        "mnist.npz",
+        f"{KERAS_FILES}/tf-keras-datasets/mnist.npz",
+        "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
+    ),
+    "cifar10": KerasFile(
+        "cifar-10-batches-py-target",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        extract=True,
+    ),
+}
+# ResNet-50 without its top, trained on ImageNet.
+WEIGHTS = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+_unreachable_hosts = {}
+
+
+def locate(name):
+    """Finds a data set in Keras' cache, or downloads it there.
+
+    Returns:
+        `(path, None)`, or `(None, reason)` if the data set is not available.
+    """
+    file = FILES[name]
+    path = cache_folder("datasets") / file.fname
+    if path.exists():
+        return path, None
+    reason = why_unreachable(file.origin)
+    if reason is None:
+        reason = _download(file, path)
+    return (None, reason) if reason else (path, None)
+
+
+def find_weights(weights):
+    """Checks that weights for `keras.applications.ResNet50` are available.
+
+    Args:
+        weights: `None`, `"imagenet"`, or the path of a file.
+
+    Returns:
+        `None`, `"imagenet"` or the path.
+
+    Raises:
+        OSError: If the file does not exist, or ImageNet's weights are neither in
+            Keras' cache nor can be downloaded.
+    """
+    if weights is None:
+        return None
+    if weights != "imagenet":
+        if not os.path.isfile(weights):
+            raise FileNotFoundError(
+                "Invalid value received for argument `weights`. Expected None, "
+                f"'imagenet' or an existing file. Received: weights={weights!r}"
+            )
+        return os.fspath(weights)
+    if not (cache_folder("models") / WEIGHTS).is_file():
+        reason = why_unreachable(f"{KERAS_FILES}/keras-applications/resnet/{WEIGHTS}")
+        if reason:
+            raise OSError(
+                f"ImageNet's weights are not in Keras' cache, and {reason}. Pass the "
+                "path of a file with them, or weights=None for random weights."
+            )
+    return weights
+
+
+def cache_folder(kind):
+    """Returns the folder of Keras' downloaded files: `"datasets"` or `"models"`."""
+    home = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    # Keras' fallback if the home directory is read-only.
+    if home.exists() and not os.access(home, os.W_OK):
+        temporary = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+        home = pathlib.Path(temporary) / ".keras"
+    return home / kind
 
 
 def why_unreachable(url, seconds=SECONDS):
-    """Nothing if `url` can be downloaded from now, else the reason in a few words.
+    """Returns why `url` cannot be downloaded from, in a few words, or `None` if it can.
 
-    Asks for the address as a download would, proxies included, and waits for the
-    first byte of the answer. A host that gave none is not asked again in this
+    Requests the address as a download would, proxies included, and waits for the
+    first byte of the answer. A host that did not answer is not asked again in this
     process.
     """
     host = urllib.parse.urlsplit(url).netloc
-    if host not in _silent_hosts:
+    if host not in _unreachable_hosts:
         reason = _probe(url, host, seconds)
         if reason is None:
             return None
-        _silent_hosts[host] = reason
-    return _silent_hosts[host]
+        _unreachable_hosts[host] = reason
+    return _unreachable_hosts[host]
 
 
 def _probe(url, host, seconds):
     outcome = []
 
-    def ask():
+    def request():
         try:
             with urllib.request.urlopen(url, timeout=seconds) as answer:
                 answer.read(1)
@@ -38,17 +129,40 @@ def _probe(url, host, seconds):
         except Exception as error:
             outcome.append(f"{host} cannot be reached ({error})")
 
-    # Looking up a name, or talking to a proxy, has no time limit of its own: hence
-    # a thread that can be left behind.
-    thread = threading.Thread(target=ask, daemon=True, name=f"probe {host}")
+    # The timeout of urlopen does not cover name lookup and proxies, so the request
+    # runs in a thread that can be abandoned.
+    thread = threading.Thread(target=request, daemon=True, name=f"probe {host}")
     thread.start()
     thread.join(seconds)
     return outcome[0] if outcome else f"{host} did not answer in {seconds} seconds"
 
 
+def _download(file, path):
+    """Downloads and checks a file as Keras does; returns the reason for a failure."""
+    import keras
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _socket_timeout(SECONDS_OF_SILENCE):
+            keras.utils.get_file(
+                fname=file.fname,
+                origin=file.origin,
+                file_hash=file.file_hash,
+                extract=file.extract,
+                cache_dir=path.parent.parent,
+            )
+    except Exception as error:
+        # Keras keeps a file of the wrong content, which the next call would take for
+        # a broken data set.
+        if path.is_file():
+            path.unlink()
+        return f"downloading {file.origin} failed ({error})"
+    return None
+
+
 @contextlib.contextmanager
-def silence_limit(seconds):
-    """Ends a download that falls silent, for code that sets no limit itself."""
+def _socket_timeout(seconds):
+    """Ends a stalled download, because Keras sets no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

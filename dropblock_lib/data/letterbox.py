@@ -1,45 +1,46 @@
-"""Images of any proportions in a square, and their mirror images."""
+"""Letterboxing: images of any proportions in a square, and their mirror images."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from dropblock_lib.arguments import invalid, is_whole
+from dropblock_lib.arguments import check_integer
 
 # ImageNet's mean color.
 PADDING = (124, 116, 104)
 
 
-def fitted_sides(height, width, size):
-    """Height and width in pixels of an image in a square, and their scale.
+def fitted_sides(height: int, width: int, size: int) -> tuple[int, int, float]:
+    """Returns an image's height and width in a square, and its scale.
 
     Args:
         height: Height of the image in pixels.
         width: Width of the image in pixels.
-        size: Height and width of the square.
+        size: Height and width of the square in pixels.
 
     Returns:
-        `(height, width, scale)`: the longer side is `size`, the other rounded.
+        `(height, width, scale)`: the longer side is `size`, the other is rounded.
     """
-    if not is_whole(size, at_least=1):
-        raise invalid("size", "a positive integer", size)
-    scale = size / max(height, width)
+    scale = check_integer("size", size) / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale)), scale
 
 
-def fit_image(image, boxes, size):
-    """Resizes an image, with its proportions, to the top left of a square.
+def fit_image(
+    image: np.ndarray, boxes: ArrayLike, size: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Resizes an image to fit the top left of a square, keeping its proportions.
 
     Args:
         image: `uint8` `(H, W, 3)`.
         boxes: `(k, 4)`: left, top, right and bottom in pixels of the image.
-        size: Height and width of the square. The rest is filled with a mean color.
+        size: Height and width of the square, the rest of which is a uniform color.
 
     Returns:
         `(image, boxes, scale)`: `uint8` `(size, size, 3)`, `float32` `(k, 4)` in
-        pixels of the square, and the factor from the boxes given to these.
+        pixels of the square, and the factor from pixels of the image to those.
 
     Raises:
         ValueError: If `size` is not a positive integer.
-        ImportError: If Pillow is not installed and the image is of another size.
+        ImportError: If Pillow is not installed and the image must be resized.
 
     Example:
 
@@ -63,16 +64,18 @@ def _resize(image, height, width):
         from PIL import Image
     except ImportError as error:
         raise ImportError(
-            "Resizing images takes Pillow. Install it with "
+            "Resizing images requires Pillow. Install it with "
             '`pip install "dropblock-lib[detection]"`.'
         ) from error
-    # Pillow averages over all pixels when it makes an image smaller.
+    # When it reduces an image, Pillow averages over all pixels.
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized)
 
 
-def mirror(image, boxes, width):
-    """Flips an image in a square left to right; what fills the square stays.
+def mirror(
+    image: np.ndarray, boxes: ArrayLike, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flips a letterboxed image left to right, leaving its padding in place.
 
     Args:
         image: `(H, W, C)`, an image with padding on its right.

@@ -1,14 +1,23 @@
-"""What MNIST and CIFAR-10 look like, and how to tell whether arrays are they."""
+"""MNIST and CIFAR-10: reading their files without unpickling, and checking them."""
 
 import dataclasses
 import hashlib
 import logging
+import os
+import pickletools
+import zipfile
 
 import numpy as np
 
+from dropblock_lib.arguments import invalid_file
 from dropblock_lib.data.dataset import Dataset
 
 logger = logging.getLogger("dropblock_lib")
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+# The files of CIFAR-10 as Keras downloads it.
+BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
+BATCH_SIZE = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +50,90 @@ FORMATS = {
 }
 
 
+# === Reading ===
+
+
+def read_npz(path):
+    """Reads the four arrays of a data set from an `.npz` file, by name.
+
+    Raises:
+        ValueError: If the file cannot be read, or is not an `.npz` file with the
+            arrays; the message names it.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            with open(path, "rb") as file:
+                start = file.read(8)
+            raise ValueError(
+                f"{os.path.getsize(path)} bytes that start with {start!r}: a "
+                "truncated file, or a file of another kind"
+            )
+        with np.load(path, allow_pickle=False) as archive:
+            absent = [key for key in KEYS if key not in archive.files]
+            if absent:
+                raise ValueError(
+                    f"the arrays {archive.files}, without {', '.join(absent)}"
+                )
+            return {key: archive[key] for key in KEYS}
+    # Damaged bytes make the zip and array readers raise all kinds of errors.
+    except Exception as error:
+        expected = (
+            f"an .npz file, without pickled objects, that contains {', '.join(KEYS)}"
+        )
+        raise invalid_file(path, expected, error) from error
+
+
+def read_keras_files(name, path):
+    """Reads the four arrays of a data set from Keras' cache, by name."""
+    if name == "mnist":
+        return read_npz(path)
+    folder = path / "cifar-10-batches-py"
+    images, labels = zip(*(_read_batch(folder / b) for b in BATCHES), strict=True)
+    x_test, y_test = _read_batch(folder / "test_batch")
+    return {
+        "x_train": np.concatenate(images),
+        "y_train": np.concatenate(labels),
+        "x_test": x_test,
+        "y_test": y_test,
+    }
+
+
+def _read_batch(path):
+    """Reads a CIFAR-10 batch, a pickle, without unpickling it.
+
+    The pickle is a dictionary of the strings "labels" and "data", among others: a
+    list of small integers, and an array whose bytes are one long string. Both can be
+    read from the pickle's instructions, none of which is executed.
+    """
+    labels, pixels, latest_string = [], None, None
+    try:
+        with open(path, "rb") as file:
+            for instruction, value, _ in pickletools.genops(file):
+                if instruction.name in ("SHORT_BINSTRING", "BINSTRING"):
+                    if len(value) == BATCH_SIZE * 3072:
+                        pixels = value
+                    else:
+                        latest_string = value
+                elif instruction.name == "BININT1" and latest_string == "labels":
+                    labels.append(value)
+        if pixels is None or len(labels) != BATCH_SIZE:
+            raise ValueError(f"{len(labels)} labels, pixels: {pixels is not None}")
+    except (OSError, ValueError) as error:
+        expected = (
+            f"a batch of CIFAR-10 as keras.datasets downloads it, with {BATCH_SIZE} "
+            "images and labels; delete its folder to have it downloaded again"
+        )
+        raise invalid_file(path, expected, error) from error
+    images = np.frombuffer(pixels.encode("latin-1"), dtype="uint8")
+    images = images.reshape(BATCH_SIZE, 3, 32, 32).transpose(0, 2, 3, 1)
+    return images, np.array(labels)
+
+
+# === Checking ===
+
+
 def make_dataset(name, arrays, path, origin):
-    """Checks the arrays that were read from `path` and makes a `Dataset` of them.
+    """Makes a `Dataset` of the arrays that were read from `path`.
 
     Raises:
         ValueError: If shape, type or range are not those of the data set.
@@ -59,8 +150,7 @@ def make_dataset(name, arrays, path, origin):
     source = RECOGNIZE[name](**arrays)
     if source == f"{name}-unknown":
         logger.warning(
-            "%s has the form of %s, but its content is not known to be it: "
-            "results made with it are marked %s",
+            "%s has the format of %s, but unknown content: results are marked %s",
             path,
             name,
             source,
@@ -77,28 +167,24 @@ def make_dataset(name, arrays, path, origin):
 
 def _check_images(arrays, key, shape, name, path):
     array = arrays[key]
-    # 8 bits without a sign also settle the range, 0 to 255.
+    # Unsigned 8 bits imply the range, 0 to 255.
     if array.dtype != np.uint8 or array.shape != shape:
-        raise ValueError(
-            f"Invalid data file {path}. Expected the images of {name}, uint8 of "
-            f"shape {shape}, in `{key}`. Received: {array.dtype} of shape "
-            f"{array.shape}"
-        )
+        expected = f"the images of {name}, uint8 of shape {shape}, in `{key}`"
+        raise invalid_file(path, expected, f"{array.dtype} of shape {array.shape}")
 
 
 def _check_labels(arrays, key, size, classes, name, path):
     array = arrays[key]
     if array.dtype.kind not in "iu" or array.shape not in ((size,), (size, 1)):
-        raise ValueError(
-            f"Invalid data file {path}. Expected the labels of {name}, integers of "
-            f"shape ({size},) or ({size}, 1), in `{key}`. Received: {array.dtype} of "
-            f"shape {array.shape}"
+        expected = (
+            f"the labels of {name}, integers of shape ({size},) or ({size}, 1), in "
+            f"`{key}`"
         )
+        raise invalid_file(path, expected, f"{array.dtype} of shape {array.shape}")
     if array.min() < 0 or array.max() >= classes:
-        raise ValueError(
-            f"Invalid data file {path}. Expected labels from 0 to {classes - 1} in "
-            f"`{key}`. Received: labels from {array.min()} to {array.max()}"
-        )
+        expected = f"labels from 0 to {classes - 1} in `{key}`"
+        received = f"labels from {array.min()} to {array.max()}"
+        raise invalid_file(path, expected, received)
 
 
 def _sha256(*arrays):
@@ -109,7 +195,7 @@ def _sha256(*arrays):
 
 
 def _recognize_mnist(x_train, y_train, x_test, y_test):
-    # Of the pixels and labels, not of the file: a file may be compressed anew.
+    # A hash of pixels and labels, because the same arrays may be compressed anew.
     known = "c2069063c1105f2bf96266aef1ff68c6e13bdda7a54e37bf19c16f1db24efc83"
     labels = y_train.astype("uint8"), y_test.astype("uint8")
     return "mnist" if _sha256(x_train, x_test, *labels) == known else "mnist-unknown"
@@ -126,8 +212,8 @@ def _recognize_cifar10(x_train, y_train, x_test, y_test):
     starts = y_train[:10].tolist(), y_test[:10].tolist()
     if balanced and starts == first_labels and total == pixel_sum:
         return "cifar10"
-    # A copy of CIFAR-10 that went through JPEG, in an order of its own. Its pixels
-    # depend on the decoder, its labels do not.
+    # A reordered copy of CIFAR-10 that was compressed as JPEG. Its pixels depend on
+    # the decoder, but its labels do not.
     jpeg_labels = "bfecf51857bbd06be1ba2f34c9213e92d5c95dff289417c8b3392370e6abc96b"
     labels = y_train.astype("uint8"), y_test.astype("uint8")
     near = abs(total - pixel_sum) < 0.5 * x_train.size

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from dropblock_lib.arguments import invalid, is_whole
+from dropblock_lib.data.downloads import find_weights
 from dropblock_lib.insertion import check_where, insert_after
-from dropblock_lib.models.imagenet_weights import find_weights
 from dropblock_lib.models.seed_streams import seed_streams
 from dropblock_lib.models.small_images import with_seeds
 from dropblock_lib.variants import get_variant

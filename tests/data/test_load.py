@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import dropblock_lib
-from dropblock_lib.data import Dataset, downloads, keras_files, load_dataset
+from dropblock_lib.data import Dataset, downloads, load_dataset, mnist_and_cifar10
 from dropblock_lib.data.mnist_and_cifar10 import RECOGNIZE, make_dataset
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -36,7 +36,7 @@ def _nothing_found(monkeypatch, tmp_path):
         monkeypatch.delenv(variable, raising=False)
         monkeypatch.delenv(variable.upper(), raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
-    monkeypatch.setattr(downloads, "_silent_hosts", {})
+    monkeypatch.setattr(downloads, "_unreachable_hosts", {})
 
 
 def mnist_arrays():
@@ -140,7 +140,7 @@ def test_the_stand_in_says_that_it_is_one(requested, used, shape, caplog, tmp_pa
 @pytest.mark.parametrize("name", ["digits", "shapes"])
 def test_built_in_sets_are_looked_for_nowhere(name, monkeypatch, tmp_path):
     monkeypatch.setenv("DROPBLOCK_DATA", str(tmp_path / "absent"))
-    monkeypatch.setattr(keras_files, "locate", None)
+    monkeypatch.setattr(downloads, "locate", None)
     dataset = load_dataset(name, data_dir=tmp_path / "absent")
     assert dataset.requested == dataset.name == dataset.source == name
     assert dataset.origin == "built-in"
@@ -176,7 +176,7 @@ def test_importing_needs_neither_keras_nor_scikit_learn(monkeypatch):
 
 @pytest.mark.parametrize("name", ["imagenet", "MNIST", "", None, 3, ["mnist"]])
 def test_unknown_names(name):
-    with pytest.raises(ValueError, match=r"`name`.*\"cifar10\".*Received: name="):
+    with pytest.raises(ValueError, match=r"`name`.*'cifar10'.*Received: name="):
         load_dataset(name)
 
 
@@ -454,8 +454,8 @@ def serving(body, sent=None):
 
 def expect(monkeypatch, origin, body):
     file_hash = hashlib.sha256(body).hexdigest()
-    file = keras_files.KerasFile("mnist.npz", origin, file_hash)
-    monkeypatch.setitem(keras_files.FILES, "mnist", file)
+    file = downloads.KerasFile("mnist.npz", origin, file_hash)
+    monkeypatch.setitem(downloads.FILES, "mnist", file)
 
 
 def test_keras_downloads_what_is_missing(
@@ -483,7 +483,7 @@ def test_a_login_page_is_not_taken_for_the_file(
 
 
 def test_a_download_that_falls_silent_is_given_up(local_network, monkeypatch, caplog):
-    monkeypatch.setattr(keras_files, "SECONDS_OF_SILENCE", 0.5)
+    monkeypatch.setattr(downloads, "SECONDS_OF_SILENCE", 0.5)
     limit = socket.getdefaulttimeout()
     body = bytes(100_000)
     with serving(body, sent=50_000) as origin:
@@ -530,7 +530,7 @@ def test_a_pickled_batch_is_read_without_unpickling(tmp_path):
     there = pickle.loads(raw, encoding="latin1")
     path = tmp_path / "data_batch_1"
     path.write_bytes(raw)
-    images, read = keras_files._read_batch(path)
+    images, read = mnist_and_cifar10._read_batch(path)
     np.testing.assert_array_equal(read, there["labels"])
     np.testing.assert_array_equal(
         images, there["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -540,7 +540,7 @@ def test_a_pickled_batch_is_read_without_unpickling(tmp_path):
 def test_keras_cached_cifar10_is_assembled_in_order(tmp_path):
     folder = tmp_path / "keras/datasets/cifar-10-batches-py-target/cifar-10-batches-py"
     folder.mkdir(parents=True)
-    names = [*keras_files.BATCHES, "test_batch"]
+    names = [*mnist_and_cifar10.BATCHES, "test_batch"]
     for number, name in enumerate(names):
         raw = batch([number] * 10_000, bytes([number]) * (10_000 * 3072))
         (folder / name).write_bytes(raw)
@@ -566,7 +566,7 @@ def test_a_truncated_batch_is_named(tmp_path):
     path = tmp_path / "data_batch_1"
     path.write_bytes(batch([1] * 10_000, bytes(10_000 * 3072))[:-100_000])
     with pytest.raises(ValueError, match=r"data_batch_1.*Received"):
-        keras_files._read_batch(path)
+        mnist_and_cifar10._read_batch(path)
 
 
 # === Digits ===

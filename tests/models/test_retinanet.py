@@ -10,7 +10,6 @@ from backend import array
 import dropblock_lib as dbl
 from dropblock_lib import models
 from dropblock_lib.data import downloads
-from dropblock_lib.models import imagenet_weights
 from dropblock_lib.models.retinanet import LEVELS
 
 SIZE = 64
@@ -97,7 +96,7 @@ def test_one_class_is_enough():
 def test_without_a_network_there_is_a_clear_word(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(
-        imagenet_weights, "why_unreachable", lambda url: "the host did not answer"
+        downloads, "why_unreachable", lambda url: "the host did not answer"
     )
     with pytest.raises(OSError, match=r"the host did not answer.*weights=None"):
         models.retinanet(weights="imagenet")
@@ -106,10 +105,10 @@ def test_without_a_network_there_is_a_clear_word(monkeypatch, tmp_path):
 def test_weights_in_the_cache_are_not_looked_for_elsewhere(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(downloads, "_probe", lambda *arguments: pytest.fail("asked"))
-    path = tmp_path / "models" / imagenet_weights.FILE
+    path = tmp_path / "models" / downloads.WEIGHTS
     path.parent.mkdir()
     path.touch()
-    assert imagenet_weights.find_weights("imagenet") == "imagenet"
+    assert downloads.find_weights("imagenet") == "imagenet"
 
 
 def test_a_missing_file_is_named(tmp_path):

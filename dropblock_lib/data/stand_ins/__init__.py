@@ -1,1 +1,1 @@
-"""Data drawn here, for machines where the real data cannot be had."""
+"""Built-in data, for machines where the real data is not available."""

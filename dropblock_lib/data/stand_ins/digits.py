@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits, enlarged: the stand-in for MNIST."""
+"""The stand-in for MNIST: scikit-learn's handwritten digits, enlarged."""
 
 import functools
 
@@ -9,8 +9,8 @@ from dropblock_lib.data.dataset import Dataset
 TEST_SIZE = 360
 
 
-def load_digits(requested="digits"):
-    """The built-in `Dataset` of digits: 1,437 training and 360 test images.
+def load_digits(requested: str = "digits") -> Dataset:
+    """Loads the built-in digits: 1,437 training and 360 test images.
 
     The 8x8 images that come with scikit-learn are enlarged bilinearly to 20x20 and
     centered in 28x28, which is how MNIST frames its digits. The test images are the
@@ -40,25 +40,24 @@ def _images_and_labels():
         from sklearn import datasets
     except ImportError as error:
         raise ImportError(
-            'The data set "digits", which also stands in for "mnist" where that '
-            "cannot be had, comes with scikit-learn. Install it with "
-            '`pip install "dropblock-lib[experiments]"`.'
+            'The data set "digits", also the stand-in for "mnist", comes with '
+            'scikit-learn. Install it with `pip install "dropblock-lib[experiments]"`.'
         ) from error
     digits = datasets.load_digits()
     return _enlarge(digits.images.astype("int64")), digits.target.astype("int64")
 
 
 def _enlarge(images):
-    """From `(N, 8, 8)` with values 0 to 16 to `uint8` `(N, 28, 28, 1)`."""
-    # Whole tenths, so that rounding is the same on every machine.
+    """Converts `(N, 8, 8)`, 0 to 16, to `uint8` `(N, 28, 28, 1)`."""
+    # Positions in tenths, as integers, so that rounding is the same on every machine.
     centers = np.clip(4 * np.arange(20) - 3, 0, 70)
     left = np.minimum(centers // 10, 6)
-    right_share = centers - 10 * left
+    right_weight = centers - 10 * left
 
     def interpolate(last_axis):
         return (
-            last_axis[..., left] * (10 - right_share)
-            + last_axis[..., left + 1] * right_share
+            last_axis[..., left] * (10 - right_weight)
+            + last_axis[..., left + 1] * right_weight
         )
 
     enlarged = interpolate(interpolate(images).swapaxes(1, 2)).swapaxes(1, 2)
