@@ -1,4 +1,4 @@
-"""The networks of the book, one a file."""
+"""The networks of the book, one per module."""
 
 from functools import partial
 
@@ -8,9 +8,9 @@ from dropblock_lib.models.resnet9 import resnet9
 from dropblock_lib.models.resnet50 import resnet50
 from dropblock_lib.models.retinanet import retinanet
 
-# The classifiers a recipe may name. Every one has the signature
-# (variant="none", input_shape=(32, 32, 3), classes=10, seed=None) and takes raw
-# pixels, 0 to 255, to logits. One with an argument `where` offers several placements.
+# The classifiers by name. Each has the signature (variant="none",
+# input_shape=(32, 32, 3), classes=10, seed=None), takes raw pixels, 0 to 255, and
+# returns logits. Those with several placements also have an argument `where`.
 NETWORKS = {
     "custom_net": custom_net,
     "resnet50": resnet50,
@@ -21,18 +21,18 @@ NETWORKS = {
     "resnet9_wide": partial(resnet9, width=64),
 }
 
-# Those that detect objects instead: (variant="none", classes=80, image_size=512,
-# weights=None, seed=None).
+# The detectors by name. Each has the signature (variant="none", classes=80,
+# image_size=512, weights=None, seed=None).
 DETECTORS = {
     "retinanet": retinanet,
-    # For images of some 100 pixels: smaller anchors, lighter heads, and no levels
-    # of a pixel or two.
+    # For images of about 100 pixels: smaller anchors, lighter heads, and no levels of
+    # one or two pixels.
     "retinanet_light": partial(
         retinanet, levels=(3, 5), head_layers=2, anchor_size=2.0
     ),
 }
 
-# What tables and figures call them.
+# Their names in tables and figures.
 LABELS = {
     "custom_net": "CustomNet",
     "resnet50": "ResNet-50",

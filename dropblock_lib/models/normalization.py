@@ -1,4 +1,4 @@
-"""Batch normalization that takes one pass over the units on TensorFlow."""
+"""Batch normalization with TensorFlow's fused operation."""
 
 import keras
 
@@ -7,23 +7,23 @@ import keras
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, faster on TensorFlow.
 
-    Keras writes it out in elementwise operations there, each of which passes over
-    all units, forward and backward: a fifth of CustomNet's training step.
-    TensorFlow's fused operation computes the same numbers up to rounding.
+    On TensorFlow, Keras' layer consists of elementwise operations, which take a fifth
+    of CustomNet's training step. TensorFlow's fused operation computes the same numbers
+    up to rounding.
 
-    Arguments, weights and shapes are those of Keras' layer. What the fused
-    operation does not cover, and every other backend, is left to Keras.
+    Arguments, weights and shapes are those of Keras' layer, which is used on other
+    backends and for what the fused operation does not support.
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not self._can_be_fused(inputs, mask):
+        if not self._is_fusible(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
-        # Imported late: nothing else here needs TensorFlow.
+        # Imported late: other backends do not need TensorFlow.
         from dropblock_lib.models.tensorflow_normalization import normalize
 
         return normalize(self, inputs, bool(training) and self.trainable)
 
-    def _can_be_fused(self, inputs, mask):
+    def _is_fusible(self, inputs, mask):
         return (
             keras.backend.backend() == "tensorflow"
             and len(inputs.shape) == 4
@@ -32,8 +32,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.center
             and mask is None
             and not self.synchronized
-            and not getattr(self, "renorm", False)  # older versions of Keras have none
+            and not getattr(self, "renorm", False)  # added in a later Keras
             and keras.backend.standardize_dtype(inputs.dtype)
             in ("float32", "float16", "bfloat16")
-            and self.epsilon >= 1.001e-5  # what the operation takes
+            and self.epsilon >= 1.001e-5  # the operation's minimum
         )

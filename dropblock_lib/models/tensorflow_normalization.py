@@ -5,12 +5,12 @@ from keras import ops
 
 
 def normalize(layer, inputs, training):
-    """Normalizes a batch; in training also updates the layer's running moments.
+    """Normalizes a batch, and updates the layer's moving moments in training.
 
     Args:
         layer: A built `keras.layers.BatchNormalization` over the last axis.
         inputs: Tensor of rank 4, channels last.
-        training: Boolean. Whether the batch's own moments are used.
+        training: Boolean. Whether to use the moments of the batch.
 
     Returns:
         Tensor of the shape and dtype of `inputs`.
@@ -27,9 +27,9 @@ def normalize(layer, inputs, training):
             is_training=False,
         )[0]
     outputs, mean, variance = _fused(inputs, gamma, beta, layer, is_training=True)
-    # The operation returns the unbiased variance; Keras averages the biased one.
+    # The operation returns the unbiased variance; Keras' average is of the biased one.
     count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], "float32")
-    # Of a single unit the unbiased one is 0 / 0, which a GPU may return as NaN.
+    # For a single unit the unbiased variance is 0 / 0, which a GPU may return as NaN.
     variance = tf.where(count > 1, variance * (count - 1) / count, 0)
     for variable, value in (
         (layer.moving_mean, mean),

@@ -6,7 +6,7 @@ import keras_hub
 from dropblock_lib.detection.detector import RetinaNet
 from dropblock_lib.detection.initializers import initialize_heads, initialize_pyramid
 from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
-from dropblock_lib.models.seed_streams import seed_streams
+from dropblock_lib.models._building import seed_streams
 from dropblock_lib.variants import get_variant
 
 LEVELS = {"P3": "third", "P4": "fourth", "P5": "fifth"}
