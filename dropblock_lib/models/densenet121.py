@@ -35,16 +35,7 @@ def densenet121(
     `resnet50`.
 
     Args:
-        variant: The regularizer: a key of `dropblock_lib.VARIANTS` or another name of
-            that form, a `Variant`, or a function `factory(name=None, seed=None)` that
-            returns a new layer. `"none"` means no regularizer.
-        input_shape: `(height, width, channels)`, height and width at least 8.
-        classes: Number of classes.
-        seed: Random seed of the weights and regularizers, or `None`. With the same
-            seed, all variants begin with the same weights.
-        stem: `"imagenet"` as in the slides, a 7x7 convolution and a pooling, which
-            reduce the map to a quarter of its width; or `"cifar"`, a 3x3 convolution
-            at full width.
+        variant, input_shape, classes, seed, stem: As for `resnet50`.
         where: A placement of `insert_after`; by default that of the slides.
 
     Returns:

@@ -55,13 +55,7 @@ def resnet9(
     1.6 million parameters.
 
     Args:
-        variant: The regularizer: a key of `dropblock_lib.VARIANTS` or another name of
-            that form, a `Variant`, or a function `factory(name=None, seed=None)` that
-            returns a new layer. `"none"` means no regularizer.
-        input_shape: `(height, width, channels)`, height and width at least 8.
-        classes: Number of classes.
-        seed: Random seed of the weights and regularizers, or `None`. With the same
-            seed, all variants begin with the same weights.
+        variant, input_shape, classes, seed: As for `resnet50`.
         where: A placement of `insert_after`, or a function layer -> bool.
         width: Number of channels of the first unit; 64 in the original.
 
