@@ -1,4 +1,4 @@
-"""Reading COCO's form, right or broken, from folders that the tests write."""
+"""Reading folders in COCO's format, valid and broken ones."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ def coco(images, annotations):
             for i in images
         ],
         "annotations": annotations,
-        # Not in order, with gaps, as COCO's have them.
+        # Out of order and with gaps, like COCO's.
         "categories": [{"id": 90, "name": "bear"}, {"id": 7, "name": "train"}],
     }
 
@@ -50,7 +50,7 @@ def gradient():
 
 
 class Folder:
-    """Three images to train on and one to evaluate, which a test may then spoil."""
+    """Three images to train on and one to evaluate, which a test may then break."""
 
     def __init__(self, path):
         self.path = path
@@ -129,7 +129,7 @@ def test_images_are_read_when_asked_for_and_as_they_are(folder):
     train = read_coco(folder.path).train
     image = train.image(1)
     assert (image.dtype, image.shape) == (np.uint8, (HEIGHT, WIDTH, 3))
-    # JPEG may err a little.
+    # JPEG is lossy.
     assert np.abs(image.astype(int) - gradient()).max() < 20
     Image.fromarray(255 - gradient()).save(folder.image(5))
     assert np.abs(train.image(1).astype(int) - (255 - gradient())).max() < 20
@@ -149,7 +149,7 @@ def test_annotations_serve_an_evaluation(folder, capsys):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    # Its number is one that pycocotools takes for no match.
+    # pycocotools takes a match with the box of this id for no match.
     folder.train["annotations"][0]["id"] = 0
     folder.add(annotation(9, 8, [5, 5, 30, 20], iscrowd=1))
     dataset = read_coco(folder.path)
@@ -219,7 +219,7 @@ def test_arrays_are_read_only(folder):
             array[0] = 0
 
 
-# === What is skipped, and said ===
+# === What is skipped and logged ===
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,9 @@ def test_arrays_are_read_only(folder):
     ],
 )
 @pytest.mark.parametrize("crowd", [0, 1])
-def test_boxes_without_anything_in_the_image(folder, caplog, box, reason, crowd):
+def test_boxes_without_pixels_in_the_image_are_skipped(
+    folder, caplog, box, reason, crowd
+):
     folder.add(annotation(20, 8, box, iscrowd=crowd), annotation(21, 8, [1, 1, 2, 2]))
     train = read_coco(folder.path).train
     assert train.boxes[2].tolist() == [[1, 1, 3, 3]]
@@ -249,14 +251,14 @@ def test_boxes_partly_outside_are_clipped(folder):
     )
     train = read_coco(folder.path).train
     assert train.boxes[2].tolist() == [[0, 2, 5, 40], [50.5, 30, 60, 40]]
-    # The second by less than a pixel.
+    # The second box is clipped by less than a pixel, which is not counted.
     assert train.skipped == {"clipped": 1}
     clipped = train.annotations["annotations"][-2:]
     assert [item["bbox"] for item in clipped] == [[0, 2, 5, 38], [50.5, 30, 9.5, 10]]
     assert [item["area"] for item in clipped] == [5 * 38, 9.5 * 10]
 
 
-def test_missing_images(folder, caplog):
+def test_missing_images_are_refused_or_skipped(folder, caplog):
     folder.image(5).unlink()
     with pytest.raises(ValueError, match=r"3 images.*1 of them are missing: 0+5\.jpg"):
         read_coco(folder.path)
@@ -278,8 +280,8 @@ def test_no_image_at_all_is_never_skipped(folder):
         read_coco(folder.path, on_broken="skip")
 
 
-def test_images_may_lie_in_folders_of_the_folder(folder):
-    """As many tools export them: `file_name` names the folder along with the file."""
+def test_images_may_be_in_subfolders(folder):
+    """Many tools export them this way, with the folder in `file_name`."""
     for number, inner in ((11, "a"), (5, "a/b")):
         target = folder.path / "train2017" / inner / folder.image(number).name
         target.parent.mkdir(exist_ok=True)
@@ -348,7 +350,7 @@ def test_a_wrong_annotation_is_named(folder, change, text):
 
 
 @pytest.mark.parametrize("key, number", [("images", 5), ("annotations", 3)])
-def test_ids_occur_once(folder, key, number):
+def test_an_id_that_occurs_twice_is_refused(folder, key, number):
     (item,) = (i for i in folder.train[key] if i["id"] == number)
     folder.train[key].append(dict(item))
     folder.write()
@@ -373,7 +375,7 @@ def test_ids_occur_once(folder, key, number):
         "[" * 100_000,
     ],
 )
-def test_a_file_that_is_not_coco_s(folder, content):
+def test_a_file_in_another_format_is_refused(folder, content):
     folder.json.write_text(content)
     with pytest.raises(
         ValueError, match=r"data file .*instances_train2017\.json\. Exp"
@@ -394,26 +396,26 @@ def test_a_file_that_is_not_coco_s(folder, content):
         ("file_name", "/images/000000000005.jpg"),
     ],
 )
-def test_an_image_without_size_or_name(folder, key, value):
+def test_an_image_without_size_or_name_is_named(folder, key, value):
     folder.train["images"][1][key] = value
     with pytest.raises(ValueError, match=f"train2017.json.*Expected a .*{key}.* 5"):
         read_coco(folder.write().path)
 
 
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
-def test_an_id_that_64_bits_do_not_hold(folder, key):
+def test_an_id_of_more_than_64_bits_is_refused(folder, key):
     folder.train[key][0]["id"] = 2**63
     with pytest.raises(ValueError, match=f"integer as id of all {key}.*{2**63}"):
         read_coco(folder.write().path)
 
 
-def test_splits_with_other_categories(folder):
+def test_splits_with_different_categories_are_refused(folder):
     folder.validation["categories"][0]["name"] = "wolf"
     with pytest.raises(ValueError, match=r"instances_val2017.*categories.*wolf"):
         read_coco(folder.write().path)
 
 
-def test_folders_and_splits_that_are_not_there(folder, tmp_path):
+def test_missing_folders_and_splits_are_named(folder, tmp_path):
     with pytest.raises(ValueError, match=r"`folder`.*existing directory.*absent"):
         read_coco(tmp_path / "absent")
     with pytest.raises(ValueError, match=r"data file .*instances_test2017\.json"):
@@ -429,7 +431,7 @@ def test_without_pillow_the_message_says_what_to_install(folder, monkeypatch):
         train.image(0)
 
 
-# === A part of it ===
+# === Parts of a split ===
 
 
 def test_fewer_images_are_contained_in_more(tmp_path):
@@ -456,7 +458,7 @@ def test_fewer_images_are_contained_in_more(tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, -1, 4, 1.0, True, "2"])
-def test_a_part_that_cannot_be_had(folder, count):
+def test_a_bad_number_of_images_is_refused(folder, count):
     with pytest.raises(ValueError, match=r"`count`.*from 1 to 3.*Received: count="):
         read_coco(folder.path).train.take(count)
 

@@ -1,4 +1,4 @@
-"""Fitting into a square, and mirroring: a marked rectangle moves with its box."""
+"""Letterboxing and mirroring: a marked rectangle moves with its box."""
 
 import sys
 
@@ -44,9 +44,9 @@ def test_a_marked_rectangle_moves_with_its_box(drawn, size):
     assert scale == size / max(height, width)
     np.testing.assert_allclose(boxes[0], np.array(box) * scale, rtol=1e-6)
     fitted = image[: max(1, round(height * scale)), : max(1, round(width * scale))]
-    # What is thinner than three pixels may be nowhere half bright.
+    # A box thinner than three pixels may not be half bright anywhere.
     if min(boxes[0, 2:] - boxes[0, :2]) >= 3:
-        # Half a pixel for the image's rounded side, half for the pixels' own.
+        # Half a pixel for the image's rounded side, and half for the pixel grid.
         assert np.abs(box_of(fitted[..., 0] >= 128) - boxes[0]).max() <= 1.001
 
 
@@ -75,14 +75,14 @@ def test_an_image_that_fits_is_not_touched(monkeypatch):
 
 
 def test_smaller_images_are_averages():
-    """Every pixel counts: a board of single black and white pixels becomes gray."""
+    """A board of single black and white pixels becomes gray."""
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype("uint8")
     image, _, _ = fit_image(np.stack([board] * 3, axis=-1), (), 8)
     assert np.abs(image.astype(int) - 127).max() <= 8
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, None, True])
-def test_sizes_that_are_none(size):
+def test_a_bad_size_is_refused(size):
     with pytest.raises(ValueError, match=r"`size`.*Received: size="):
         fit_image(np.zeros((3, 3, 3), "uint8"), (), size)
 
@@ -109,7 +109,7 @@ def test_mirroring_twice_is_the_identity(height, width, padding, seed):
     twice = mirror(*mirror(image, boxes, width), width)
     np.testing.assert_array_equal(twice[0], image)
     np.testing.assert_array_equal(twice[1], boxes)
-    # What was given is as it was.
+    # The arguments are unchanged.
     np.testing.assert_array_equal(image, image_before)
     np.testing.assert_array_equal(boxes, boxes_before)
 

@@ -25,7 +25,7 @@ KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 @pytest.fixture(autouse=True)
 def _nothing_found(monkeypatch, tmp_path):
-    """No data directory, an empty Keras cache, and a network that is not there."""
+    """No data directory, an empty Keras cache, and no network."""
 
     def no_network(*args, **kwargs):
         raise socket.gaierror("no network in this test")
@@ -175,12 +175,12 @@ def test_importing_needs_neither_keras_nor_scikit_learn(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["imagenet", "MNIST", "", None, 3, ["mnist"]])
-def test_unknown_names(name):
+def test_an_unknown_name_is_refused(name):
     with pytest.raises(ValueError, match=r"`name`.*'cifar10'.*Received: name="):
         load_dataset(name)
 
 
-def test_a_directory_that_does_not_exist(tmp_path, monkeypatch):
+def test_a_directory_that_does_not_exist_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"`data_dir`.*existing directory.*absent"):
         load_dataset("mnist", data_dir=tmp_path / "absent")
     monkeypatch.setenv("DROPBLOCK_DATA", str(tmp_path / "absent"))
@@ -286,7 +286,7 @@ def test_a_missing_array_is_named(tmp_path):
         load_dataset("mnist", data_dir=tmp_path)
 
 
-def test_another_data_set_under_the_name(tmp_path, mnist_npz):
+def test_another_data_set_under_the_name_is_refused(tmp_path, mnist_npz):
     (tmp_path / "cifar10.npz").write_bytes(mnist_npz.read_bytes())
     with pytest.raises(ValueError, match=r"cifar10\.npz.*\(50000, 32, 32, 3\)"):
         load_dataset("cifar10", data_dir=tmp_path)
@@ -357,7 +357,7 @@ REAL_DATA = os.environ.get("DROPBLOCK_DATA")
 # === The network ===
 
 
-def test_the_limit_leaves_time_to_say_so_within_five_seconds():
+def test_a_missing_network_is_noticed_within_five_seconds():
     assert downloads.SECONDS < 4
 
 
@@ -366,7 +366,7 @@ def test_a_name_service_that_hangs_is_left_behind(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: awake.wait(60))
     try:
         dataset = load_dataset("mnist")
-        # It came back while the look-up was still hanging.
+        # It returned while the lookup was still hanging.
         assert not awake.is_set()
         assert dataset.origin == "stand-in"
     finally:
@@ -388,7 +388,7 @@ def test_a_silent_host_is_asked_once(monkeypatch):
 
 @contextlib.contextmanager
 def listening():
-    """A port that takes connections and never says a word."""
+    """A port that accepts connections and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -397,7 +397,7 @@ def listening():
 
 @pytest.fixture
 def local_network(monkeypatch):
-    """Undoes the missing network, for addresses of this machine."""
+    """Restores the network for local addresses."""
 
     def look_up(host, port, *args, **kwargs):
         assert host == "127.0.0.1"
@@ -406,13 +406,13 @@ def local_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
 
-def test_a_host_that_never_answers(local_network):
+def test_a_host_that_never_answers_is_unreachable(local_network):
     with listening() as port:
         reason = downloads.why_unreachable(f"http://127.0.0.1:{port}/", seconds=0.3)
     assert f"127.0.0.1:{port}" in reason
 
 
-def test_a_proxy_that_never_answers(local_network, monkeypatch):
+def test_a_proxy_that_never_answers_is_unreachable(local_network, monkeypatch):
     with listening() as port:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         reason = downloads.why_unreachable("https://host.invalid/file", seconds=0.3)
@@ -477,7 +477,7 @@ def test_a_login_page_is_not_taken_for_the_file(
         expect(monkeypatch, origin, b"the real file")
         assert load_dataset("mnist").origin == "stand-in"
         assert "downloading" in caplog.text
-        # Nor is it left behind to break the next call.
+        # The file is not kept, either, where it would break the next call.
         assert load_dataset("mnist").origin == "stand-in"
     assert not (tmp_path / "keras" / "datasets" / "mnist.npz").exists()
 
@@ -526,7 +526,7 @@ def test_a_pickled_batch_is_read_without_unpickling(tmp_path):
     labels = rng.integers(0, 10, 10_000).tolist()
     pixels = rng.bytes(10_000 * 3072)
     raw = batch(labels, pixels)
-    # What unpickling makes of it, to compare with.
+    # The result of unpickling, for comparison.
     there = pickle.loads(raw, encoding="latin1")
     path = tmp_path / "data_batch_1"
     path.write_bytes(raw)
@@ -581,7 +581,7 @@ def test_digits_keep_what_scikit_learn_drew():
     np.testing.assert_array_equal(labels, digits.target)
     framed = images[:, 4:24, 4:24].astype("float64")
     assert images.sum() == framed.sum()
-    # The same interpolation, point by point, by NumPy's own.
+    # The same interpolation with np.interp.
     centers = (np.arange(20) + 0.5) * 8 / 20 - 0.5
     for image, original in zip(framed[:20], digits.images[:20], strict=True):
         rows = np.stack([np.interp(centers, np.arange(8), row) for row in original])

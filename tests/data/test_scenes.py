@@ -1,4 +1,4 @@
-"""The drawn scenes: the same everywhere, and boxes where the shapes are."""
+"""The drawn scenes: reproducible, with boxes where the shapes are."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ def test_every_machine_draws_the_same_scenes():
     assert digest.hexdigest() == expected
 
 
-def test_form():
+def test_a_scene_has_arrays_of_fixed_types():
     image, boxes, labels = draw_scene(3, seed=[1, 2], image_size=96)
     assert (image.dtype, image.shape) == (np.uint8, (96, 96, 3))
     assert (boxes.dtype, boxes.shape) == (np.float32, (len(labels), 4))
@@ -61,13 +61,13 @@ def test_boxes_are_tight_around_what_is_painted(monkeypatch):
             for side in (np.s_[top], np.s_[bottom - 1], np.s_[:, left]):
                 assert half[side].any()
             assert half[:, right - 1].any()
-            # And the cover is what was painted.
+            # What is half covered is painted, and what is not covered is not.
             assert changed[half].all()
             assert not changed[cover == 0].any()
 
 
 def test_shapes_stand_out_from_what_surrounds_their_boxes():
-    """Independent of the covers: the images are brighter inside than around."""
+    """Images are brighter inside boxes than around them, whatever the covers."""
     inside, around = [], []
     for index in range(60):
         image, boxes, labels = draw_scene(index, seed=2)
@@ -91,7 +91,7 @@ def dataset():
     return load_dataset("scenes")
 
 
-def test_the_data_set(dataset):
+def test_the_data_set_describes_itself(dataset):
     assert (dataset.name, dataset.source, dataset.origin) == (
         "scenes",
         "scenes",

@@ -1,4 +1,4 @@
-"""The drawn shapes: the same everywhere, balanced, and geometrically right."""
+"""The drawn shapes: reproducible, balanced, and geometrically right."""
 
 import hashlib
 import math
@@ -13,7 +13,6 @@ from dropblock_lib.data.stand_ins.shapes import SHAPES, draw_shapes
 def test_every_machine_draws_the_same_images():
     images, labels = draw_shapes(300, seed=7)
     digest = hashlib.sha256(images.tobytes() + labels.astype("uint8").tobytes())
-    expected = "215b1054e8ab62882e099e95720f52acb00c1a8a450d527cd8e3cfeeed2443ff"
     expected = "215b1054e8ab62882e099e95720f52acb00c1a8a450d527cd8e3cfeeed2443ff"
     assert digest.hexdigest() == expected
 
@@ -36,7 +35,7 @@ def test_any_size_can_be_drawn():
 
 
 @pytest.mark.parametrize("count", [0, -3])
-def test_a_count_below_one(count):
+def test_a_count_below_one_is_refused(count):
     with pytest.raises(ValueError, match=f"`count`.*Received: count={count}"):
         draw_shapes(count)
 

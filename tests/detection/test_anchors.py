@@ -1,4 +1,4 @@
-"""Anchors of a model, and what they are trained for, against plain NumPy."""
+"""Anchors and their training targets, against plain NumPy."""
 
 import dataclasses
 
@@ -48,7 +48,7 @@ def test_anchors_grow_with_the_level_and_move_with_the_position(model):
         assert abs(ratios[0] / np.array([[0.5], [1], [2]]) - 1).max() < 0.06
 
 
-def test_an_anchor_is_for_what_it_overlaps_by_half(model):
+def test_an_anchor_is_assigned_to_an_object_it_overlaps_by_half(model):
     boxes, labels = [[2, 3, 33, 34], [30, 12, 62, 60]], [2, 0]
     found = assign(model, boxes, labels)
     flat = [part.reshape(-1, 4) for part in anchors_by_level(model).values()]
@@ -67,14 +67,14 @@ def test_an_anchor_is_for_what_it_overlaps_by_half(model):
     assert (found.objects[best == 0] == -1).all() and (best == 0).any()
 
 
-def test_without_objects_all_is_background(model):
+def test_without_objects_all_anchors_are_background(model):
     found = assign(model, [], [])
     assert found.background.all()
     assert found.overlaps.shape == (len(found.labels), 0)
     assert set(found.objects) == {-1}
 
 
-def test_what_images_ask_of_anchors_is_added_up(model):
+def test_targets_are_counted_over_all_images(model):
     split = dbl.load_dataset("scenes").validation.take(3)
     classes = model.num_classes
     # Large enough for the anchors of a small model.

@@ -1,4 +1,4 @@
-"""COCO's average precision, against counting by hand and COCO's tools from outside."""
+"""Average precision against values counted by hand and COCO's own tools."""
 
 import contextlib
 import io
@@ -74,8 +74,8 @@ def test_a_false_alarm_before_the_truth_halves_the_precision():
 
 
 def test_average_precision_is_the_area_below_the_curves():
-    # As above, and no toothbrush is found. Half of the persons are found with a box
-    # that is right at low thresholds only.
+    # As above, but no toothbrush is found, and half of the persons are found with a
+    # box that is right at low thresholds only.
     results = [
         result(9, 1, [150, 0, 40, 40], 0.99),
         result(5, 1, [10, 10, 40, 40], 0.9),
@@ -117,7 +117,7 @@ def test_a_box_that_is_half_right_counts_at_low_thresholds_only():
     assert measured["AP"] == pytest.approx((0.3 + 1) / 2, abs=1e-6)
 
 
-def test_coco_tools_from_outside_agree(tmp_path):
+def test_coco_s_own_tools_agree(tmp_path):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -145,8 +145,8 @@ def test_coco_tools_from_outside_agree(tmp_path):
     assert 0 < ours["AP"] < 1
 
 
-def test_what_it_is_given_stays_as_it_was():
-    # Of its own: other tests may have spoiled what they share.
+def test_arguments_are_not_modified():
+    # Not ANNOTATIONS, which other tests may have modified.
     annotations = {**ANNOTATIONS, "annotations": [annotation(1, 5, 1, [1, 1, 4, 4])]}
     before = json.dumps([annotations, PERFECT])
     average_precision(annotations, PERFECT)

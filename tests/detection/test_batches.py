@@ -1,4 +1,4 @@
-"""Batches for a detector: their form, their order, and what `fit` makes of them."""
+"""Batches for a detector: their shapes, their order, and `fit` with them."""
 
 import threading
 
@@ -17,7 +17,7 @@ COUNT = 10
 
 
 def image_of(index):
-    """One color an image, darker on the left, 12 by 16 or 16 by 12."""
+    """One color per image, darker on the left, 12 by 16 or 16 by 12."""
     shape = (12, 16, 3) if index % 2 else (16, 12, 3)
     image = np.full(shape, 100 + 10 * index, "uint8")
     image[:, :6] //= 2
@@ -26,7 +26,7 @@ def image_of(index):
 
 def make_split(count=COUNT, boxes=None):
     def own(index):
-        # None in the first image, then one and two in turn.
+        # None in the first image, then two and one alternately.
         rows = [[1, 2, 5 + index / 2, 8], [0, 0, 12, 12]]
         return np.array(rows[: min(index, 1 + index % 2)], "float32").reshape(-1, 4)
 
@@ -64,7 +64,7 @@ def content(data):
     ]
 
 
-def test_every_batch_has_one_form():
+def test_all_batches_have_the_same_shapes():
     data = DetectionBatches(make_split()[0], 32, 4)
     assert len(data) == 3
     for batch, count in enumerate((4, 4, 2)):
@@ -98,7 +98,7 @@ def test_boxes_and_images_are_fitted_and_padded():
         assert images[index, 5, width - 1, 0] == 100 + 10 * index
 
 
-def test_no_boxes_at_all():
+def test_a_split_may_have_no_boxes():
     split, _ = make_split(2, [np.zeros((0, 4), "float32")] * 2)
     data = DetectionBatches(split, 16, 2)
     assert data.most_boxes == 1
@@ -136,7 +136,7 @@ def test_order_and_mirroring_depend_on_seed_and_epoch_alone():
         data.set_epoch(epoch)
         epochs.append(content(data))
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-    # Asked in another order, by itself, without keeping anything.
+    # Read out of order, by a new object, without a cache.
     late = make(seed=3, epoch=2, cache=False)
     late[2]
     assert content(late) == content(late) == epochs[2]
@@ -177,7 +177,7 @@ def test_images_are_read_once():
     data.set_epoch(1)
     content(data)
     assert sorted(reads) == list(split.ids)
-    # What is handed out is nobody else's.
+    # A returned batch does not share memory with the cache.
     data = DetectionBatches(split, 16, 4, shuffle=True, mirror=True)
     data[0][0][:] = 0
     assert content(data) == first
@@ -196,7 +196,7 @@ def test_images_are_read_again_where_none_are_kept(monkeypatch):
     assert len(reads) == COUNT + COUNT - 3
 
 
-def test_threads_read_the_same():
+def test_threads_read_the_same_batches():
     split, _ = make_split()
     data = DetectionBatches(split, 16, 4, shuffle=True, mirror=True)
     expected = content(DetectionBatches(split, 16, 4, shuffle=True, mirror=True))
@@ -297,7 +297,7 @@ def test_only_a_whole_pass_of_fit_is_an_epoch():
         ("seed", 0.5),
     ],
 )
-def test_values_that_arguments_cannot_take(argument, value):
+def test_a_bad_argument_is_named(argument, value):
     arguments = {"image_size": 16, "batch_size": 2, argument: value}
     with pytest.raises(ValueError, match=f"`{argument}`.*Received: {argument}="):
         DetectionBatches(make_split()[0], **arguments)

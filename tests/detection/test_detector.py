@@ -100,7 +100,7 @@ def encode(anchor, box):
 
 
 def losses_in_numpy(y, logits, offsets):
-    """(box loss, class loss): eqs. 4 and 5, smooth L1, a share for each object."""
+    """(box loss, class loss): eqs. 4 and 5 and smooth L1, per positive anchor."""
     every_anchor = anchors()
     box_loss = class_loss = positives = 0.0
     for image in range(len(logits)):
@@ -171,7 +171,7 @@ def test_tensorflow_reads_what_keras_would_and_tunes_nothing():
     assert ours.keys() == keras_own.keys()
     for key, values in ours.items():
         assert values == pytest.approx(keras_own[key], rel=1e-4), key
-    # A thread that tunes is what an iterator may have to wait for.
+    # An iterator may have to wait for the thread that tunes.
     assert without_autotune(batches()).options().autotune.enabled is False
 
     model, data = make(classes=10), batches()
@@ -179,8 +179,8 @@ def test_tensorflow_reads_what_keras_would_and_tunes_nothing():
     assert model.evaluate(data, verbose=0, return_dict=True)["loss"] > 0
 
 
-# === What KerasHub's detector does instead: when one of these fails, a correction
-# === of ours may go.
+# === What KerasHub's detector does instead: when one of these tests fails, the
+# === correction it is about can be removed.
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +347,7 @@ def test_batches_must_be_of_the_model_s_size_and_classes(model):
         model.fit(DetectionBatches(few, 96, 2), verbose=0)
     with pytest.raises(ValueError, match=r"`labels`.*below the model's"):
         model.fit(DetectionBatches(split, SIZE, 2), verbose=0)
-    # Whoever detects only needs no labels.
+    # Prediction needs no labels.
     assert len(model.predict(DetectionBatches(split, SIZE, 2), verbose=0)["boxes"]) == 4
 
 
@@ -356,13 +356,13 @@ def test_weights_of_samples_are_refused_rather_than_ignored(model):
     with pytest.raises(ValueError, match=r"`sample_weight`.*Expected None"):
         model.compute_loss(x=images(), y=SOME, y_pred={}, sample_weight=weights)
     with pytest.raises(ValueError, match=r"`sample_weight`.*Expected None"):
-        # On JAX a step that fails leaves a model without its weights.
+        # On JAX a step that fails leaves the model without weights.
         make().fit(images(), SOME, sample_weight=weights, verbose=0)
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])
 def test_an_image_that_cannot_be_read_is_named(way):
-    # On JAX a model is of no use after a training that broke off.
+    # On JAX a model is unusable after interrupted training.
     model = make()
     split = load_dataset("scenes").train.take(4)
 
@@ -377,7 +377,7 @@ def test_an_image_that_cannot_be_read_is_named(way):
 def test_another_process_can_load_it(tmp_path):
     path = tmp_path / "detector.keras"
     make(variant="dropblock-3-0.9").save(path)
-    # As the runner does, which goes on in a process that has built no detector.
+    # The runner may resume in a process that has built no detector.
     code = (
         "import keras, dropblock_lib.detection.batches\n"
         f"model = keras.saving.load_model({str(path)!r})\n"

@@ -19,7 +19,7 @@ SCENES = load_dataset("scenes")
 @pytest.fixture(scope="module")
 def model():
     model = tiny_detector(classes=len(SCENES.classes))
-    # So that something is found without training.
+    # Without the prior, an untrained model detects something.
     head = model.classification_head.prediction_layer
     head.bias.assign(keras.ops.zeros(head.bias.shape))
     model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
@@ -30,7 +30,7 @@ def test_detections_lie_in_the_images_as_they_are_stored(model):
     split = SCENES.train.take(3)
     found = detect(model, split, SCENES.category_ids, batch_size=2)
     assert {row["image_id"] for row in found} == set(split.ids)
-    # The model sees 64 pixels of the 128 there are.
+    # The model sees 64 x 64 pixels; stored images have 128 x 128.
     ends = [row["bbox"][0] + row["bbox"][2] for row in found]
     assert 64 < max(ends) <= 128.01
     batches = DetectionBatches(split, 64, 2)

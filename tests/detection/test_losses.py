@@ -58,7 +58,7 @@ def test_a_sure_network_has_a_finite_loss_and_gradient(logit, truth, gamma):
 
 
 def test_keras_focal_loss_takes_a_mean_over_the_classes_and_no_alpha():
-    # Why there is a FocalLoss of our own. When this fails, it may go.
+    # The reason for our own FocalLoss: when this test fails, it can be removed.
     classes = 80
     rng = np.random.default_rng(0)
     logit, truth = rng.normal(size=(5, classes)), rng.random((5, classes)) < 0.1

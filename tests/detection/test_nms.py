@@ -35,7 +35,7 @@ def found(layer, boxes, scores):
 
 
 def greedy(boxes, scores, threshold=0.05, iou=0.5, most=100):
-    """The best detections first; each removes those of its class it overlaps."""
+    """Each detection, best first, removes those of its class that it overlaps."""
     candidates = sorted(
         (
             (float(scores[anchor, label]), label, tuple(boxes[anchor]))
@@ -72,7 +72,7 @@ def test_objects_of_two_classes_may_share_a_place():
     scores = [[0.9, 0.0], [0.0, 0.8]]
     ours = found(PerClassNonMaxSuppression(from_logits=False), boxes, scores)
     assert [label for label, _, _ in ours] == [0, 1]
-    # KerasHub's own lets the first suppress the second. When this fails, ours may go.
+    # In KerasHub's, the first suppresses the second. When this fails, ours can go.
     stock = keras_hub.layers.NonMaxSuppression(
         "xyxy", from_logits=False, confidence_threshold=0.05
     )

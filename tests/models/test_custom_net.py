@@ -55,7 +55,7 @@ def test_is_the_network_of_the_slides(variant):
 
     has_drops = variant != "none"
     expected = [row for row in SUMMARY if has_drops or not row[0].startswith("drop")]
-    layers = model.layers[2:]  # behind the input and the rescaling
+    layers = model.layers[2:]  # after the input and the rescaling
     assert len(layers) == len(expected)
     for layer, (kind, shape, parameters) in zip(layers, expected, strict=True):
         assert kind in (layer.__class__.__name__, layer.name)
@@ -105,7 +105,7 @@ def test_takes_raw_pixels_to_logits():
     ("shape", "map_sides"),
     [((28, 28, 1), (14, 7, 3)), ((8, 8, 3), (4, 2, 1)), ((40, 8, 3), (20, 10, 5))],
 )
-def test_other_sizes(shape, map_sides):
+def test_takes_other_sizes_and_classes(shape, map_sides):
     model = models.custom_net("dropblock-7-0.9", input_shape=shape, classes=4)
     heights = tuple(model.get_layer(f"drop{i}").output.shape[1] for i in (1, 2, 3))
     assert heights == map_sides

@@ -16,15 +16,14 @@ from dropblock_lib.models.normalization import BatchNormalization
 ON_TENSORFLOW = BACKEND == "tensorflow"
 SHAPE = (4, 5, 6, 3)
 MOMENTUM, EPSILON = 0.9, 1e-3
-# None of them at the value that a new layer begins with.
+# All different from the initial values of a new layer.
 WEIGHTS = {
     "gamma": np.array([1.0, 2.0, -0.5]),
     "beta": np.array([0.0, 1.0, -1.0]),
     "moving_mean": np.array([1.0, -1.0, 0.5]),
     "moving_variance": np.array([2.0, 0.5, 1.0]),
 }
-# Arguments, and the shape of the input where it is not the usual one, that the
-# fused operation does not cover.
+# Arguments and input shapes that the fused operation does not support.
 LEFT_TO_KERAS = {
     "vectors": ({}, (8, 3)),
     "sequences": ({}, (4, 5, 3)),
@@ -201,7 +200,7 @@ def test_large_activations_keep_their_variance():
 @pytest.mark.backends
 @pytest.mark.parametrize("side", [1, 3])
 def test_a_batch_of_one(side):
-    """Its map of one pixel has a variance of zero, which is divided by nothing."""
+    """With a single pixel the variance is zero, without a division by zero."""
     shape = (1, side, side, 3)
     ours, theirs = ours_and_keras(shape)
     x = batch(shape=shape)

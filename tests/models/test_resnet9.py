@@ -1,4 +1,4 @@
-"""ResNet-9: its size, its maps, and where its regularizers sit."""
+"""ResNet-9: its size, feature maps and regularizers."""
 
 import keras
 import numpy as np
@@ -169,7 +169,7 @@ def test_takes_raw_pixels_to_logits():
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (8, 8, 3), (40, 9, 2)])
-def test_other_sizes_and_classes(shape):
+def test_takes_other_sizes_and_classes(shape):
     model = models.resnet9("dropblock-7-0.9", shape, classes=4, width=np.int64(1))
     assert model(np.zeros((2, *shape))).shape == (2, 4)
     sides = [drop.output.shape[1] for drop in dbl.find_drop_block_layers(model)]

@@ -1,4 +1,4 @@
-"""RetinaNet: where its regularizers sit, what it begins with, what it refuses."""
+"""RetinaNet: its regularizers, initial weights and argument checks."""
 
 import sys
 
@@ -93,7 +93,7 @@ def test_one_class_is_enough():
     assert set(np.unique(found["labels"])) <= {-1, 0}
 
 
-def test_without_a_network_there_is_a_clear_word(monkeypatch, tmp_path):
+def test_without_a_network_the_error_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(
         downloads, "why_unreachable", lambda url: "the host did not answer"
@@ -131,7 +131,7 @@ def test_weights_of_a_file_see_red_where_the_image_has_it(tmp_path):
     np.testing.assert_allclose(array(ours), array(expected), rtol=1e-3, atol=1e-4)
 
 
-def test_without_kerashub_there_is_a_clear_word(monkeypatch):
+def test_without_kerashub_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(ImportError, match=r"dropblock-lib\[detection\]"):
         models.retinanet(image_size=SIZE)

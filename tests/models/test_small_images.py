@@ -16,7 +16,7 @@ NETWORKS = {"resnet50": models.resnet50, "densenet121": models.densenet121}
 PARAMETERS = {"resnet50": 23_608_202, "densenet121": 7_047_754}
 # Blocks, or layers of a dense block, of each of the four groups.
 GROUPS = {"resnet50": (3, 4, 6, 3), "densenet121": (6, 12, 24, 16)}
-# The ReLUs that the slides put a regularizer behind.
+# The ReLUs that a regularizer follows in the slides.
 UNITS = {"resnet50": ("1_relu", "2_relu"), "densenet121": ("0_relu", "1_relu")}
 SIDES = {"imagenet": (8, 4, 2, 1), "cifar": (32, 16, 8, 4)}
 
