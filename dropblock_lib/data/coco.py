@@ -5,7 +5,6 @@ import dataclasses
 import json
 import logging
 import math
-import numbers
 import os
 import pathlib
 import posixpath
@@ -239,7 +238,7 @@ def _check_annotation(item, path, image_ids, category_ids):
 
 
 def _is_finite(value):
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # JSON's integers may be too large for a float.
     return is_number and abs(value) <= sys.float_info.max
 

@@ -49,7 +49,7 @@ def fit_image(
     >>> image.shape, boxes.tolist(), scale
     ((50, 50, 3), [[5.0, 2.5, 10.0, 7.5]], 0.25)
     """
-    height, width, scale = fitted_sides(*image.shape[:2], size)
+    height, width, scale = fitted_sides(image.shape[0], image.shape[1], size)
     if image.shape[:2] != (height, width):
         image = _resize(image, height, width)
     square = np.empty((size, size, 3), "uint8")

@@ -149,8 +149,10 @@ def count_assigned(model: keras.Model, split: DetectionSplit) -> tuple[np.ndarra
     """
     of_classes, anchors = np.zeros(model.num_classes, "int64"), 0
     side = model.input_shape[1]
-    for size, boxes, labels in zip(split.sizes, split.boxes, split.labels, strict=True):
-        _, _, scale = fitted_sides(*size, side)
+    for (height, width), boxes, labels in zip(
+        split.sizes, split.boxes, split.labels, strict=True
+    ):
+        _, _, scale = fitted_sides(height, width, side)
         found = assign(model, boxes * np.float32(scale), labels)
         of_classes += np.bincount(
             found.labels[found.positive], minlength=model.num_classes

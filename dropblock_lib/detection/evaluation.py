@@ -44,8 +44,9 @@ def detect(
     if len(category_ids) < model.num_classes:
         expected = f"an id for each of the model's {model.num_classes} classes"
         raise invalid("category_ids", expected, category_ids)
-    batches = split
-    if not isinstance(batches, DetectionBatches):
+    if isinstance(split, DetectionBatches):
+        batches = split
+    else:
         batches = DetectionBatches(split, model.input_shape[1], batch_size)
     for name in ("shuffle", "mirror", "drop_last"):
         if getattr(batches, name):

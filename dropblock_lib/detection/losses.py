@@ -42,7 +42,7 @@ class FocalLoss(keras.losses.Loss):
         self,
         alpha: float = 0.25,
         gamma: float = 2.0,
-        reduction: str | None = "sum",
+        reduction: str = "sum",
         name: str = "focal_loss",
     ):
         super().__init__(name=name, reduction=reduction)
@@ -92,7 +92,7 @@ class BoxLoss(keras.losses.Loss):
     def __init__(
         self,
         beta: float = 1 / 9,
-        reduction: str | None = "sum",
+        reduction: str = "sum",
         name: str = "box_loss",
     ):
         super().__init__(name=name, reduction=reduction)
