@@ -652,6 +652,19 @@ def test_the_same_seed_drops_the_same_and_another_does_not():
     assert (two_calls(None) != two_calls(None)).any()
 
 
+@pytest.mark.parametrize("keep_prob", [1.0, 0.9, 0.5, 0.1])
+def test_a_call_advances_the_generator_once_however_bits_are_drawn(keep_prob):
+    """Compiled code cannot advance it in one branch only."""
+    expected = keras.random.SeedGenerator(7)
+    expected.next()
+    layer = DropBlock2D(2, keep_prob, seed=7)
+    layer(ops.ones((4, 3, 3, 2)), training=True)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(layer.seed_generator.state.value),
+        ops.convert_to_numpy(expected.state.value),
+    )
+
+
 def test_set_random_seed_makes_a_fit_repeat():
     x, y = random((32, 6, 6, 2)), random((32, 1), seed=1)
 

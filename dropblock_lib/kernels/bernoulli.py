@@ -1,229 +1,194 @@
-"""Seeds of blocks, drawn with few random numbers.
+"""Independent Bernoulli bits, packed in words, from few random numbers.
 
-DropBlock needs a coin for every place where a block may be set: heads, and a block is
-set. Heads come up with probability gamma, all coins are independent, and almost all
-show tails. There are two ways to throw them, with the same distribution.
+Every bit is 1 with probability p. Two methods draw from this distribution.
 
-`_throw` throws every coin: one random number a coin, heads if it is below gamma.
+`dense_bits` compares one random number per bit with p.
 
-`_skip` goes from heads to heads. The number of throws up to and including the next
-heads is geometric: it exceeds n if n throws in a row show tails, which has probability
-(1 - gamma)^n. So with u uniform in (0, 1),
+`sparse_bits` draws the gaps from each 1 to the next. A gap is geometric: it exceeds n
+if n bits in a row are 0, which has probability (1 - p)^n. With u uniform in (0, 1),
 
-    throws = 1 + floor(log(u) / log(1 - gamma))
+    gap = 1 + floor(log(u) / log(1 - p))
 
-exceeds n just if u < (1 - gamma)^n. Its running sum is where heads lie. That takes one
-random number a seed, not one a coin: at a gamma of 0.01, a hundredth.
+exceeds n exactly if u < (1 - p)^n. The running sum of the gaps gives the positions of
+the ones. That takes one random number per 1, not per bit: a hundredth at p = 0.01.
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-from dropblock_lib.kernels.packed_masks import WORD_BITS
+from dropblock_lib.kernels import backend
+from dropblock_lib.kernels.gamma import Size, Tensor
+from dropblock_lib.kernels.packed_masks import WORD_BITS, lowest_bits
 
-# Above it heads are so many that skipping from one to the next saves nothing.
-SKIPPING_PAYS_BELOW = 0.1
-# Coins lie in rows of about so many, so that sums of throws stay short.
-ROW = 2**16
-# The probability that a row has more heads than there are random numbers for it.
+# With a larger p there are too many ones for `sparse_bits` to save anything.
+SPARSE_BELOW = 0.1
+# `sparse_bits` draws rows of about this many bits, so that sums of gaps stay small.
+ROW_BITS = 2**16
+# The probability that a row has more ones than random numbers reserved for it.
 TRUNCATED = 1e-15
 
 
-def draw_seeds(generator, gamma, expected_gammas, packing, places):
-    """Throws a coin for every bit of packed masks.
+def draw_bits(
+    rng_seed: Tensor,
+    probability: Tensor,
+    expected: Sequence[float],
+    shape: Sequence[Size],
+    bits: Size,
+) -> Tensor:
+    """Draws independent bits, packed in words.
 
     Args:
-        generator: `keras.random.SeedGenerator`.
-        gamma: Float32 scalar tensor in [0, 1]: the probability of heads.
-        expected_gammas: Rising floats. Numbers are set aside for each of them, and
-            those for the first that is not below `gamma` are used. Where it exceeds
-            all, every coin is thrown.
-        packing: A `Packing`.
-        places: Shape of the words of one group, of integers or scalar tensors.
+        rng_seed: Drawn from a `keras.random.SeedGenerator`.
+        probability: Float32 scalar tensor in [0, 1]: that a bit is 1.
+        expected: Increasing probabilities. Random numbers are reserved for each of
+            them, and the first one not below `probability` is used. Above the last
+            one, every bit takes a random number of its own.
+        shape: Shape of the words, integers or scalar tensors.
+        bits: Number of bits to draw in every word, an integer or a scalar tensor.
 
     Returns:
-        Int32 tensor (groups, *places): bits are 1 where a seed is, and 0 for a sample
-        that there is not. They depend on nothing but the generator's state, `gamma`
-        and the other arguments, so that a training that is resumed goes on alike.
+        Int32 tensor of the given shape. Bits above the lowest `bits` are 0. It depends
+        on the arguments only, so that a resumed training run repeats exactly.
     """
-    shape = (packing.groups, *places)
-    # One draw, whichever way is taken: compiled code cannot advance the generator
-    # in one branch only.
-    seed = generator.next()
-    choose = _choose_now if _is_known(gamma) else ops.cond
+    cond = _cond_now if backend.is_concrete(probability) else ops.cond
 
     def draw(expected):
-        worth_it = expected and expected[0] <= SKIPPING_PAYS_BELOW
-        if not worth_it:
-            return _throw(seed, gamma, shape, packing.bits)
-        return choose(
-            gamma <= expected[0],
-            lambda: _skip(seed, gamma, expected[0], shape, packing.bits),
+        if not expected or expected[0] > SPARSE_BELOW:
+            return dense_bits(rng_seed, probability, shape, bits)
+        return cond(
+            probability <= expected[0],
+            lambda: sparse_bits(rng_seed, probability, expected[0], shape, bits),
             lambda: draw(expected[1:]),
         )
 
-    seeds = draw(tuple(expected_gammas))
-    present = packing.present()
-    if present is None:
-        return seeds
-    return seeds & ops.reshape(present, (-1,) + (1,) * len(places))
+    return draw(tuple(expected))
 
 
-def _throw(seed, gamma, shape, bits):
-    """All coins, those of a few bits after those of the few before."""
-    at_once = _bits_at_once(shape)
+def dense_bits(
+    rng_seed: Tensor, probability: Tensor, shape: Sequence[Size], bits: Size
+) -> Tensor:
+    """Draws every Bernoulli bit, a few bit positions per loop turn."""
+    per_turn = _bits_per_turn(shape)
     if isinstance(bits, int):
-        at_once = min(at_once, bits)
-    lowest = np.left_shift(1, np.arange(at_once), dtype="int32")
-    lowest = ops.convert_to_tensor(lowest.reshape((-1,) + (1,) * len(shape)))
+        per_turn = min(per_turn, bits)
+    powers = np.left_shift(1, np.arange(per_turn), dtype="int32")
+    powers = ops.convert_to_tensor(powers.reshape((-1,) + (1,) * len(shape)))
 
-    def throw(turn):
-        noise = keras.random.uniform(
-            (at_once, *shape), dtype="float32", seed=Drawn(_another(seed, turn))
-        )
-        return _pack(noise < gamma, lowest)
+    def draw(turn):
+        noise = _uniform((per_turn, *shape), _derived_seed(rng_seed, turn))
+        return backend.combine_bits(noise < probability, powers)
 
-    if isinstance(bits, int) and bits == at_once:
-        return throw(0)
-    repeat = _repeat_now if _is_known(gamma) else ops.fori_loop
-    coins = repeat(
+    if isinstance(bits, int) and bits == per_turn:
+        return draw(0)
+    loop = _fori_loop_now if backend.is_concrete(probability) else ops.fori_loop
+    words = loop(
         0,
-        -(-bits // at_once),
-        lambda turn, coins: coins | ops.left_shift(throw(turn), turn * at_once),
+        -(-bits // per_turn),
+        lambda turn, words: words | ops.left_shift(draw(turn), turn * per_turn),
         ops.zeros(shape, "int32"),
     )
-    # The last turn may go beyond the bits there are. In two steps, because a shift by
-    # 32 has no meaning.
-    beyond = ops.left_shift(ops.left_shift(-1, bits - 1), 1)
-    return coins & ~beyond
+    # The last turn may draw more bits than were asked for.
+    return words & lowest_bits(bits)
 
 
-def _bits_at_once(shape):
-    """A power of two, such that a turn of the loop throws about a row of coins.
-
-    On small maps the coins of a single bit are so few that the turn takes longer than
-    they do; on large ones those of many bits would take much memory.
-    """
-    groups, *places = shape
-    if not all(isinstance(side, int) for side in places):
-        return 1
-    coins_a_bit = math.prod(places) * (groups if isinstance(groups, int) else 1)
-    at_once = WORD_BITS
-    while at_once > 1 and at_once * coins_a_bit > ROW:
-        at_once //= 2
-    return at_once
-
-
-def _skip(seed, gamma, expected_gamma, shape, bits):
-    """Where the coins show heads, row by row, and the bits that stand for them."""
+def sparse_bits(
+    rng_seed: Tensor,
+    probability: Tensor,
+    expected: float,
+    shape: Sequence[Size],
+    bits: Size,
+) -> Tensor:
+    """Draws the positions of the ones, for a `probability` up to `expected`."""
     words = math.prod(shape)
-    words_a_row = ROW // bits
-    rows = -(-words // words_a_row)
-    noise = keras.random.uniform(
-        (rows, most_heads(expected_gamma)), dtype="float32", seed=Drawn(seed)
-    )
-    # Noise comes in steps of 2**-23: half a step keeps clear of log(0).
+    words_per_row = ROW_BITS // bits
+    rows = -(-words // words_per_row)
+    noise = _uniform((rows, room_for_ones(expected)), rng_seed)
+    # Noise is a multiple of 2**-23. Half a step avoids log(0).
     log_noise = ops.log(noise + 2**-24)
-    log_tails = ops.log1p(-ops.maximum(gamma, 1e-20))
-    tails = ops.cast(ops.minimum(log_noise / log_tails, ROW), "int32")
-    coin = ops.cumsum(tails + 1, axis=1) - 1
+    log_zero = ops.log1p(-ops.maximum(probability, 1e-20))
+    zeros = ops.cast(ops.minimum(log_noise / log_zero, ROW_BITS), "int32")
+    position = ops.cumsum(zeros + 1, axis=1) - 1
 
-    # What lies beyond the end of a row goes to a word behind it, which is cut off.
-    word, bit = _divide(ops.minimum(coin, words_a_row * bits), bits)
-    words_with_end = words_a_row + 1
-    first_word = ops.arange(rows, dtype="int32") * words_with_end
+    # Ones past a row's end land in a spare word that is dropped below.
+    word, bit = _divmod(ops.minimum(position, words_per_row * bits), bits)
+    words_with_spare = words_per_row + 1
+    first_word = ops.arange(rows, dtype="int32") * words_with_spare
     word = word + ops.expand_dims(first_word, 1)
-    seeds = _collect(ops.left_shift(1, bit), word, rows * words_with_end)
+    found = backend.scatter_bits(ops.left_shift(1, bit), word, rows * words_with_spare)
     if not (isinstance(rows, int) and rows == 1):
-        seeds = ops.reshape(seeds, (-1, words_with_end))[:, :words_a_row]
-        seeds = ops.reshape(seeds, (-1,))
-    return ops.reshape(seeds[:words], shape)
+        found = ops.reshape(found, (-1, words_with_spare))[:, :words_per_row]
+        found = ops.reshape(found, (-1,))
+    return ops.reshape(found[:words], shape)
 
 
-def _divide(coin, bits):
-    """Quotient and remainder."""
-    if isinstance(bits, int) and bits & (bits - 1) == 0:
-        # A shift takes a fraction of the time of a division.
-        shift = bits.bit_length() - 1
-        return ops.right_shift(coin, shift), coin & (bits - 1)
-    return coin // bits, coin % bits
+def room_for_ones(probability: float) -> int:
+    """How many ones a row has at most, except with probability `TRUNCATED`.
 
-
-def _pack(coins, bits):
-    """The bits of the coins along the first axis that show heads, in one word."""
-    if keras.backend.backend() == "torch":
-        from dropblock_lib.kernels import torch
-
-        return torch.pack(coins, bits)
-    # They are different bits, so that their sum is their `or`.
-    return ops.sum(ops.where(coins, bits, 0), axis=0)
-
-
-def _collect(bit, word, words):
-    """The `or` of the bits of each word. They differ, so that it is their sum."""
-    if keras.backend.backend() == "torch":
-        # Keras sums in float32 there, which holds 24 bits.
-        from dropblock_lib.kernels import torch
-
-        return torch.collect(bit, word, words)
-    flat = ops.reshape(bit, (-1,)), ops.reshape(word, (-1,))
-    return ops.segment_sum(*flat, num_segments=words)
-
-
-def most_heads(gamma):
-    """Random numbers enough for a row, but for a probability of `TRUNCATED`.
-
-    By Bernstein's inequality the heads exceed their mean m by t or more with
+    By Bernstein's inequality their number exceeds its mean m by t or more with
     probability at most exp(-t² / (2 (m + t / 3))).
     """
-    mean = ROW * gamma
+    mean = ROW_BITS * probability
     a = -math.log(TRUNCATED)
     excess = a / 3 + math.sqrt(a**2 / 9 + 2 * a * mean)
     return math.ceil(mean + excess)
 
 
-def _is_known(gamma):
-    """Whether JAX has a value for `gamma`, and is not compiling.
+def _bits_per_turn(shape):
+    """A power of two that makes a loop turn draw about `ROW_BITS` bits.
 
-    There `ops.cond` and `ops.fori_loop` compile anew whenever they are called outside
-    of compiled code, which takes a second. The other backends do not.
+    On small maps a single bit position has so few bits that the turn itself would
+    take most of the time; on large maps many positions would take too much memory.
     """
-    if keras.backend.backend() != "jax":
-        return False
-    try:
-        float(gamma)
-    except TypeError:
-        return False
-    return True
+    groups, *others = shape
+    if not all(isinstance(side, int) for side in others):
+        return 1
+    bits_per_position = math.prod(others) * (groups if isinstance(groups, int) else 1)
+    per_turn = WORD_BITS
+    while per_turn > 1 and per_turn * bits_per_position > ROW_BITS:
+        per_turn //= 2
+    return per_turn
 
 
-# What `ops.cond` and `ops.fori_loop` do, at once.
+def _divmod(position, bits):
+    if isinstance(bits, int) and bits & (bits - 1) == 0:
+        # A shift takes a fraction of the time of a division.
+        shift = bits.bit_length() - 1
+        return ops.right_shift(position, shift), position & (bits - 1)
+    return position // bits, position % bits
 
 
-def _choose_now(condition, one, other):
-    return one() if condition else other()
+# `ops.cond` and `ops.fori_loop`, for values that are known.
 
 
-def _repeat_now(start, stop, step, value):
-    for turn in range(start, stop):
-        value = step(turn, value)
-    return value
+def _cond_now(predicate, true_fn, false_fn):
+    return true_fn() if predicate else false_fn()
 
 
-def _another(seed, index):
-    """For each index a seed that the generator does not come to draw."""
-    # Keras counts the second of a seed's two numbers up; PyTorch adds both.
-    return seed + (ops.cast(index, seed.dtype) + 1) * 0x51ED270B
+def _fori_loop_now(lower, upper, body_fn, init_val):
+    for turn in range(lower, upper):
+        init_val = body_fn(turn, init_val)
+    return init_val
 
 
-class Drawn(keras.random.SeedGenerator):
-    """A seed in the form that `keras.random` takes, but drawn before."""
+def _derived_seed(rng_seed, index):
+    """Derives an independent random seed for each loop turn."""
+    # Keras counts up the second of a seed's two numbers; PyTorch adds both.
+    return rng_seed + (ops.cast(index, rng_seed.dtype) + 1) * 0x51ED270B
 
-    def __init__(self, seed):
-        self.seed = seed
+
+def _uniform(shape, rng_seed):
+    return keras.random.uniform(shape, dtype="float32", seed=DrawnSeed(rng_seed))
+
+
+class DrawnSeed(keras.random.SeedGenerator):
+    """Passes a random seed that is already drawn to `keras.random`."""
+
+    def __init__(self, rng_seed):
+        self.rng_seed = rng_seed
 
     def next(self, ordered=True):
-        return self.seed
+        return self.rng_seed

@@ -1,90 +1,126 @@
-"""Gamma as a tensor, because `keep_prob` may change in compiled code."""
+"""Gamma as a tensor, because `keep_prob` may change in compiled code.
+
+Sizes are integers where they are known when code is compiled, and scalar tensors
+elsewhere: arithmetic on integers costs nothing at run time.
+"""
 
 import functools
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from dropblock_lib import masks
-from dropblock_lib.kernels import sizes
 
-# Newton's method reaches float32's precision in seven steps, whatever keep_prob is.
+# A tensor of the backend in use, and an integer or an integer scalar tensor.
+Tensor = Any
+Size = Any
+
+# Newton's method reaches float32's precision in seven steps for any keep_prob.
 NEWTON_STEPS = 7
-# Below it float32 gives up digits, and compiled code reads zero.
-SMALLEST = 1e-30
+# Smaller numbers are subnormal in float32, and compiled code flushes them to zero.
+SMALLEST_KEEP_PROB = 1e-30
+# Compiled code reserves random numbers for these, and draws differently below the
+# last. They never change, so that masks do not depend on earlier values of keep_prob.
+EXPECTED_KEEP_PROBS = (0.9, 0.5)
 
 
-def paper_gamma(keep_prob, block_sides, map_sides):
-    """`masks.gamma` as a float32 scalar tensor.
+def minimum(a: Size, b: Size) -> Size:
+    both_known = isinstance(a, int) and isinstance(b, int)
+    return min(a, b) if both_known else ops.minimum(a, b)
+
+
+def maximum(a: Size, b: Size) -> Size:
+    both_known = isinstance(a, int) and isinstance(b, int)
+    return max(a, b) if both_known else ops.maximum(a, b)
+
+
+def as_float(size: Size, dtype: str = "float32") -> Tensor:
+    return float(size) if isinstance(size, int) else ops.cast(size, dtype)
+
+
+def gamma_tensor(
+    rule: str, keep_prob: Tensor, block_sides: tuple, map_sides: tuple
+) -> Tensor:
+    """`masks.gamma` or `masks.exact_gamma` as a float32 scalar tensor.
 
     Args:
+        rule: `"paper"` or `"exact"`.
         keep_prob: Float32 scalar tensor in (0, 1].
-        block_sides: Height and width of a block in pixels, integers.
-        map_sides: Those of the feature map, integers or scalar tensors.
+        block_sides: Sides of a block in pixels, integers.
+        map_sides: Sides of the feature map, integers or scalar tensors.
     """
+    rules = {"paper": _paper_gamma, "exact": _exact_gamma}
+    return rules[rule](keep_prob, block_sides, map_sides)
+
+
+def expected_gammas(rule: str, block_sides: tuple, map_sides: tuple) -> list:
+    """Gamma at each of `EXPECTED_KEEP_PROBS`, as floats.
+
+    Unknown sides are assumed to be twice the block's; on smaller maps gamma may be
+    larger.
+    """
+    sides = zip(map_sides, block_sides, strict=True)
+    known = tuple(s if isinstance(s, int) else 2 * b for s, b in sides)
+    # Rounding must not make it smaller than the same gamma in float32.
+    return [
+        1.0001 * _gamma_float(rule, keep_prob, tuple(block_sides), known)
+        for keep_prob in EXPECTED_KEEP_PROBS
+    ]
+
+
+@functools.lru_cache
+def _gamma_float(rule, keep_prob, block_sides, map_sides):
+    rules = {"paper": masks.gamma, "exact": masks.exact_gamma}
+    return rules[rule](keep_prob, block_sides, map_sides)
+
+
+def _paper_gamma(keep_prob, block_sides, map_sides):
     # A number, not a tensor, where the sides are known.
-    places_a_unit = 1.0
+    factor = 1.0
     for block, side in zip(block_sides, map_sides, strict=True):
-        block = sizes.as_float(sizes.minimum(block, side))
-        side = sizes.as_float(side)
-        places_a_unit = places_a_unit * side / (block * (side - block + 1))
-    return (1 - keep_prob) * places_a_unit
+        block = as_float(minimum(block, side))
+        side = as_float(side)
+        factor = factor * side / (block * (side - block + 1))
+    return (1 - keep_prob) * factor
 
 
-def exact_gamma(keep_prob, block_sides, map_sides):
-    """`masks.exact_gamma` as a float32 scalar tensor, by the same steps.
-
-    Args:
-        keep_prob, block_sides, map_sides: As for `paper_gamma`.
-    """
+def _exact_gamma(keep_prob, block_sides, map_sides):
+    """Takes the same steps as `masks.exact_gamma`."""
     if all(isinstance(side, int) for side in map_sides):
-        cover, share = _kinds_of_units(tuple(block_sides), tuple(map_sides))
+        cover, fraction = _cover_histogram(tuple(block_sides), tuple(map_sides))
         cover = ops.convert_to_tensor(cover, "float32")
-        share = ops.convert_to_tensor(share, "float32")
+        fraction = ops.convert_to_tensor(fraction, "float32")
     else:
-        rows, columns = map(_cover_counts, block_sides, map_sides)
-        cover = ops.expand_dims(rows, 1) * columns
-        share = 1 / ops.cast(ops.size(cover), "float32")
-    mean_cover = ops.sum(cover * share)
-    log_keep_prob = ops.log(ops.maximum(keep_prob, SMALLEST))
+        cover = functools.reduce(
+            lambda cover, counts: ops.expand_dims(cover, -1) * counts,
+            map(_cover_counts, block_sides, map_sides),
+        )
+        fraction = 1 / ops.cast(ops.size(cover), "float32")
+    mean_cover = ops.sum(cover * fraction)
+    log_keep_prob = ops.log(ops.maximum(keep_prob, SMALLEST_KEEP_PROB))
     lam = ops.zeros_like(keep_prob)
     for _ in range(NEWTON_STEPS):
-        # How many fewer survive than in the corners, where exp(-lam) do.
-        fewer = share * ops.expm1(-lam * (cover - 1))
-        survival = ops.sum(fewer)
+        # How much less survives than in the corners, where exp(-lam) does.
+        less = fraction * ops.expm1(-lam * (cover - 1))
+        survival = ops.sum(less)
         excess = ops.log1p(survival) - lam - log_keep_prob
-        slope = mean_cover + ops.sum(cover * fewer)
+        slope = mean_cover + ops.sum(cover * less)
         lam = lam + excess * (1 + survival) / slope
     return -ops.expm1(-lam)
 
 
-GAMMA_TENSORS = {"paper": paper_gamma, "exact": exact_gamma}
-
-
 @functools.lru_cache
-def gamma_number(rule, keep_prob, block_sides, map_sides):
-    """`masks.gamma` or `masks.exact_gamma`, a float, computed once.
-
-    Args:
-        rule: "paper" or "exact".
-        keep_prob: Float in (0, 1].
-        block_sides, map_sides: Pairs of integers, in pixels.
-    """
-    of_rule = {"paper": masks.gamma, "exact": masks.exact_gamma}[rule]
-    return of_rule(keep_prob, block_sides, map_sides)
-
-
-@functools.lru_cache
-def _kinds_of_units(block_sides, map_sides):
-    """By how many places units are covered, and what share of the map's each is."""
+def _cover_histogram(block_sides, map_sides):
+    """The distinct values of `masks.cover_counts`, and each one's fraction of units."""
     cover = masks.cover_counts(block_sides, map_sides)
-    kinds, units = np.unique(cover, return_counts=True)
-    return kinds, units / cover.size
+    values, units = np.unique(cover, return_counts=True)
+    return values, units / cover.size
 
 
 def _cover_counts(block, side):
     """`masks.cover_counts` along one axis, for a `side` that may be a tensor."""
-    block = sizes.minimum(block, side)
+    block = minimum(block, side)
     i = ops.arange(side, dtype="int32")
     last = ops.minimum(i, side - block)
     first = ops.maximum(i - block + 1, 0)

@@ -1,163 +1,221 @@
 """Masks of up to 32 feature maps in the bits of an int32.
 
-Most of the work of DropBlock is done on masks. Where one integer holds the same unit
-of many maps, growing a block by one step is a single `or` for all of them, and a mask
-takes a thirty-second of the memory of the feature maps.
-
-A word holds a group of samples. Where there are few of them, it holds several
-channels of each as well: bit s * chunks + q belongs to sample s of its group, and to
-the q-th of `chunks` equal runs of channels.
+DropBlock works mostly on masks. With one integer for the same unit of many maps, a
+single `or` grows the blocks of all of them by a step, and the masks take a
+thirty-second of the memory of the feature maps.
 """
 
 import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Self
 
-import keras
 from keras import ops
 
-from dropblock_lib.kernels import sizes
+from dropblock_lib.kernels.gamma import Size, Tensor, as_float, maximum
 
 WORD_BITS = 32
 # Shorter runs of channels are slow to unpack.
 SHORTEST_RUN = 16
 
 
-def choose_packing(samples, channels, channel_axis):
-    """How the masks of a batch share words, on the backend in use.
-
-    Args:
-        samples: Batch size, an integer or a scalar tensor.
-        channels: Number of channels that have a mask of their own, likewise.
-        channel_axis: 1 or 3, where the feature maps have their channels.
-    """
-    found = None
-    if keras.backend.backend() == "tensorflow":
-        from dropblock_lib.kernels.tensorflow import BytePacking
-
-        found = BytePacking.of(samples, channels, channel_axis)
-    return found or Packing.of(samples, channels)
-
-
 @dataclasses.dataclass(frozen=True)
-class Packing:
-    """How the masks of a batch share words.
+class PackedMasks:
+    """Masks of a batch: bits are 1 where a unit is dropped.
+
+    A word belongs to a group of samples. Where these are few, it also belongs to
+    several channels of each: bit s * channels_per_word + r is that of sample s of the
+    group and of the r-th of `channels_per_word` equal runs of channels.
 
     Attributes:
-        samples: Batch size. Like `groups` and `size` an integer, or a scalar tensor
-            where it is not known.
-        groups: How many groups of samples there are.
-        size: Samples in a group; the last group may lack some.
-        chunks: Channels of one sample that share a word.
+        words: Int32 tensor of the feature maps' rank: groups for samples, and runs
+            of channels at `channel_axis`. A side may be 1 instead of the map's: its
+            bit then applies to the whole side.
+        samples: Batch size, an integer or a scalar tensor.
+        group_size: Samples in a group, likewise; the last group may have fewer.
+        channels_per_word: Channels of one sample that share a word.
+        channel_axis: 1 or -1.
     """
 
-    samples: int
-    groups: int
-    size: int
-    chunks: int
+    words: Tensor
+    samples: Size
+    group_size: Size
+    channels_per_word: int
+    channel_axis: int
 
     @classmethod
-    def of(cls, samples, channels):
-        """As few groups as possible, no larger than need be: 40 samples are 2 of 20."""
+    def draw(
+        cls,
+        samples: Size,
+        channels: Size,
+        sides: Sequence[Size],
+        channel_axis: int,
+        draw_bits: Callable[[tuple, Size], Tensor],
+    ) -> Self:
+        """Draws masks.
+
+        Args:
+            samples: Batch size, an integer or a scalar tensor.
+            channels: Masks per sample, likewise.
+            sides: Those of the masks, likewise.
+            channel_axis: 1 or -1.
+            draw_bits: Function of a shape and of the number of bits in use per word
+                that returns int32 words. Other bits must be 0.
+        """
+        groups, group_size, channels_per_word = cls.layout(samples, channels)
+        shape = [*sides]
+        runs = channels // channels_per_word
+        shape.insert(0 if channel_axis == 1 else len(shape), runs)
+        words = draw_bits((groups, *shape), group_size * channels_per_word)
+        if not is_full(samples, group_size):
+            # Padding samples count neither as dropped nor as kept.
+            present = samples - group_size * ops.arange(groups, dtype="int32")
+            present = ops.minimum(present, group_size)
+            valid_bits = cls.valid_bits(present, channels_per_word)
+            words = words & ops.reshape(valid_bits, (-1,) + (1,) * len(shape))
+        return cls(words, samples, group_size, channels_per_word, channel_axis)
+
+    @classmethod
+    def layout(cls, samples: Size, channels: Size) -> tuple[Size, Size, int]:
+        """Groups, samples in a group, and channels per word.
+
+        Groups are as few as possible, and no larger than necessary: 40 samples make
+        2 groups of 20.
+        """
         groups = -(-samples // WORD_BITS)
-        size = sizes.maximum(-(-samples // sizes.maximum(groups, 1)), 1)
-        chunks = 1
-        if isinstance(size, int) and isinstance(channels, int):
+        group_size = maximum(-(-samples // maximum(groups, 1)), 1)
+        channels_per_word = 1
+        if isinstance(group_size, int) and isinstance(channels, int):
             while (
-                2 * chunks * size <= WORD_BITS
-                and channels % (2 * chunks * SHORTEST_RUN) == 0
+                2 * channels_per_word * group_size <= WORD_BITS
+                and channels % (2 * channels_per_word * SHORTEST_RUN) == 0
             ):
-                chunks *= 2
-        return cls(samples, groups, size, chunks)
+                channels_per_word *= 2
+        return groups, group_size, channels_per_word
 
-    @property
-    def bits(self):
-        """How many bits of a word are in use."""
-        return self.size * self.chunks
+    @classmethod
+    def valid_bits(cls, present: Tensor, channels_per_word: int) -> Tensor:
+        """The bits of the samples that are present, in an int32 word per group."""
+        # A group with padding has more than 16 samples, and so one channel per word.
+        return lowest_bits(present)
 
-    def present(self):
-        """Bits of the samples that there are, int32 (groups,); None if all are."""
-        if isinstance(self.samples, int) and self.samples == self.groups * self.size:
-            return None
-        # A group that lacks samples has more than 16, and so one chunk.
-        bit = ops.expand_dims(ops.arange(self.size, dtype="int32"), 0)
-        group = ops.expand_dims(ops.arange(self.groups, dtype="int32"), 1)
-        one = ops.left_shift(ops.ones_like(bit), bit)
-        return ops.sum(
-            ops.where(group * self.size + bit < self.samples, one, 0), axis=1
-        )
+    def grow_blocks(
+        self, block_sides: Sequence[int], map_sides: Sequence[Size]
+    ) -> Self:
+        """Extends every seed to a block.
 
-    def side_by_side(self, packed, channel_axis):
-        """Words of all channels, with the bits of a sample's chunks at one place.
-
-        The bit of sample s of a group is the one at s * chunks, and what the others
-        hold has no meaning.
-
-        Args:
-            packed: Int32 tensor of rank 4: groups, height and width, and runs of
-                channels at `channel_axis`.
-            channel_axis: 1 or 3.
-
-        Returns:
-            Int32 tensor of rank 4, with all channels.
+        Along an axis where the block is known to cover the map, the side stays 1.
         """
-        if self.chunks == 1:
-            return packed
-        # Here, where words are few: a compiler that has to find the bit of each unit
-        # in one loop over all runs does not work on several at once.
-        return ops.concatenate(
-            [ops.right_shift(packed, chunk) for chunk in range(self.chunks)],
-            axis=channel_axis,
-        )
+        words = self.words
+        first_axis = 2 if self.channel_axis == 1 else 1
+        sides = zip(block_sides, map_sides, strict=True)
+        for axis, (block, side) in enumerate(sides, first_axis):
+            if not (isinstance(side, int) and side <= block):
+                words = grow_blocks(words, block, side, axis)
+        return dataclasses.replace(self, words=words)
 
-    def unpack(self, packed, channel_axis):
-        """A boolean for each bit.
+    def count_ones(self) -> Tensor:
+        """The number of bits that are 1, as an int32 scalar tensor."""
+        # Sums of 2 bits, of 4, of 8, and of all 32 in each word. Operators, because
+        # functions of `keras.ops` take several times as long to call.
+        sums = self.words - (self.words >> 1 & 0x55555555)
+        sums = (sums & 0x33333333) + (sums >> 2 & 0x33333333)
+        sums = sums + (sums >> 4) & 0x0F0F0F0F
+        # The highest byte of the product is the sum of the four bytes.
+        return ops.sum(sums * 0x01010101 >> 24)
 
-        Args:
-            packed: As for `side_by_side`.
-            channel_axis: 1 or 3.
+    def kept_fraction(self, dtype: str) -> Tensor:
+        """The fraction of units that are kept: a scalar tensor, never 0.
 
-        Returns:
-            Boolean tensor of rank 4, of samples and channels.
+        It is float64 if `dtype` is, and float32 otherwise. Units are counted in
+        int32: float32 cannot count beyond 2**24, nor float16 beyond 2**11.
         """
-        packed = self.side_by_side(packed, channel_axis)
-        bit = self.chunks * ops.arange(self.size, dtype="int32")
-        bit = ops.reshape(ops.left_shift(ops.ones_like(bit), bit), (1, -1, 1, 1, 1))
-        bits = ops.bitwise_and(ops.expand_dims(packed, 1), bit)
-        samples = ops.reshape(bits, (-1, *ops.shape(packed)[1:]))
-        return ops.cast(samples, "bool")[: self.samples]
+        dtype = "float64" if dtype == "float64" else "float32"
+        _, *sides = ops.shape(self.words)
+        bits = self.samples * self.channels_per_word * math.prod(sides)
+        dropped = self.count_ones()
+        kept = ops.cast(ops.maximum(bits - dropped, 1), dtype)
+        fraction = kept / as_float(bits, dtype)
+        # Compilers replace division by a constant with multiplication by its rounded
+        # reciprocal, which need not give 1 where all are kept.
+        return ops.where(dropped > 0, fraction, ops.ones((), dtype))
 
-    def spread(self, packed, channel_axis, value):
-        """`value` where a bit is 0, and 0 where it is 1.
+    def kept_units(self) -> Tensor:
+        """Booleans for all samples and channels: True where a unit is kept."""
+        words = self.words_of_channels()
+        bit = self.channels_per_word * ops.arange(self.group_size, dtype="int32")
+        bit = ops.left_shift(ops.ones_like(bit), bit)
+        bit = ops.reshape(bit, (1, -1) + (1,) * (len(words.shape) - 1))
+        bits = ops.bitwise_and(ops.expand_dims(words, 1), bit)
+        bits = ops.reshape(bits, (-1, *ops.shape(words)[1:]))
+        return ops.equal(bits, 0)[: self.samples]
 
-        Args:
-            packed: As for `side_by_side`.
-            channel_axis: 1 or 3.
-            value: Scalar tensor of a float dtype.
+    def expand(self, value: Tensor) -> Tensor:
+        """The scalar `value` where a unit is kept, and 0 where it is dropped."""
+        return ops.where(self.kept_units(), value, ops.zeros((), value.dtype))
 
-        Returns:
-            Tensor of rank 4, of samples and channels, of the dtype of `value`.
+    def divisor(self, dtype: str) -> Tensor:
+        """The kept fraction where a unit is kept, and 0 where it is dropped."""
+        return self.expand(ops.cast(self.kept_fraction(dtype), dtype))
+
+    def words_of_channels(self) -> Tensor:
+        """A word for every channel, with sample s at bit s * channels_per_word.
+
+        The bits in between have no meaning.
         """
-        bits = self.unpack(packed, channel_axis)
-        return ops.where(bits, ops.zeros((), value.dtype), value)
+        if self.channels_per_word == 1:
+            return self.words
+        # Done on words, which are few: a compiler that has to find the bit of each
+        # unit in one loop over all runs does not vectorize it.
+        runs = range(self.channels_per_word)
+        runs = [ops.right_shift(self.words, run) for run in runs]
+        return ops.concatenate(runs, axis=self.channel_axis)
 
 
-def count_ones(packed):
-    """How many bits are 1: sums of 2 bits, of 4, of 8, and of all 32 in each word.
+def grow_blocks(seeds: Tensor, block: int, side: Size, axis: int) -> Tensor:
+    """Extends every 1 bit over `block` places of an axis.
+
+    Windows double: two of 1 make one of 2, two of 2 make one of 4, and two that
+    overlap make any other.
 
     Args:
-        packed: Int32 tensor.
+        seeds: Int32 tensor of packed masks on the valid seed region.
+        block: Side of a block.
+        side: Side of the feature map. A longer block is clipped to it.
+        axis: Axis of `seeds` to grow along.
 
     Returns:
-        Int32 scalar tensor.
+        Int32 tensor of packed masks, with `side` places along `axis`.
     """
-    if keras.backend.backend() == "tensorflow":
-        # One operation instead of a dozen.
-        from dropblock_lib.kernels import tensorflow
+    if isinstance(side, int):
+        block = min(block, side)
+    grown = seeds
+    if block > 1:
+        shape = list(ops.shape(seeds))
+        shape[axis] = block - 1
+        nothing = ops.zeros(shape, "int32")
+        # `ops.pad` is slow on PyTorch, at any size.
+        grown = ops.concatenate([nothing, seeds, nothing], axis=axis)
+    window = 1
+    while window < block:
+        shift = min(window, block - window)
+        later, earlier = slice(shift, None), slice(None, -shift)
+        grown = grown[_along(axis, later)] | grown[_along(axis, earlier)]
+        window += shift
+    return grown if isinstance(side, int) else grown[_along(axis, slice(None, side))]
 
-        return tensorflow.count_ones(packed)
 
-    # Operators, because functions of `keras.ops` take several times as long to call.
-    sums = packed - (packed >> 1 & 0x55555555)
-    sums = (sums & 0x33333333) + (sums >> 2 & 0x33333333)
-    sums = sums + (sums >> 4) & 0x0F0F0F0F
-    # The product has the sum of the four bytes in its highest.
-    return ops.sum(sums * 0x01010101 >> 24)
+def lowest_bits(count: Size) -> Tensor:
+    """Int32 words whose lowest `count` bits are 1, for counts from 1 to 32."""
+    # In two steps, because a shift by 32 is undefined.
+    return ~ops.left_shift(ops.left_shift(-1, count - 1), 1)
+
+
+def is_full(samples: Size, group_size: Size) -> bool:
+    """Whether all groups are known to have `group_size` samples."""
+    known = isinstance(samples, int) and isinstance(group_size, int)
+    return known and samples % group_size == 0
+
+
+def _along(axis, piece):
+    return (slice(None),) * axis + (piece,)

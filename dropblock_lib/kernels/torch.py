@@ -1,79 +1,90 @@
-"""Steps of DropBlock that PyTorch takes much faster by its own functions.
+"""PyTorch's operations.
 
-On a processor `torch.where`, which is what `keras.ops` has for them, takes ten times
-as long as a product. A product with a mask will not do: NaN times zero is NaN. But a
-number whose bits are all masked out is zero, whatever it was, and integers are masked
-as fast as floats are multiplied.
+On a CPU `torch.where` takes ten times as long as a product, but a product with a mask
+lets NaN leak: NaN times zero is NaN. A number with all bits masked out is zero,
+whatever it was, and masking integers is as fast as multiplying floats.
 """
 
 import torch
 
+from dropblock_lib.kernels.packed_masks import WORD_BITS
+from dropblock_lib.kernels.portable import masks_class, share_trace, with_shape_of
+
+__all__ = [
+    "combine_bits",
+    "drop",
+    "is_concrete",
+    "masks_class",
+    "scatter_bits",
+    "share_trace",
+    "with_shape_of",
+]
+
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def pack(coins, bits):
-    """The sum of the bits whose coin shows heads: int32 of the shape of a coin.
-
-    Args:
-        coins: Boolean tensor; along its first axis are the coins of a word.
-        bits: Int32 tensor that broadcasts to it.
-    """
-    return (coins * bits).sum(0, dtype=torch.int32)
+def is_concrete(tensor):
+    """False, because `ops.cond` and `ops.fori_loop` need no compilation."""
+    return False
 
 
-def collect(bit, word, words):
-    """The sum of the bits of each word: int32 `(words,)`.
-
-    Args:
-        bit: Int32 tensor.
-        word: Int32 tensor of the same shape: to which word each bit belongs.
-        words: How many there are.
-    """
-    seeds = torch.zeros(words, dtype=torch.int32, device=bit.device)
-    return seeds.index_add_(0, word.flatten(), bit.flatten())
+def combine_bits(is_one, bits):
+    """`portable.combine_bits`; Keras would sum in int64."""
+    return (is_one * bits).sum(0, dtype=torch.int32)
 
 
-def drop_and_scale(inputs, packed, packing, channel_axis, scale):
+def scatter_bits(bit, word, words):
+    """`portable.scatter_bits`; Keras would sum in float32, which has 24 bits."""
+    found = torch.zeros(words, dtype=torch.int32, device=bit.device)
+    return found.index_add_(0, word.flatten(), bit.flatten())
+
+
+def drop(inputs, draw_masks, *arguments):
+    """Drops and scales, with masks drawn by `draw_masks(*arguments)`."""
+    masks = draw_masks(*arguments)
+    dtype = str(inputs.dtype).removeprefix("torch.")
+    scale = (1 / masks.kept_fraction(dtype)).to(inputs.dtype)
+    if inputs.device.type == "cpu":
+        return drop_and_scale(inputs, masks, scale)
+    return torch.where(masks.kept_units(), inputs, 0) * scale
+
+
+def drop_and_scale(inputs, masks, scale):
     """Zero where dropped, else `inputs * scale`.
 
     Args:
-        inputs: Float tensor of rank 4, on a processor.
-        packed: Packed masks, bits 1 where a unit is dropped.
-        packing: Their `Packing`.
-        channel_axis: 1 or 3.
+        inputs: Float tensor on a CPU.
+        masks: `PackedMasks`.
         scale: Scalar tensor of the dtype of `inputs`.
     """
-    return _DropAndScale.apply(inputs, packed, packing, channel_axis, scale)
+    return _DropAndScale.apply(inputs, masks, scale)
 
 
 class _DropAndScale(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, inputs, packed, packing, channel_axis, scale):
-        # The gradient takes the same way. Words are kept for it, not masks.
-        ctx.save_for_backward(packed, scale)
-        ctx.packing, ctx.channel_axis = packing, channel_axis
+    def forward(ctx, inputs, masks, scale):
+        # The gradient is masked alike. Only packed masks are kept for it.
+        ctx.masks, ctx.scale = masks, scale
         integers = inputs.view(INTEGERS[inputs.element_size()])
-        masks = _masks(packed, packing, channel_axis).to(integers.dtype)
-        # In place where one mask does not serve all channels: memory that is new to
-        # a process takes longer to get than to fill.
-        fits = masks.shape == integers.shape
-        kept = masks.bitwise_and_(integers) if fits else masks & integers
+        kept = _integer_masks(masks).to(integers.dtype)
+        # In place where possible: getting new memory takes longer than filling it.
+        fits = kept.shape == integers.shape
+        kept = kept.bitwise_and_(integers) if fits else kept & integers
         return kept.view(inputs.dtype).mul_(scale)
 
     @staticmethod
     def backward(ctx, gradient):
-        packed, scale = ctx.saved_tensors
-        arguments = packed, ctx.packing, ctx.channel_axis, scale
-        return _DropAndScale.apply(gradient, *arguments), None, None, None, None
+        return _DropAndScale.apply(gradient, ctx.masks, ctx.scale), None, None
 
 
-def _masks(packed, packing, channel_axis):
+def _integer_masks(masks):
     """For each unit all bits 1 where it is kept, and 0 where it is dropped."""
-    kept = ~packing.side_by_side(packed, channel_axis)
-    # A sample's bit becomes the sign, by a product, which is faster here than a shift;
-    # and the sign becomes all bits.
-    ways = 31 - packing.chunks * torch.arange(packing.size, device=kept.device)
-    powers = (1 << ways).to(torch.int32).reshape(1, -1, 1, 1, 1)
-    masks = kept[:, None] * powers
-    masks >>= 31
-    return masks.flatten(0, 1)[: packing.samples]
+    kept = ~masks.words_of_channels()
+    # A product, which is faster here than a shift, makes a sample's bit the sign; and
+    # a shift copies the sign to all bits.
+    samples = torch.arange(masks.group_size, device=kept.device)
+    powers = 1 << WORD_BITS - 1 - masks.channels_per_word * samples
+    powers = powers.to(torch.int32).reshape(1, -1, *[1] * (kept.ndim - 1))
+    found = kept[:, None] * powers
+    found >>= WORD_BITS - 1
+    return found.flatten(0, 1)[: masks.samples]

@@ -1,4 +1,4 @@
-"""The few things that each backend of Keras does in its own way."""
+"""What each Keras backend does in its own way, for the tests."""
 
 import contextlib
 from unittest import mock
@@ -8,22 +8,23 @@ import numpy as np
 from keras import ops
 
 import dropblock_lib as dbl
-from dropblock_lib import layers
+from dropblock_lib import kernels
+from dropblock_lib.kernels import bernoulli
 
 BACKEND = keras.backend.backend()
 
 if BACKEND == "jax":
     import jax
 
-    # Tests compile often and run little.
+    # Tests spend more time compiling than running.
     jax.config.update("jax_disable_most_optimizations", True)
 
-# JAX has float64 only if it is switched on for the whole process.
+# JAX has float64 only if it is enabled for the whole process.
 DTYPES = ["float16", "bfloat16", "float32"] + ["float64"] * (BACKEND != "jax")
 
 
 def tensor(x, dtype=None):
-    """An array as a tensor, bfloat16 included, which NumPy does not know."""
+    """An array as a tensor, also of bfloat16, which NumPy lacks."""
     x = np.asarray(x)
     wide = "float64" if dtype == "float64" else "float32"
     with np.errstate(over="ignore"):
@@ -32,13 +33,13 @@ def tensor(x, dtype=None):
 
 
 def array(x):
-    """A tensor as a float array that holds each of its values exactly."""
+    """A tensor as a float array with exactly its values."""
     dtype = keras.backend.standardize_dtype(x.dtype)
     return ops.convert_to_numpy(ops.cast(x, "float32") if dtype != "float64" else x)
 
 
 def gradient(f, x):
-    """The gradient at `x` of `f`, which makes one number of a tensor."""
+    """The gradient at `x` of a function `f` that returns a scalar."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -56,7 +57,7 @@ def gradient(f, x):
 
 
 def compiled(layer):
-    """A function that calls `layer` in training, compiled where that is possible."""
+    """A function that calls `layer` in training, compiled where possible."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -82,9 +83,9 @@ def compiled(layer):
 
 
 def trained(layer, x):
-    """The output in training, called in the way that costs a backend least.
+    """The layer's output in training.
 
-    JAX compiles also what is called outside of a function, piece by piece.
+    Compiled on JAX, which otherwise compiles every operation on its own.
     """
     if BACKEND == "jax" and isinstance(layer, dbl.DropBlock2D):
         return compiled(layer)(x)
@@ -93,35 +94,35 @@ def trained(layer, x):
 
 @contextlib.contextmanager
 def noise_of_seeds(noise):
-    """Has the layer set a seed where this noise is below gamma.
+    """Makes the layer set a seed where this noise is below gamma.
 
     Args:
         noise: Array (samples, ...) of the shape of the valid seed region, with an
             axis of channels, or of 1 if they share a mask.
     """
 
-    def draw_seeds(generator, gamma, expected_gammas, packing, places):
-        static = [side for side in places if isinstance(side, int)]
-        assert len(static) < 3 or tuple(places) == noise.shape[1:]
-        assert packing.chunks == 1
+    def draw_bits(rng_seed, gamma, reserved, shape, bits):
         samples = len(noise)
         groups = -(-samples // 32)
-        padding = [(0, -samples % groups)] + [(0, 0)] * 3
+        group_size = -(-samples // groups)
+        # One channel per word, because the tests' channels are few.
+        expected = (groups, *noise.shape[1:], group_size)
+        for size, needed in zip((*shape, bits), expected, strict=True):
+            assert not isinstance(size, int) or size == needed
+        padding = [(0, groups * group_size - samples)] + [(0, 0)] * (noise.ndim - 1)
         filled = ops.convert_to_tensor(np.pad(noise, padding, constant_values=2))
         is_seed = ops.cast(filled < gamma, "int32")
-        is_seed = ops.reshape(is_seed, (groups, -1, *noise.shape[1:]))
-        bit = ops.reshape(ops.arange(is_seed.shape[1], dtype="int32"), (1, -1, 1, 1, 1))
+        is_seed = ops.reshape(is_seed, (groups, group_size, *noise.shape[1:]))
+        bit = np.arange(group_size, dtype="int32")
+        bit = ops.convert_to_tensor(bit.reshape((1, -1) + (1,) * (noise.ndim - 1)))
         return ops.sum(ops.left_shift(is_seed, bit), axis=1)
 
     with contextlib.ExitStack() as patches:
-        patches.enter_context(mock.patch.object(layers, "draw_seeds", draw_seeds))
-        if BACKEND == "tensorflow":
-            from dropblock_lib.kernels import tensorflow
-
-            # A trace that layers share would hold this noise for good.
-            patches.enter_context(
-                mock.patch.object(
-                    tensorflow, "share_trace", lambda f, *arguments: f(*arguments)
-                )
+        patches.enter_context(mock.patch.object(bernoulli, "draw_bits", draw_bits))
+        # A trace that layers share would keep this noise.
+        patches.enter_context(
+            mock.patch.object(
+                kernels.backend, "share_trace", lambda f, *arguments: f(*arguments)
             )
+        )
         yield

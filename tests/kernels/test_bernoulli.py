@@ -1,6 +1,6 @@
-"""The two ways to draw seeds: are they independent coins, all with one probability?
+"""Both methods draw independent bits, all with one probability.
 
-A count of heads among n coins has mean n p and variance n p (1 - p). Tolerances are
+The number of ones among n bits has mean n p and variance n p (1 - p). Tolerances are
 five standard errors of what is measured.
 """
 
@@ -12,27 +12,33 @@ from keras import ops
 from scipy import stats
 
 from dropblock_lib.kernels import bernoulli
-from dropblock_lib.kernels.bernoulli import draw_seeds
-from dropblock_lib.kernels.packed_masks import Packing
+from dropblock_lib.kernels.bernoulli import draw_bits
+from dropblock_lib.kernels.packed_masks import PackedMasks
 
 pytestmark = pytest.mark.backends
 
-GAMMAS = [0.0005, 0.003, 0.03, 0.09]
-# Two rows of coins and a part of a third, where a group fills 32 bits.
+PROBABILITIES = [0.0005, 0.003, 0.03, 0.09]
+METHODS = {"sparse": lambda p: [min(1.01 * p, 0.1)], "dense": lambda p: []}
+# Two rows of bits and part of a third, where a group fills 32 bits.
 PLACES = (13, 37, 10)
-WAYS = {"skip": lambda gamma: [min(1.01 * gamma, 0.1)], "throw": lambda gamma: []}
 
 
-def drawn(way, gamma, samples=32, places=PLACES, seed=0, times=40):
-    """Coins as booleans (times, groups, *places, samples in a group)."""
-    packing = Packing.of(samples, 1)
+def drawn(method, p, samples=32, places=PLACES, seed=0, times=40):
+    """Bits as booleans (times, groups, *places, samples in a group)."""
+    *sides, channels = places
     generator = keras.random.SeedGenerator(seed)
-
-    expected = WAYS[way](gamma) if isinstance(way, str) else way
+    expected = METHODS[method](p) if isinstance(method, str) else method
 
     def draw():
-        gamma_now = ops.convert_to_tensor(gamma, "float32")
-        return draw_seeds(generator, gamma_now, expected, packing, places)
+        probability = ops.convert_to_tensor(p, "float32")
+        rng_seed = generator.next()
+        return PackedMasks.draw(
+            samples,
+            channels,
+            sides,
+            -1,
+            lambda *shape: draw_bits(rng_seed, probability, expected, *shape),
+        ).words
 
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -45,127 +51,127 @@ def drawn(way, gamma, samples=32, places=PLACES, seed=0, times=40):
 
         def step(state):
             with keras.StatelessScope([(generator.state, state)]) as scope:
-                coins = eagerly()
-            return coins, scope.get_current_value(generator.state)
+                words = eagerly()
+            return words, scope.get_current_value(generator.state)
 
         step = jax.jit(step)
 
         def draw():
-            coins, state = step(generator.state.value)
+            words, state = step(generator.state.value)
             generator.state.assign(state)
-            return coins
+            return words
 
-    packed = np.stack([ops.convert_to_numpy(draw()) for _ in range(times)])
-    assert packed.dtype == "int32"
-    bits = packed.view("uint32")[..., None] >> np.arange(32, dtype="uint32") & 1 == 1
-    # Bits that belong to nobody are 0.
-    assert not bits[..., packing.size :].any()
-    return bits[..., : packing.size]
+    words = np.stack([ops.convert_to_numpy(draw()) for _ in range(times)])
+    assert words.dtype == "int32"
+    bits = words.view("uint32")[..., None] >> np.arange(32, dtype="uint32") & 1 == 1
+    _, group_size, channels_per_word = PackedMasks.layout(samples, channels)
+    assert channels_per_word == 1
+    # Bits that are not in use are 0.
+    assert not bits[..., group_size:].any()
+    return bits[..., :group_size]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("gamma", GAMMAS)
-def test_coins_are_alike_and_independent(way, gamma):
-    coins = drawn(way, gamma)
-    times = len(coins)
-    coins = coins.reshape(times, -1)
-    n = coins.size
-    assert abs(coins.mean() - gamma) < 5 * np.sqrt(gamma * (1 - gamma) / n)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("p", PROBABILITIES)
+def test_bits_are_independent_and_have_one_probability(method, p):
+    bits = drawn(method, p)
+    times = len(bits)
+    bits = bits.reshape(times, -1)
+    n = bits.size
+    assert abs(bits.mean() - p) < 5 * np.sqrt(p * (1 - p) / n)
 
-    # How often each place shows heads: a chi-squared test, normal for so many places.
-    # Its terms have variance 2 + (1 - 6 v) / (v times), with v = gamma (1 - gamma).
-    v = gamma * (1 - gamma)
-    places = coins.shape[1]
-    chi2 = np.sum((coins.sum(axis=0) - times * gamma) ** 2) / (times * v)
+    # How often each place is 1: a chi-squared test, normal for so many places.
+    # Its terms have variance 2 + (1 - 6 v) / (v times), with v = p (1 - p).
+    v = p * (1 - p)
+    places = bits.shape[1]
+    chi2 = np.sum((bits.sum(axis=0) - times * p) ** 2) / (times * v)
     assert abs(chi2 - places) < 5 * np.sqrt(places * (2 + (1 - 6 * v) / (v * times)))
 
-    # Heads at two places a distance apart, within a word, across words and rows.
+    # Ones at two places a distance apart, within a word, across words and rows.
     for distance in (1, 2, 3, 31, 32, 33, 64, 65_536):
-        pairs = coins[:, distance:] & coins[:, :-distance]
-        p = gamma**2
-        # Of three places in a row the middle one is in two pairs.
-        variance = p * (1 - p) + 2 * (gamma**3 - p**2)
+        pairs = bits[:, distance:] & bits[:, :-distance]
+        both = p**2
+        # The middle one of three places in a row is in two pairs.
+        variance = both * (1 - both) + 2 * (p**3 - both**2)
         assert (
-            abs(pairs.mean() - p) < 5 * np.sqrt(variance / pairs.size) + 1 / pairs.size
+            abs(pairs.mean() - both)
+            < 5 * np.sqrt(variance / pairs.size) + 1 / pairs.size
         )
 
-    # From one draw to the next they have nothing to do with each other.
-    again = coins[1:] & coins[:-1]
-    assert (
-        abs(again.mean() - gamma**2)
-        < 5 * np.sqrt(gamma**2 / again.size) + 1 / again.size
-    )
+    # Successive draws are independent.
+    again = bits[1:] & bits[:-1]
+    assert abs(again.mean() - p**2) < 5 * np.sqrt(p**2 / again.size) + 1 / again.size
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_number_of_heads_varies_as_that_of_coins(way):
-    gamma, times = 0.02, 400
-    coins = drawn(way, gamma, samples=20, places=(3, 5, 7), times=times)
-    heads = coins.reshape(times, -1).sum(axis=1)
-    n = coins[0].size
-    variance = n * gamma * (1 - gamma)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_number_of_ones_varies_as_that_of_independent_bits(method):
+    p, times = 0.02, 400
+    bits = drawn(method, p, samples=20, places=(3, 5, 7), times=times)
+    ones = bits.reshape(times, -1).sum(axis=1)
+    n = bits[0].size
+    variance = n * p * (1 - p)
     # The variance of a sample variance: 2 / times relative, and the kurtosis, small.
-    excess = (1 - 6 * gamma * (1 - gamma)) / variance
+    excess = (1 - 6 * p * (1 - p)) / variance
     error = variance * np.sqrt((2 + excess) / times)
-    assert abs(heads.var() - variance) < 5 * error
+    assert abs(ones.var() - variance) < 5 * error
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_first_and_the_last_place_are_no_exception(way):
-    """So are those around the end of a row of coins, and all of a lonely word."""
-    gamma, times = 0.05, 300
-    coins = drawn(way, gamma, places=(43, 50, 1), times=times).reshape(times, -1)
-    row = bernoulli.ROW
-    assert row < coins.shape[1] < 2 * row
-    for start in (0, row - 32, row, coins.shape[1] - 32):
-        some = coins[:, start : start + 32]
-        error = np.sqrt(gamma * (1 - gamma) / some.size)
-        assert abs(some.mean() - gamma) < 5 * error
-    # Each for itself: 5.5 for the largest of 128.
-    ends = np.concatenate([coins[:, :64], coins[:, -64:]], axis=1).mean(axis=0)
-    assert (np.abs(ends - gamma) < 5.5 * np.sqrt(gamma * (1 - gamma) / times)).all()
+@pytest.mark.parametrize("method", METHODS)
+def test_the_first_and_the_last_place_are_no_exception(method):
+    """Nor are the places around the end of a row, and all of a lonely word."""
+    p, times = 0.05, 300
+    bits = drawn(method, p, places=(43, 50, 1), times=times).reshape(times, -1)
+    row = bernoulli.ROW_BITS
+    assert row < bits.shape[1] < 2 * row
+    for start in (0, row - 32, row, bits.shape[1] - 32):
+        some = bits[:, start : start + 32]
+        error = np.sqrt(p * (1 - p) / some.size)
+        assert abs(some.mean() - p) < 5 * error
+    # Each on its own: 5.5 for the largest of 128.
+    ends = np.concatenate([bits[:, :64], bits[:, -64:]], axis=1).mean(axis=0)
+    assert (np.abs(ends - p) < 5.5 * np.sqrt(p * (1 - p) / times)).all()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("samples", [1, 3, 33, 40])
-def test_samples_that_there_are_not_have_no_seed(way, samples):
-    coins = drawn(way, 0.09, samples, places=(4, 4, 4), times=60)
-    coins = np.moveaxis(coins, -1, 2).reshape(60, -1, 64)
-    assert not coins[:, samples:].any()
-    rate = coins[:, :samples].mean(axis=(0, 2))
+def test_padding_samples_have_no_seed(method, samples):
+    bits = drawn(method, 0.09, samples, places=(4, 4, 4), times=60)
+    bits = np.moveaxis(bits, -1, 2).reshape(60, -1, 64)
+    assert not bits[:, samples:].any()
+    rate = bits[:, :samples].mean(axis=(0, 2))
     assert (np.abs(rate - 0.09) < 5.5 * np.sqrt(0.09 * 0.91 / (60 * 64))).all()
 
 
-@pytest.mark.parametrize("gamma", [0.0, 1e-30, 1e-7])
-def test_a_gamma_of_almost_nothing_draws_almost_nothing(gamma):
-    for way in WAYS:
-        assert drawn(way, gamma).sum() <= 5
+@pytest.mark.parametrize("p", [0.0, 1e-30, 1e-7])
+def test_a_tiny_probability_draws_almost_nothing(p):
+    for method in METHODS:
+        assert drawn(method, p).sum() <= 5
 
 
-@pytest.mark.parametrize("gamma", [0.005, 0.011, 0.041, 0.3, 1.0])
-def test_more_than_was_expected_is_not_cut_short(gamma):
-    """Numbers were set aside for a gamma of 0.01, and for one of 0.04."""
-    coins = drawn([0.01, 0.04], gamma, times=10)
-    assert abs(coins.mean() - gamma) <= 5 * np.sqrt(gamma * (1 - gamma) / coins.size)
-    assert abs(coins.reshape(10, -1)[:, -1000:].mean() - gamma) <= 5 * np.sqrt(
-        gamma * (1 - gamma) / 10_000
+@pytest.mark.parametrize("p", [0.005, 0.011, 0.041, 0.3, 1.0])
+def test_more_than_was_expected_is_not_cut_short(p):
+    """Random numbers are reserved for probabilities of 0.01 and of 0.04."""
+    bits = drawn([0.01, 0.04], p, times=10)
+    assert abs(bits.mean() - p) <= 5 * np.sqrt(p * (1 - p) / bits.size)
+    assert abs(bits.reshape(10, -1)[:, -1000:].mean() - p) <= 5 * np.sqrt(
+        p * (1 - p) / 10_000
     )
 
 
-@pytest.mark.parametrize("gamma", [1e-9, 1e-4, *GAMMAS, 0.1])
-def test_a_row_has_room_for_all_its_heads(gamma):
-    room = bernoulli.most_heads(gamma)
-    assert stats.binom.sf(room, bernoulli.ROW, gamma) < bernoulli.TRUNCATED
+@pytest.mark.parametrize("p", [1e-9, 1e-4, *PROBABILITIES, 0.1])
+def test_a_row_has_room_for_all_its_ones(p):
+    room, row = bernoulli.room_for_ones(p), bernoulli.ROW_BITS
+    assert stats.binom.sf(room, row, p) < bernoulli.TRUNCATED
     # Not wasteful either.
-    assert room < bernoulli.ROW * gamma + 12 * np.sqrt(bernoulli.ROW * gamma) + 50
+    assert room < row * p + 12 * np.sqrt(row * p) + 50
     # Positions are summed in int32.
-    assert room * (bernoulli.ROW + 1) < 2**31
+    assert room * (row + 1) < 2**31
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason=f"{BACKEND} compiles no single calls")
-@pytest.mark.parametrize("gamma", [0.01, 0.3])
-def test_calls_outside_of_compiled_code(gamma):
-    """They compile nothing that was compiled before, and draw what it draws."""
+@pytest.mark.parametrize("p", [0.01, 0.3])
+def test_calls_outside_of_compiled_code(p):
+    """They compile nothing a second time, and draw what compiled code draws."""
     import jax
 
     compiled = []
@@ -174,22 +180,20 @@ def test_calls_outside_of_compiled_code(gamma):
         if event.endswith("compile_duration"):
             compiled.append(event)
 
-    packing = Packing.of(32, 1)
-    # So many that they are thrown in several turns.
-    places = (60, 60, 10)
-    generator = keras.random.SeedGenerator(3)
+    # So many bits that `dense_bits` takes several turns.
+    shape, bits = (1, 60, 60, 10), 32
 
-    def draw(gamma, state):
-        with keras.StatelessScope([(generator.state, state)]):
-            return draw_seeds(generator, gamma, [0.02], packing, places)
+    def draw(p, rng_seed):
+        return draw_bits(rng_seed, p, [0.02], shape, bits)
 
-    gamma, state = ops.convert_to_tensor(gamma, "float32"), generator.state.value
-    first = draw(gamma, state)
+    p = ops.convert_to_tensor(p, "float32")
+    rng_seed = keras.random.SeedGenerator(3).next()
+    first = draw(p, rng_seed)
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        again = draw(gamma, state)
+        again = draw(p, rng_seed)
         assert not compiled
-        in_compiled_code = jax.jit(draw)(gamma, state)
+        in_compiled_code = jax.jit(draw)(p, rng_seed)
         assert compiled
     finally:
         jax.monitoring.clear_event_listeners()
@@ -200,40 +204,24 @@ def test_calls_outside_of_compiled_code(gamma):
 # What is relied on in Keras
 
 
-def test_keras_takes_a_seed_that_was_drawn_before():
+def test_keras_takes_a_seed_that_is_already_drawn():
     first, second = (keras.random.SeedGenerator(7) for _ in range(2))
     expected = keras.random.uniform((50,), seed=first)
-    noise = keras.random.uniform((50,), seed=bernoulli.Drawn(second.next()))
+    noise = keras.random.uniform((50,), seed=bernoulli.DrawnSeed(second.next()))
     np.testing.assert_array_equal(
         ops.convert_to_numpy(noise), ops.convert_to_numpy(expected)
     )
 
 
-def test_a_call_draws_one_seed_whichever_way():
-    expected = keras.random.SeedGenerator(7)
-    expected.next()
-    for expected_gammas in ([0.05], [0.01], [0.01, 0.05], []):
-        generator = keras.random.SeedGenerator(7)
-        packing = Packing.of(4, 2)
-        gamma = ops.convert_to_tensor(0.02)
-        draw_seeds(generator, gamma, expected_gammas, packing, (2, 2, 2))
-        np.testing.assert_array_equal(
-            ops.convert_to_numpy(generator.state.value),
-            ops.convert_to_numpy(expected.state.value),
-        )
-
-
-def test_no_two_bits_or_calls_share_noise():
+def test_no_two_turns_or_calls_share_noise():
     generator = keras.random.SeedGenerator(7)
-    drawn_seeds = []
+    rng_seeds = []
     for _ in range(40):
-        seed = generator.next()
-        drawn_seeds.append(seed)
-        drawn_seeds += [bernoulli._another(seed, bit) for bit in range(32)]
+        rng_seed = generator.next()
+        rng_seeds.append(rng_seed)
+        rng_seeds += [bernoulli._derived_seed(rng_seed, turn) for turn in range(32)]
     noise = [
-        ops.convert_to_numpy(
-            keras.random.uniform((2,), seed=bernoulli.Drawn(seed))
-        ).tobytes()
-        for seed in drawn_seeds
+        ops.convert_to_numpy(bernoulli._uniform((2,), rng_seed)).tobytes()
+        for rng_seed in rng_seeds
     ]
     assert len(set(noise)) == len(noise)

@@ -7,22 +7,36 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from dropblock_lib.kernels.packed_masks import Packing, count_ones
+from dropblock_lib.kernels import backend
+from dropblock_lib.kernels.packed_masks import grow_blocks
 
 pytestmark = pytest.mark.backends
 
 few = settings(deadline=None, derandomize=True, max_examples=25)
+# What TensorFlow takes where bytes do not fit; elsewhere `PackedMasks` itself.
+MASKS = backend.masks_class(32, 3, 1)
 BATCHES = [1, 2, 3, 8, 31, 32, 33, 40, 65, 128]
 
 
-def words(shape, seed=0):
+def random_words(shape, seed=0):
     info = np.iinfo("int32")
     rng = np.random.default_rng(seed)
     return rng.integers(info.min, info.max, shape, "int32", endpoint=True)
 
 
-def bit_of(packed, number):
-    return (packed.view("uint32") >> np.uint32(number)) & 1 == 1
+def bit_of(words, number):
+    return (words.view("uint32") >> np.uint32(number)) & 1 == 1
+
+
+def draw(samples, channels, channel_axis=-1, sides=(2, 3), words=random_words):
+    """Masks with the given words, less the bits that are not in use."""
+
+    def draw_bits(shape, bits):
+        in_use = np.uint32((1 << bits) - 1).view("int32")
+        return ops.convert_to_tensor(words(shape) & in_use)
+
+    masks = MASKS.draw(samples, channels, sides, channel_axis, draw_bits)
+    return masks, ops.convert_to_numpy(masks.words)
 
 
 @pytest.mark.parametrize(
@@ -41,63 +55,69 @@ def bit_of(packed, number):
     ],
 )
 def test_as_few_words_as_samples_and_channels_allow(samples, channels, expected):
-    packing = Packing.of(samples, channels)
-    assert (packing.groups, packing.size, packing.chunks) == expected
+    assert MASKS.layout(samples, channels) == expected
 
 
 @few
 @example(1100, 3)
 @given(st.integers(1, 2000), st.sampled_from([1, 3, 16, 32, 64, 96, 256]))
 def test_every_unit_has_one_bit(samples, channels):
-    packing = Packing.of(samples, channels)
-    assert packing.bits <= 32
-    assert channels % packing.chunks == 0
-    assert packing.groups * packing.size >= samples
+    groups, group_size, channels_per_word = MASKS.layout(samples, channels)
+    assert group_size * channels_per_word <= 32
+    assert channels % channels_per_word == 0
+    assert groups * group_size >= samples
     # No group could be smaller, and none could be left out.
-    assert packing.groups * (packing.size - 1) < samples
-    assert (packing.groups - 1) * 32 < samples
-    present = packing.present()
-    if present is None:
-        assert packing.groups * packing.size == samples
-        return
-    present = ops.convert_to_numpy(present)
-    bits = [[bit_of(word, b) for b in range(32)] for word in present]
-    expected = np.arange(packing.groups * packing.size) < samples
-    assert (np.array(bits)[:, : packing.size].ravel() == expected).all()
-    assert not np.array(bits)[:, packing.size :].any()
+    assert groups * (group_size - 1) < samples
+    assert (groups - 1) * 32 < samples
+
+    def ones(shape):
+        return np.full(shape, -1, "int32")
+
+    _, words = draw(samples, channels, sides=(1,), words=ones)
+    assert words.shape == (groups, 1, channels // channels_per_word)
+    bits = np.array([bit_of(words, b) for b in range(32)])
+    assert bits.sum() == samples * channels
+    # Padding samples have no bit, and they are the last.
+    of_samples = bits[::channels_per_word, :, 0, 0][:group_size].T.ravel()
+    assert (of_samples == (np.arange(groups * group_size) < samples)).all()
 
 
-@pytest.mark.parametrize("channel_axis", [1, 3])
+@pytest.mark.parametrize("channel_axis", [1, -1])
 @pytest.mark.parametrize("channels", [1, 5, 64])
 @pytest.mark.parametrize("samples", BATCHES)
-def test_each_bit_goes_to_its_sample_and_channel(samples, channels, channel_axis):
-    packing = Packing.of(samples, channels)
-    run = channels // packing.chunks
-    shape = [packing.groups, 2, 3]
-    shape.insert(channel_axis, run)
-    packed = words(shape)
-    unpacked = packing.unpack(ops.convert_to_tensor(packed), channel_axis)
-    unpacked = np.moveaxis(ops.convert_to_numpy(unpacked), channel_axis, -1)
-    packed = np.moveaxis(packed, channel_axis, -1)
-    assert unpacked.shape == (samples, 2, 3, channels)
+def test_each_bit_belongs_to_its_sample_and_channel(samples, channels, channel_axis):
+    masks, words = draw(samples, channels, channel_axis)
+    run = channels // masks.channels_per_word
+    kept = np.moveaxis(ops.convert_to_numpy(masks.kept_units()), channel_axis, -1)
+    words = np.moveaxis(words, channel_axis, -1)
+    assert kept.shape == (samples, 2, 3, channels)
     for sample in range(samples):
-        group, s = divmod(sample, packing.size)
-        for chunk in range(packing.chunks):
+        group, s = divmod(sample, masks.group_size)
+        for r in range(masks.channels_per_word):
             np.testing.assert_array_equal(
-                unpacked[sample, ..., chunk * run : (chunk + 1) * run],
-                bit_of(packed[group], s * packing.chunks + chunk),
+                kept[sample, ..., r * run : (r + 1) * run],
+                ~bit_of(words[group], s * masks.channels_per_word + r),
             )
 
 
+@pytest.mark.parametrize("channel_axis", [1, -1])
+@pytest.mark.parametrize("sides", [(7,), (2, 3, 4)])
+def test_masks_have_any_number_of_sides(sides, channel_axis):
+    masks, _ = draw(3, 32, channel_axis, sides)
+    kept = ops.convert_to_numpy(masks.kept_units())
+    expected = (3, 32, *sides) if channel_axis == 1 else (3, *sides, 32)
+    assert kept.shape == expected
+    fraction = float(masks.kept_fraction("float32"))
+    assert fraction == pytest.approx(kept.mean(), rel=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_a_value_is_spread_where_bits_are_0(dtype):
-    packing = Packing.of(3, 32)
-    packed = ops.convert_to_tensor(words((1, 2, 3, 32 // packing.chunks)))
+def test_a_value_is_expanded_where_bits_are_0(dtype):
+    masks, _ = draw(3, 32)
     value = ops.cast(0.7, dtype)
-    found = packing.spread(packed, 3, value)
+    found = masks.expand(value)
     assert found.dtype == value.dtype
-    dropped = ops.convert_to_numpy(packing.unpack(packed, 3))
-    expected = np.where(dropped, 0, float(value))
+    expected = np.where(ops.convert_to_numpy(masks.kept_units()), float(value), 0)
     found = ops.convert_to_numpy(ops.cast(found, "float32"))
     np.testing.assert_array_equal(found, expected.astype("float32"))
 
@@ -105,40 +125,54 @@ def test_a_value_is_spread_where_bits_are_0(dtype):
 @few
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(1,), (7,), (2, 3, 4, 5)]))
 def test_ones_are_counted(seed, shape):
-    packed = words(shape, seed)
-    packed.flat[0] = [0, -1, np.iinfo("int32").min, 1][seed % 4]
-    expected = sum(int(bit_of(packed, b).sum()) for b in range(32))
-    assert int(count_ones(ops.convert_to_tensor(packed))) == expected
+    words = random_words(shape, seed)
+    words.flat[0] = [0, -1, np.iinfo("int32").min, 1][seed % 4]
+    expected = sum(int(bit_of(words, b).sum()) for b in range(32))
+    masks = MASKS(ops.convert_to_tensor(words), 32, 32, 1, -1)
+    assert int(masks.count_ones()) == expected
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("block", [1, 2, 3, 4, 5, 7, 9])
+@pytest.mark.parametrize("side", [1, 4, 9])
+def test_a_block_covers_the_places_after_its_seed(block, side, axis):
+    valid = max(side - block + 1, 1)
+    seeds = random_words((2, valid, valid, 3)) & random_words((2, valid, valid, 3), 1)
+    grown = grow_blocks(ops.convert_to_tensor(seeds), block, side, axis)
+    shape = [2, valid, valid, 3]
+    shape[axis] = side
+    expected = np.zeros(shape, "int32")
+    for place in range(valid):
+        covered = [slice(None)] * 4
+        covered[axis] = slice(place, place + min(block, side))
+        seed = np.take(seeds, [place], axis)
+        expected[tuple(covered)] |= seed
+    np.testing.assert_array_equal(ops.convert_to_numpy(grown), expected)
 
 
 @pytest.mark.skipif(
     BACKEND != "tensorflow", reason=f"{BACKEND} compiles for known sizes only"
 )
 @pytest.mark.parametrize("samples", BATCHES)
-def test_a_batch_size_that_is_not_known_is_packed_alike(samples):
+def test_an_unknown_batch_size_is_packed_alike(samples):
     import tensorflow as tf
 
-    known = Packing.of(samples, 3)
+    def draw(samples):
+        def words(shape, bits):
+            return ops.reshape(ops.arange(shape[0] * 12) * 0x1234567, shape)
+
+        return MASKS.draw(samples, 3, (2, 2), -1, words)
+
+    known = draw(samples)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), "float32")])
     def unknown(x):
-        packing = Packing.of(tf.shape(x)[0], 3)
-        assert not isinstance(packing.size, int)
-        packed = ops.reshape(ops.arange(packing.groups * 12) * 0x1234567, (-1, 2, 2, 3))
-        return (
-            packing.groups,
-            packing.size,
-            packing.present(),
-            packing.unpack(packed, 3),
-        )
+        masks = draw(tf.shape(x)[0])
+        assert not isinstance(masks.group_size, int)
+        return masks.group_size, masks.words, masks.kept_units()
 
-    groups, size, present, unpacked = unknown(np.zeros(samples, "float32"))
-    assert (int(groups), int(size)) == (known.groups, known.size)
-    all_of_them = [sum(1 << b for b in range(known.size))] * known.groups
-    expected = known.present()
-    expected = all_of_them if expected is None else ops.convert_to_numpy(expected)
-    np.testing.assert_array_equal(
-        present, np.array(expected).astype("uint32").view("int32")
-    )
-    packed = ops.reshape(ops.arange(known.groups * 12) * 0x1234567, (-1, 2, 2, 3))
-    np.testing.assert_array_equal(unpacked, known.unpack(packed, 3))
+    group_size, words, kept = unknown(np.zeros(samples, "float32"))
+    assert int(group_size) == known.group_size
+    in_use = np.uint32((1 << known.group_size) - 1).view("int32")
+    np.testing.assert_array_equal(words & in_use, known.words & in_use)
+    np.testing.assert_array_equal(kept, known.kept_units())

@@ -1,0 +1,100 @@
+"""One call of a layer: draws masks, drops and scales."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from dropblock_lib.kernels import backend, bernoulli
+from dropblock_lib.kernels.gamma import (
+    Size,
+    Tensor,
+    expected_gammas,
+    gamma_tensor,
+    maximum,
+)
+from dropblock_lib.kernels.packed_masks import PackedMasks
+
+
+def drop_blocks(
+    inputs: Tensor,
+    rng_seed: Tensor,
+    keep_prob: Tensor,
+    *,
+    block_sides: tuple,
+    gamma_rule: str,
+    per_channel: bool,
+    channel_axis: int,
+) -> Tensor:
+    """Drops blocks of units, and divides the others by the fraction that is kept.
+
+    Args:
+        inputs: Float tensor of samples, sides of maps and channels.
+        rng_seed: Drawn from a `keras.random.SeedGenerator`.
+        keep_prob: Float32 scalar tensor in (0, 1].
+        block_sides: Sides of a block in pixels, integers.
+        gamma_rule: `"paper"` or `"exact"`.
+        per_channel: Whether every channel has a mask of its own.
+        channel_axis: 1 or -1.
+
+    Returns:
+        Tensor of the shape and dtype of `inputs`. NaN and infinity do not leak from a
+        dropped unit, neither forward nor into the gradient.
+    """
+    samples, *map_sides = ops.shape(inputs)
+    channels = map_sides.pop(0 if channel_axis == 1 else -1)
+    sizes = samples, channels if per_channel else 1, *map_sides
+    arguments = rng_seed, keep_prob, block_sides, gamma_rule, channel_axis, *sizes
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    if dtype != "float16":
+        return backend.drop(inputs, draw_masks, *arguments)
+
+    kept_units, fraction = backend.share_trace(_draw_for_float16, *arguments)
+    kept = ops.where(kept_units, inputs, ops.zeros((), dtype))
+    scale = ops.cast(1 / _without_overflow(fraction, kept), dtype)
+    return backend.with_shape_of(inputs, kept * scale)
+
+
+def draw_masks(
+    rng_seed: Tensor,
+    keep_prob: Tensor,
+    block_sides: tuple,
+    gamma_rule: str,
+    channel_axis: int,
+    samples: Size,
+    channels: Size,
+    *map_sides: Size,
+) -> PackedMasks:
+    """Draws seeds, and grows them to blocks. `channels` is 1 if they share a mask."""
+    gamma = gamma_tensor(gamma_rule, keep_prob, block_sides, map_sides)
+    expected = expected_gammas(gamma_rule, block_sides, map_sides)
+    sides = zip(map_sides, block_sides, strict=True)
+    seeds = backend.masks_class(samples, channels, channel_axis).draw(
+        samples,
+        channels,
+        [maximum(side - block + 1, 1) for side, block in sides],
+        channel_axis,
+        lambda shape, bits: bernoulli.draw_bits(rng_seed, gamma, expected, shape, bits),
+    )
+    return seeds.grow_blocks(block_sides, map_sides)
+
+
+def _draw_for_float16(*arguments):
+    masks = draw_masks(*arguments)
+    return masks.kept_units(), masks.kept_fraction("float16")
+
+
+def _without_overflow(fraction, kept):
+    """The divisor, raised if needed so that float16 does not overflow.
+
+    Networks compute numbers not far from float16's largest, 65,504. One divisor for
+    all, instead of clipped outputs, keeps the gradient the mask over the divisor.
+    """
+    largest = float(np.finfo("float16").max)
+    kept = ops.cast(ops.stop_gradient(kept), "float32")
+    # `initial=0` covers an empty batch.
+    extreme = ops.maximum(ops.max(kept, initial=0), -ops.min(kept, initial=0))
+    # With a margin for rounding; such that its reciprocal is finite; and at most 1, so
+    # that nothing shrinks.
+    least = ops.clip(1.01 * extreme / largest, 1 / largest, 1)
+    # False for NaN.
+    return ops.where(fraction < least, least, fraction)
