@@ -116,7 +116,7 @@ queue-status: $(READY) ## show how far the queue is, and the hours left
 
 .PHONY: bench
 bench: $(READY) ## measure the layer, training steps and peers, BENCHFLAGS=...
-	$(BIN)/python benchmarks/run.py $(BENCHFLAGS)
+	$(BIN)/python -m benchmarks.run $(BENCHFLAGS)
 
 .PHONY: lint
 lint: $(READY) ## check style, and that notebooks carry no outputs

@@ -1,14 +1,13 @@
-"""What a data set asks of a detector's anchors: how many are to find which class.
+"""Count how many of a detector's anchors are assigned to each class.
 
-    DROPBLOCK_DATA=... python benchmarks/anchor_classes.py --dataset coco2017-mini
+    DROPBLOCK_DATA=... python -m benchmarks.anchor_classes --dataset coco2017-mini
 
-Writes `anchor_classes-BACKEND.json`, a row a class. It says what a detector's class
-loss would be if it looked at no image; the book holds the records' losses against it,
-also where the photographs are not at hand.
+Writes `anchor_classes-BACKEND.json`, one row per class. The counts give the class loss
+of a detector that ignores the image, which the book compares with recorded losses. The
+file spares readers of the book the photographs.
 """
 
-import options
-
+from benchmarks import options
 from dropblock_lib import load_dataset
 from dropblock_lib.detection.anchors import count_assigned
 from dropblock_lib.experiments.records.benchmark import make_benchmark, write_benchmark
@@ -23,15 +22,15 @@ def main(arguments=None):
     chosen = parser.parse_args(arguments)
     data = load_dataset(chosen.dataset)
     if data.is_stand_in and not chosen.smoke:
-        raise SystemExit(f"{chosen.dataset} could not be had: {data}")
+        raise SystemExit(f"{chosen.dataset} is not available: {data}")
     split = data.validation.take(4) if chosen.smoke else data.validation
     model = DETECTORS[chosen.network](
         "none", len(data.classes), image_size=chosen.image_size
     )
-    of_classes, anchors = count_assigned(model, split)
+    counts, anchors = count_assigned(model, split)
     rows = [
         {"class": name, "anchors": int(count)}
-        for name, count in zip(data.classes, of_classes, strict=True)
+        for name, count in zip(data.classes, counts, strict=True)
     ]
     settings = {
         "dataset": data.source,

@@ -1,11 +1,12 @@
-"""The layers that are compared, each with its noise new at every call."""
+"""The layers that are compared. Each draws new noise in every call."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import keras
-import peers
 
 import dropblock_lib as dbl
+from benchmarks import peers
 
 BACKEND = keras.backend.backend()
 OURS = "DropBlock2D"
@@ -26,14 +27,14 @@ class Contestant:
 
 
 class Product(keras.layers.Layer):
-    """`x * c`: no layer that changes its input can be faster."""
+    """`x * c`, the lower bound: no layer that changes its input is faster."""
 
     def call(self, inputs, training=False):
         return inputs * 1.1
 
 
 def essential(block_size, keep_prob):
-    """Makers of DropBlock2D and of what it is measured by."""
+    """Constructors of DropBlock2D and of the baseline, by name."""
     return {
         OURS: lambda: Contestant(dbl.DropBlock2D(block_size, keep_prob)),
         BASE: lambda: Contestant(keras.layers.Dropout(1 - keep_prob)),
@@ -41,7 +42,7 @@ def essential(block_size, keep_prob):
 
 
 def own(block_size, keep_prob):
-    """Makers of all that comes with this package, Keras and the backend."""
+    """Constructors of every contestant from this package, Keras and the backend."""
     found = essential(block_size, keep_prob) | {
         f"{OURS}, exact": lambda: Contestant(
             dbl.DropBlock2D(block_size, keep_prob, gamma="exact")
@@ -62,13 +63,11 @@ def own(block_size, keep_prob):
 
 
 def others(block_size, keep_prob, loaded):
-    """Makers of the peers in `loaded`, from `peers.load_all`.
-
-    timm's masks serve all channels unless it is told otherwise.
-    """
+    """Constructors of the peers in `loaded`, from `peers.load_all`."""
     rate = 1 - keep_prob
-    makers = {
+    constructors = {
         "KerasCV": lambda layer: Contestant(layer(rate, block_size)),
+        # By default, timm shares one mask among all channels.
         "timm": lambda drop: Contestant(
             lambda x: drop(x, rate, block_size, couple_channels=False),
             channels_first=True,
@@ -80,16 +79,15 @@ def others(block_size, keep_prob, loaded):
             lambda x: drop(x, rate, block_size), channels_first=True
         ),
     }
-    found = {}
-    for name, make in makers.items():
-        package = name.partition(",")[0]
-        if package in loaded:
-            found[name] = lambda make=make, package=package: make(loaded[package])
-    return found
+    return {
+        name: partial(make, loaded[package])
+        for name, make in constructors.items()
+        if (package := name.partition(",")[0]) in loaded
+    }
 
 
 def versions():
-    """Versions of the peers that are installed, for this backend."""
+    """Versions of the peers that are installed and run on this backend."""
     known = {
         label: peers.version(label)
         for label, peer in peers.PEERS.items()

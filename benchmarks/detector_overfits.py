@@ -1,10 +1,9 @@
-"""Does the detector learn? It overfits sixteen drawn images, and finds their objects.
+"""Check that a detector can overfit sixteen drawn images.
 
-    python benchmarks/detector_overfits.py --at-least 0.75
+    python -m benchmarks.detector_overfits --at-least 0.75
 
-A detector that cannot learn sixteen images by heart has a mistake in it: in its
-anchors, its targets, its losses or its decoding. Average precision above 0.75 says
-that all of them fit together.
+A detector that cannot memorize sixteen images has a mistake in its anchors, targets,
+losses or decoding. An average precision above 0.75 shows that they fit together.
 """
 
 import argparse
@@ -50,13 +49,13 @@ def main(arguments=None):
     model.compile(keras.optimizers.Adam(rate), jit_compile=False)
 
     started = time.monotonic()
-    for begun in range(0, options.epochs, 10):
-        epochs = min(10, options.epochs - begun)
+    for done in range(0, options.epochs, 10):
+        epochs = min(10, options.epochs - done)
         losses = model.fit(batches, epochs=epochs, shuffle=False, verbose=0).history
         found = detect(model, split, scenes.category_ids)
         reached = average_precision(split.annotations, found)
         print(
-            f"epoch {begun + epochs}: loss {losses['loss'][-1]:.4f}, "
+            f"epoch {done + epochs}: loss {losses['loss'][-1]:.4f}, "
             f"AP {reached['AP']:.3f}, AP50 {reached['AP50']:.3f}, "
             f"{time.monotonic() - started:.0f} s",
             flush=True,

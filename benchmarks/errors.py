@@ -1,26 +1,23 @@
-"""Errors of other people's code, in a line that can be shown."""
+"""Third-party errors, shortened to one line for a table."""
 
 import re
 
-LONGEST = 240
+MAX_LENGTH = 240
 
 
 def in_one_line(error):
-    """What went wrong, without the places in files where it did.
+    """Type and message of an error, without paths of this machine.
 
-    Compilers put a whole traceback into an error's message, with paths of this
-    machine, and Keras puts the arguments of the call behind it.
+    Compilers put a whole traceback into an error's message, and Keras appends the
+    arguments of the call.
     """
-    text = re.sub(r"\x1b\[\d*m", "", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    places = [i for i, line in enumerate(lines) if line.startswith('File "')]
-    if places:
-        # The place, a line of code, and then at last the message.
-        lines = lines[places[-1] + 2 :]
-    message = " ".join(lines).partition("Arguments received by")[0]
-    message = re.sub(r"Exception encountered when calling \S+\(\)\.", "", message)
-    message = re.sub(r"(?<![\w.])/(?:[^\s/]+/)+", "", message)
     name = type(error).__name__
-    message = " ".join(message.split()).removeprefix(f"{name}:").strip()
-    shown = f"{name}: {message}"
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    # The last traceback entry is a path, a line of code, and then the message.
+    *_, text = re.split(r'(?m)^\s*File ".*\n.*\n', text)
+    text = text.partition("Arguments received by")[0]
+    text = re.sub(r"Exception encountered when calling \S+\(\)\.", "", text)
+    text = re.sub(r"(?<![\w.])/(?:[^\s/]+/)+", "", text)
+    text = " ".join(text.split()).removeprefix(f"{name}:").strip()
+    line = f"{name}: {text}"
+    return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 3] + "..."

@@ -1,11 +1,11 @@
-"""How long the mask explorer takes from a moved slider to a redrawn map.
+"""Time the mask explorer from a moved slider to a redrawn map.
 
-    python benchmarks/explorer_redraw.py
+    python -m benchmarks.explorer_redraw
 
-Mounts the explorer at its largest size of interest, 64 x 64 with 8 channels, in a
-Chromium ($CHROMIUM, playwright's own or the system's), moves each slider through its
-range, and prints the median and the longest time in milliseconds. A screen shows 60
-pictures a second, one every 16.7 ms.
+Mounts a large explorer, 64 x 64 with 8 channels, in Chromium ($CHROMIUM, the system's
+or Playwright's own), moves each slider through its range, and prints the median and
+the longest time in milliseconds. At 60 frames a second, a frame takes
+16.7 ms.
 """
 
 import os
@@ -30,7 +30,7 @@ MEASURE = """async ([name, values]) => {
     input.value = value;
     const start = performance.now();
     input.dispatchEvent(new Event("input"));
-    // The explorer draws in a microtask, before this goes on.
+    // The explorer draws in a microtask, which runs before these awaits return.
     await Promise.resolve();
     await Promise.resolve();
     times.push(performance.now() - start);
@@ -40,7 +40,7 @@ MEASURE = """async ([name, values]) => {
 }"""
 
 
-def page_of(explorer):
+def page_html(explorer):
     return f"""<!doctype html><meta charset=utf-8>
     <style>{palette.css()}{(FILES / "explorer.css").read_text()}</style>
     {explorer.page_html()}
@@ -56,10 +56,10 @@ def main():
             executable_path=path, args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_content(page_of(explorer))
+        page.set_content(page_html(explorer))
         page.locator(".mask-explorer-map").wait_for()
         for name, values in SLIDERS.items():
-            # Once to warm up: a browser compiles what it runs often.
+            # The first pass warms up: browsers compile code that runs often.
             page.evaluate(MEASURE, [name, values])
             times = page.evaluate(MEASURE, [name, values])
             median, longest = times[len(times) // 2], times[-1]

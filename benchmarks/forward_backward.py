@@ -1,4 +1,4 @@
-"""A layer's output and gradient, as one compiled function where there are such."""
+"""A layer's output and gradient in one function, compiled where possible."""
 
 import keras
 import numpy as np
@@ -7,17 +7,17 @@ BACKEND = keras.backend.backend()
 
 
 def prepare(contestant, shape, compiled=True):
-    """A function that computes output and gradient, and what is known about it.
+    """Make a function that computes a layer's output and gradient.
 
     Args:
         contestant: `contestants.Contestant`.
         shape: (batch, height, width, channels) of the input.
-        compiled: Whether to compile, on TensorFlow and JAX.
+        compiled: Whether to compile. PyTorch never does.
 
     Returns:
-        A pair: a function that returns (output, gradient) when both have been
-        computed, and a dict with `mode`, and on JAX `temp_memory`: bytes beside
-        input and output, as a share of the input's.
+        A function that returns (output, gradient) once both are computed; and a
+        dict with `mode` and, on JAX, `temp_memory`, which is the bytes beside input
+        and output divided by the input's.
     """
     layer = contestant.call
     if contestant.channels_first:
@@ -25,8 +25,8 @@ def prepare(contestant, shape, compiled=True):
     if isinstance(layer, keras.Layer) and not layer.built:
         layer.build(shape)
     rng = np.random.default_rng(0)
-    # Arguments, not constants, which a compiler would work out beforehand. Never
-    # zero, so that only a dropped unit is.
+    # Arguments, because a compiler would fold constants. They are never zero, so that
+    # only dropped units are.
     x, gradient = rng.uniform(0.5, 1.5, (2, *shape)).astype("float32")
     prepare_on = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND]
     return prepare_on(layer, x, gradient, compiled)
@@ -48,7 +48,7 @@ def _tensorflow(layer, x, gradient, compiled):
 
     def call():
         found = both(*arguments)
-        # A processor is done when the call returns, a GPU is not.
+        # A GPU may still be computing when the call returns.
         if has_gpu:
             tf.test.experimental.sync_devices()
         return found
@@ -68,7 +68,7 @@ def _jax(layer, x, gradient, compiled):
         y, backward, state = jax.vjp(forward, x, has_aux=True)
         return y, backward(gradient)[0], state
 
-    # The state of the noise goes in and comes out, or the noise would never change.
+    # Each call returns the random state for the next one.
     state = [v.value for v in layer.non_trainable_variables]
     x, gradient = jax.numpy.asarray(x), jax.numpy.asarray(gradient)
     details = {"mode": "jit" if compiled else "eager"}
@@ -89,7 +89,7 @@ def _jax(layer, x, gradient, compiled):
 def _torch(layer, x, gradient, compiled):
     import torch
 
-    # On the device that Keras uses.
+    # `keras.ops` puts them on the device that Keras uses.
     x = keras.ops.convert_to_tensor(x).detach().requires_grad_()
     gradient = keras.ops.convert_to_tensor(gradient)
     is_keras = isinstance(layer, keras.Layer)

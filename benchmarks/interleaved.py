@@ -11,15 +11,15 @@ import time
 
 
 def measure(calls, rounds, warm_up=2):
-    """Seconds of every call in every round.
+    """Time every call in every round.
 
     Args:
         calls: Dict of name -> function that returns when its work is done.
         rounds: Number of times each is called.
-        warm_up: Number of calls before, which are not timed.
+        warm_up: Number of calls before the rounds, which are not timed.
 
     Returns:
-        Dict of name -> list of seconds, one a round.
+        Dict of name -> list of seconds, one per round.
     """
     for _ in range(warm_up):
         for call in calls.values():
@@ -27,7 +27,7 @@ def measure(calls, rounds, warm_up=2):
     seconds = {name: [] for name in calls}
     order, rng = list(calls), random.Random(0)
     for _ in range(rounds):
-        # In a new order each time: what ran before leaves its caches behind.
+        # A new order each round, because a call finds the caches of the one before.
         rng.shuffle(order)
         for name in order:
             start = time.perf_counter()
@@ -37,7 +37,7 @@ def measure(calls, rounds, warm_up=2):
 
 
 def summarize(seconds, base):
-    """Medians and quartiles of `measure`, and their ratios to one of the contestants.
+    """Medians and quartiles of times, and ratios to one contestant's.
 
     Args:
         seconds: From `measure`.
@@ -64,7 +64,7 @@ def summarize(seconds, base):
 
 
 def quartiles(values):
-    """The values below which a quarter, half and three quarters lie."""
+    """The lower quartile, the median and the upper quartile."""
     if len(values) == 1:
         return [values[0]] * 3
     return statistics.quantiles(values, n=4, method="inclusive")

@@ -1,20 +1,15 @@
-"""How long DropBlock2D and its like take, forward and backward.
+"""Time DropBlock2D and similar layers, forward and backward.
 
-    KERAS_BACKEND=jax python benchmarks/layer_speed.py
+    KERAS_BACKEND=jax python -m benchmarks.layer_speed
 
-Writes `layer_speed-BACKEND.json`: the median and the quartiles of every contestant,
-called in turn, and its ratio to Keras' Dropout. All contestants are timed at the first
-of `--keep-probs`; at the others DropBlock2D and Dropout alone.
+Writes `layer_speed-BACKEND.json`: median and quartiles of every contestant, and its
+ratio to Keras' Dropout. At the first of `--keep-probs`, all contestants are timed; at
+the others, only DropBlock2D and Dropout.
 """
 
-import contestants
-import interleaved
-import options
-import peers
-import process
-from errors import in_one_line
-from forward_backward import prepare
-
+from benchmarks import contestants, interleaved, options, peers, process
+from benchmarks.errors import in_one_line
+from benchmarks.forward_backward import prepare
 from dropblock_lib.experiments.records.benchmark import make_benchmark, write_benchmark
 
 SHAPES = [
@@ -23,7 +18,7 @@ SHAPES = [
     (32, 14, 14, 256),
     (128, 8, 8, 128),
     (8, 64, 64, 256),
-    # So small that what a call costs by itself shows.
+    # Small enough that the overhead of a call shows.
     (64, 4, 4, 128),
 ]
 BLOCKS = [3, 7]
@@ -57,7 +52,7 @@ def main(arguments=None):
         "warm_up": chosen.warm_up,
         "base": contestants.BASE,
         "smoke": chosen.smoke,
-        "environment": process.stated(),
+        "environment": process.current(),
     }
     document = make_benchmark(
         "layer_speed", rows, settings, missing, contestants.versions()
@@ -66,7 +61,7 @@ def main(arguments=None):
 
 
 def measure(makers, shape, rounds, warm_up):
-    """One row a contestant: its times, or why there are none."""
+    """One row per contestant: its times, or its error."""
     calls, rows = {}, {}
     for name, make in makers.items():
         rows[name] = {"contestant": name}
@@ -82,7 +77,7 @@ def measure(makers, shape, rounds, warm_up):
 
 
 def _prepare(make, shape):
-    """Compiled or, for a peer that cannot be compiled, as it is; called once."""
+    """Prepare a contestant and call it once; compile it unless that fails."""
     try:
         call, details = prepare(make(), shape)
         call()
@@ -107,22 +102,17 @@ def _line(case, rows):
 
 
 def _parser():
-    parser = options.parser("Speed of DropBlock2D and its like on one backend.")
-    parser.add_argument("--rounds", type=options.positive, default=21, help="runs each")
-    parser.add_argument("--warm-up", type=int, default=3, help="runs not timed")
-    parser.add_argument(
-        "--shapes",
-        nargs="+",
-        type=options.sides(4),
-        default=SHAPES,
-        metavar="NxHxWxC",
-        help="inputs",
-    )
+    parser = options.parser("Speed of DropBlock2D and similar layers on one backend.")
+    parser.add_argument("--rounds", type=options.positive, default=21,
+                        help="timed calls of each")  # fmt: skip
+    parser.add_argument("--warm-up", type=int, default=3, help="calls before them")
+    parser.add_argument("--shapes", nargs="+", type=options.shape(4), default=SHAPES,
+                        metavar="NxHxWxC", help="input shapes")  # fmt: skip
     parser.add_argument("--blocks", nargs="+", type=options.positive, default=BLOCKS)
     parser.add_argument("--keep-probs", nargs="+", type=float, default=KEEP_PROBS)
     return parser
 
 
 if __name__ == "__main__":
-    process.restart_in_them()
+    process.restart_with_settings()
     main()

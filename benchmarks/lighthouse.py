@@ -1,13 +1,11 @@
-"""Lighthouse's scores of the built book on its mobile profile.
+"""Measure the built book with Lighthouse's mobile profile.
+
+    make book && .venv/bin/python -m benchmarks.lighthouse --runs 5
 
 Serves `_build/html` compressed, as GitHub Pages does, and measures the index and the
-longest chapter. Needs Node's `npx`, which fetches Lighthouse, and a Chromium, which
-the variable CHROME_PATH can name:
-
-    make book && .venv/bin/python benchmarks/lighthouse.py --runs 5
-
-The speed depends on the machine and on what else it does: the median of the runs is
-printed, with the performance score of each.
+longest chapter. Needs Node's `npx`, which fetches Lighthouse, and Chromium, whose path
+may be in $CHROME_PATH. Speed depends on the machine and its load, so the median over
+the runs is printed, with the performance score of each run.
 """
 
 import argparse
@@ -37,6 +35,8 @@ FLAGS = "--headless --no-sandbox --disable-gpu --disable-background-networking"
 
 
 class PagesHandler(SimpleHTTPRequestHandler):
+    """Serves files compressed."""
+
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):

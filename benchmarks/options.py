@@ -1,4 +1,4 @@
-"""What the command lines of all benchmarks have in common."""
+"""Command-line options that the benchmarks share."""
 
 import argparse
 from pathlib import Path
@@ -6,12 +6,11 @@ from pathlib import Path
 from dropblock_lib.experiments.records.benchmark import default_benchmarks_directory
 
 
-def parser(description, **kwargs):
+def parser(description):
     """A parser with `--output` and `--smoke`."""
     made = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        **kwargs,
     )
     made.add_argument(
         "--output",
@@ -22,33 +21,26 @@ def parser(description, **kwargs):
     made.add_argument(
         "--smoke",
         action="store_true",
-        help="only show that it runs, in seconds; says nothing about speed",
+        help="only show that it runs, in seconds; the times mean nothing",
     )
     return made
 
 
-def at_least(least):
-    """A reader of integers that are not smaller."""
-
-    def read(text):
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
-        return value
-
-    return read
+def positive(text, minimum=1):
+    """Parse an integer that is at least `minimum`."""
+    value = int(text)
+    if value < minimum:
+        raise argparse.ArgumentTypeError(f"{text} is less than {minimum}")
+    return value
 
 
-positive = at_least(1)
+def shape(rank):
+    """A parser of `rank` positive integers separated by "x"."""
 
+    def parse(text):
+        sides = tuple(positive(side) for side in text.split("x"))
+        if len(sides) != rank:
+            raise argparse.ArgumentTypeError(f"{text} is not {rank} numbers")
+        return sides
 
-def sides(count):
-    """A reader of so many positive integers with an x between them."""
-
-    def read(text):
-        found = tuple(positive(part) for part in text.split("x"))
-        if len(found) != count:
-            raise argparse.ArgumentTypeError(f"{text} is not {count} numbers")
-        return found
-
-    return read
+    return parse

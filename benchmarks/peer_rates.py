@@ -1,28 +1,27 @@
-"""What each DropBlock drops, against what it was asked to drop.
+"""Compare what each DropBlock drops with what it is asked to drop.
 
-    KERAS_BACKEND=torch python benchmarks/peer_rates.py
+    KERAS_BACKEND=torch python -m benchmarks.peer_rates
 
-Writes `peer_rates-BACKEND.json`: for every size of map and block the dropped fraction
-with its standard error, what `expected_drop_rate` says of the paper's gamma, how many
-calls on a single map gave NaN or infinity, and errors where a call raises one. Nothing
-is timed.
+Writes `peer_rates-BACKEND.json`. For each map size and block size it has the dropped
+fraction with its standard error, `expected_drop_rate` at the paper's gamma, the number
+of calls on a single map that gave NaN or infinity, and any error. Nothing is timed.
 """
 
-import contestants
+from functools import partial
+
 import keras
 import numpy as np
-import options
-import peers
-from errors import in_one_line
 
 import dropblock_lib as dbl
+from benchmarks import contestants, options, peers
+from benchmarks.errors import in_one_line
 from dropblock_lib.experiments.records.benchmark import make_benchmark, write_benchmark
 
 SIZES = [(56, 56), (14, 14), (8, 8), (7, 7), (4, 4), (8, 14), (14, 8)]
 BLOCKS = [3, 4, 7]
 RATES = [0.1]
 CHANNELS = 8
-# Calls before, which only say how many calls are needed.
+# Calls that only estimate how many calls are needed.
 PILOT = 20
 
 
@@ -61,7 +60,7 @@ def main(arguments=None):
 
 
 def observe(case, loaded, chosen):
-    """One row for each DropBlock: what it dropped, or why it did not."""
+    """One row per DropBlock: what it dropped, or its error."""
     block_size, keep_prob = case["block_size"], 1 - case["nominal"]
     makers = {
         name: make
@@ -83,17 +82,17 @@ def observe(case, loaded, chosen):
 
 
 def dropped(call, size, chosen):
-    """The dropped fraction, over so many calls as its standard error asks for."""
+    """The dropped fraction, over enough calls for the requested standard error."""
     shape = (batch(size), *size, CHANNELS)
 
-    def shares(calls):
-        # Of ones only what was dropped is not positive, or is NaN.
+    def fractions(calls):
+        # The input is ones, so only dropped units are zero or NaN.
         return [1 - (call(shape) > 0).mean() for _ in range(calls)]
 
-    # Not the same calls: who stops when the figures look steady stops at chance's best.
-    spread = np.std(shares(min(PILOT, chosen.calls)), ddof=1)
+    # The pilot's calls are not counted, because stopping at a low spread is a bias.
+    spread = np.std(fractions(min(PILOT, chosen.calls)), ddof=1)
     needed = int(np.ceil((spread / chosen.standard_error) ** 2))
-    found = shares(min(max(needed, PILOT), chosen.calls))
+    found = fractions(min(max(needed, PILOT), chosen.calls))
     return {
         "dropped": float(np.mean(found)),
         "standard_error": float(np.std(found, ddof=1) / np.sqrt(len(found))),
@@ -103,19 +102,19 @@ def dropped(call, size, chosen):
 
 
 def batch(size):
-    """Many small maps a call or a few large ones, which takes about as long."""
+    """A batch size at which a call takes about as long for every map size."""
     height, width = size
     return int(np.clip(64 * 14 * 14 // (height * width), 8, 512))
 
 
 def unusable(call, size, calls):
-    """How often a single map comes out with NaN or infinity."""
+    """Count the calls on a single map that give NaN or infinity."""
     count = sum(not np.isfinite(call((1, *size, 1))).all() for _ in range(calls))
     return {"not_finite": count, "single_calls": calls}
 
 
 def caller(contestant):
-    """A function of a shape: what the layer makes of ones, as an array."""
+    """Make a function of a shape that returns the layer's output for ones."""
     layer = contestant.call
     is_keras = isinstance(layer, keras.Layer)
 
@@ -132,12 +131,12 @@ def caller(contestant):
 
 
 def _compiled(layer):
-    """A layer's call; ours compiled, because piece by piece it is slow."""
+    """A function that calls a layer; ours is compiled, because eager mode is slow."""
 
     def call_it(x):
         return layer(x, training=True)
 
-    # KerasCV's cannot be compiled.
+    # KerasCV's layer cannot be compiled.
     if contestants.BACKEND == "torch" or not isinstance(layer, dbl.DropBlock2D):
         return call_it
     if contestants.BACKEND == "tensorflow":
@@ -177,23 +176,16 @@ def _line(case, rows):
 
 def _parser():
     parser = options.parser("What each DropBlock drops, on one backend.")
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        type=options.sides(2),
-        default=SIZES,
-        metavar="HxW",
-        help="maps",
-    )
+    parser.add_argument("--sizes", nargs="+", type=options.shape(2), default=SIZES,
+                        metavar="HxW", help="sizes of the feature map")  # fmt: skip
     parser.add_argument("--blocks", nargs="+", type=options.positive, default=BLOCKS)
     parser.add_argument("--rates", nargs="+", type=float, default=RATES)
-    parser.add_argument(
-        "--standard-error", type=float, default=0.001, help="that ends the calls"
-    )
-    parser.add_argument(
-        "--calls", type=options.at_least(2), default=1000, help="at most"
-    )
-    parser.add_argument("--single-calls", type=options.positive, default=200)
+    parser.add_argument("--standard-error", type=float, default=0.001,
+                        help="standard error to reach")  # fmt: skip
+    parser.add_argument("--calls", type=partial(options.positive, minimum=2),
+                        default=1000, help="most calls")  # fmt: skip
+    parser.add_argument("--single-calls", type=options.positive, default=200,
+                        help="calls on a single map")  # fmt: skip
     return parser
 
 

@@ -1,8 +1,8 @@
-"""DropBlock of other packages, from these packages, never from memory.
+"""Other packages' DropBlock, imported from their own code.
 
-Only the file with the layer is imported. timm as a whole imports torchvision, which
-must have been built for this very PyTorch; KerasCV as a whole imports TensorFlow
-beside PyTorch, and the two end a process in which they meet.
+Only the file with the layer is imported. The whole of timm imports torchvision, which
+must match the version of PyTorch; the whole of KerasCV imports TensorFlow beside
+PyTorch, and the two together can crash a process.
 """
 
 import importlib
@@ -24,11 +24,11 @@ class Peer:
     """Where a package has its DropBlock.
 
     Attributes:
-        distribution: Its name in the package index.
-        name: The layer or function, with its module.
-        backends: Backends of Keras on which it can be tried.
-        hollow: Further packages of which only the named modules are imported.
-        stubs: Modules that are not imported -> what is expected of them.
+        distribution: Name in the package index.
+        name: Full name of the layer or function.
+        backends: Keras backends on which it runs.
+        hollow: More packages whose `__init__` must not run.
+        stubs: Dict of module that must not be imported -> attributes to replace it.
     """
 
     distribution: str
@@ -44,7 +44,7 @@ PEERS = {
         "keras_cv.src.layers.regularization.dropblock_2d.DropBlock2D",
         ("tensorflow", "jax", "torch"),
         hollow=("keras_cv.src.utils",),
-        # Both import TensorFlow, to see whether its Keras is Keras 3.
+        # Both import TensorFlow.
         stubs={
             "keras_cv.src.backend.config": {"keras_3": lambda: True},
             "keras_cv.src.backend.tf_ops": {},
@@ -72,7 +72,7 @@ def load(label):
     """A peer's layer or function.
 
     Raises:
-        Missing: If there is none; the message says why.
+        Missing: If it cannot be imported; the message says why.
     """
     peer = PEERS[label]
     if version(label) is None:
@@ -89,7 +89,7 @@ def load(label):
     except Exception as error:
         raise Missing(f"{peer.distribution} cannot be imported: {error}") from error
     finally:
-        # Whoever wants the whole package later must not find a hollow one.
+        # A later import of the whole package must not find a hollow one.
         root = peer.name.partition(".")[0]
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == root:
@@ -97,10 +97,10 @@ def load(label):
 
 
 def load_all(backend):
-    """Peers that can be tried on a backend, and why the others cannot.
+    """Load the peers of a backend.
 
     Returns:
-        A pair of dicts: label -> layer or function, and label -> reason.
+        Two dicts: label -> layer or function, and label -> why it is missing.
     """
     found, missing = {}, {}
     for label, peer in PEERS.items():
@@ -120,12 +120,12 @@ def _parents(module):
 
 
 def _add_hollow_package(name):
-    """Puts a package without its `__init__` where imports will find it."""
+    """Register a package without running its `__init__`."""
     parent, _, last = name.rpartition(".")
     if parent:
         paths = [f"{path}/{last}" for path in sys.modules[parent].__path__]
     else:
-        # Finds a package on the disk without importing it.
+        # `find_spec` does not import a top-level package.
         paths = list(importlib.util.find_spec(name).submodule_search_locations)
     package = types.ModuleType(name)
     package.__path__ = paths

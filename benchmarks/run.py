@@ -1,63 +1,57 @@
-"""Runs the benchmarks on every backend that can be imported; then table and plots.
+"""Run the benchmarks on every installed backend, then print and draw the results.
 
-    python benchmarks/run.py --only layer_speed --backends jax torch
+    python -m benchmarks.run --only layer_speed --backends jax torch
 
-What it does not know, such as `--rounds 41`, it passes on.
+Unknown options, such as `--rounds 41`, are passed on to the benchmarks.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-import process
+from benchmarks import process
 
-FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = ["layer_speed", "step_speed", "peer_rates"]
 BACKENDS = ["tensorflow", "jax", "torch"]
 
 
 def main(arguments=None):
     chosen, passed_on = _parser().parse_known_args(arguments)
+    folder = str(chosen.output) if chosen.output else None
+    os.environ.update(process.SETTINGS)
     for backend in chosen.backends:
-        reason = why_not(backend)
-        if reason:
+        if reason := why_not(backend):
             print(f"skipped {backend}: {reason}", flush=True)
             continue
+        os.environ["KERAS_BACKEND"] = backend
         for benchmark in chosen.only:
             print(f"== {benchmark} on {backend}", flush=True)
-            # Each in a process of its own: what one leaves in memory slows the next.
-            _python(f"{benchmark}.py", backend, *_output(chosen, "--output"),
-                    *passed_on)  # fmt: skip
-    plots = ["--plots", str(chosen.plots)]
-    _python("table.py", None, *_output(chosen, "--input"), *plots)
+            # A process each, because memory that one leaves in use slows the next.
+            _run_module(benchmark, "--output", folder, *passed_on)
+    _run_module("table", "--input", folder, "--plots", str(chosen.plots))
 
 
 def why_not(backend):
-    """Why a backend cannot be used; empty if it can."""
+    """The error of importing a backend; empty if it can be imported."""
     command = [sys.executable, "-c", f"import {backend}"]
     tried = subprocess.run(command, capture_output=True, text=True)
     lines = tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"]
     return lines[-1] if tried.returncode else ""
 
 
-def _output(chosen, option):
-    return [option, str(chosen.output)] if chosen.output else []
-
-
-def _python(script, backend, *arguments):
-    environment = process.environment()
-    if backend:
-        environment["KERAS_BACKEND"] = backend
-    command = [sys.executable, str(FOLDER / script), *arguments]
-    status = subprocess.run(command, env=environment).returncode
-    if status:
+def _run_module(name, option, folder, *arguments):
+    where = [option, folder] if folder else []
+    command = [sys.executable, "-m", f"benchmarks.{name}", *where, *arguments]
+    if status := subprocess.run(command).returncode:
         sys.exit(status)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        description="All benchmarks on all backends.", epilog="See the scripts' --help."
+        description="All benchmarks on all backends.",
+        epilog="Each benchmark's --help lists the options that are passed on.",
     )
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS)
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)

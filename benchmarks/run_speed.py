@@ -1,31 +1,29 @@
-"""How fast a run goes: beside its convolutions alone, and beside a bare `fit`.
+"""Compare a run's speed with its convolutions alone, and with a bare `fit`.
 
-    python benchmarks/run_speed.py                  # on TensorFlow
-    python benchmarks/run_speed.py --networks densenet121 --only step
+    python -m benchmarks.run_speed                  # on TensorFlow
+    python -m benchmarks.run_speed --networks densenet121 --only step
 
-Prints two tables:
+Prints two comparisons, each timed in turn:
 
-- "step": a training step of each network beside nothing but its convolutions (each
-  forward, with the gradients of its kernel and of its input), timed in turn.
-- "run": the epochs of an experiment, with augmentation, validation of every other
-  epoch and the saved state, beside epochs of a bare `fit` with the same images, in
-  turn; and what a run takes from its start to the first step, and from the last epoch
-  to the record, without probes.
+- "step": a training step of each network and its convolutions alone (forward, with
+  the gradients of kernel and input).
+- "run": the epochs of an experiment, with augmentation, validation after every other
+  epoch and saved checkpoints, and epochs of a bare `fit` on the same images. It also
+  prints the time from the start to the first step and from the last epoch to the
+  record, without probes.
 
-Everything else on the machine has to rest meanwhile.
+Run it on an idle machine.
 """
 
 import argparse
 import tempfile
 import time
 
-import interleaved
 import keras
 import numpy as np
-import options
-import process
 from keras import ops
 
+from benchmarks import interleaved, options, process, training
 from dropblock_lib.data import Dataset
 from dropblock_lib.experiments import Recipe, run
 from dropblock_lib.experiments.running.optimizers import make_optimizer
@@ -69,17 +67,12 @@ def _compare_step(network, batch, rounds):
 
 def _compiled(network, batch):
     model = NETWORKS[network]("none", (32, 32, 3), CLASSES, seed=0)
-    recipe = _recipe(network, batch, steps=10, epochs=1)
-    model.compile(
-        make_optimizer(recipe, 10),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
-    )
-    return model
+    optimizer = make_optimizer(_recipe(network, batch, steps=10, epochs=1), 10)
+    return training.compiled(model, optimizer, jit_compile=False)
 
 
 def _convolutions(model, batch):
-    """A function that computes all convolutions of a model and their gradients."""
+    """Make a function that computes a model's convolutions and their gradients."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
@@ -89,7 +82,7 @@ def _convolutions(model, batch):
             continue
         _, *inputs = layer.input.shape
         _, *outputs = layer.output.shape
-        # The gradient of the image itself is not needed.
+        # Training does not need the gradient of the image.
         is_first = inputs[-1] == 3
         work.append(
             (
@@ -104,17 +97,14 @@ def _convolutions(model, batch):
 
     @tf.function
     def compute():
-        # A number of each result, so that nothing is left out.
+        # The sum of one number per result keeps all of them in the graph.
         seen = []
         for x, kernel, gradient, strides, padding, is_first in work:
             where = {"strides": strides, "padding": padding}
             results = [
                 tf.nn.conv2d(x, kernel, **where),
                 tf.raw_ops.Conv2DBackpropFilter(
-                    input=x,
-                    filter_sizes=kernel.shape,
-                    out_backprop=gradient,
-                    **where,
+                    input=x, filter_sizes=kernel.shape, out_backprop=gradient, **where
                 ),
             ]
             if not is_first:
@@ -136,12 +126,12 @@ def _convolutions(model, batch):
 
 
 class _Clock(LineProgress):
-    """Times the epochs of a run, and a bare `fit` of one epoch after each of them."""
+    """Times each epoch of a run, and one epoch of a bare `fit` after it."""
 
     def __init__(self, bare_epoch):
         self.total_runs, self.run_index, self.label = 1, 0, ""
         self.bare_epoch = bare_epoch
-        self.first_step = self.epoch_began = None
+        self.first_step = self.epoch_start = None
         self.seconds = {"run": [], "bare": []}
 
     def say(self, text):
@@ -153,13 +143,13 @@ class _Clock(LineProgress):
 
     def end_epoch(self, epoch, logs):
         ended = time.monotonic()
-        # The first epoch is traced, and is left out.
-        if self.epoch_began is not None:
-            self.seconds["run"].append(ended - self.epoch_began)
+        # The first epoch includes tracing, so it is not counted.
+        if self.epoch_start is not None:
+            self.seconds["run"].append(ended - self.epoch_start)
         self.bare_epoch()
-        self.epoch_began = time.monotonic()
+        self.epoch_start = time.monotonic()
         if epoch:
-            self.seconds["bare"].append(self.epoch_began - ended)
+            self.seconds["bare"].append(self.epoch_start - ended)
 
 
 def _compare_run(network, batch, steps, epochs):
@@ -173,14 +163,14 @@ def _compare_run(network, batch, steps, epochs):
         run(recipe, results_dir=folder, data=data, progress=clock)
         end = time.monotonic()
     found = interleaved.summarize(clock.seconds, "bare")
-    an_epoch = found["run"]
+    epoch = found["run"]
     print(
         f"{network}, {steps} steps of {batch} an epoch: bare fit "
-        f"{found['bare']['median']:.2f} s an epoch, a run {an_epoch['median']:.2f} s, "
-        f"ratio {an_epoch['ratio']:.3f} ({an_epoch['ratio_low']:.3f} to "
-        f"{an_epoch['ratio_high']:.3f}); start to first step "
+        f"{found['bare']['median']:.2f} s an epoch, a run {epoch['median']:.2f} s, "
+        f"ratio {epoch['ratio']:.3f} ({epoch['ratio_low']:.3f} to "
+        f"{epoch['ratio_high']:.3f}); start to first step "
         f"{clock.first_step - begin:.1f} s, last epoch to record "
-        f"{end - clock.epoch_began:.1f} s",
+        f"{end - clock.epoch_start:.1f} s",
         flush=True,
     )
 
@@ -235,5 +225,5 @@ def _parser():
 
 
 if __name__ == "__main__":
-    process.restart_in_them()
+    process.restart_with_settings()
     main()

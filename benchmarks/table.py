@@ -1,6 +1,6 @@
-"""Prints what the benchmarks found, and draws it.
+"""Print the benchmarks' results as tables, and draw them.
 
-python benchmarks/table.py --format markdown --plots FOLDER
+python -m benchmarks.table --format markdown --plots FOLDER
 """
 
 import argparse
@@ -22,15 +22,15 @@ def main(arguments=None):
         for name in ("layer_speed", "step_speed", "peer_rates")
     )
     for backend, document in layers.items():
-        rounds = document["settings"]["rounds"]
-        _head(f"Layers on {speed.BACKEND_LABELS[backend]}", document)
+        settings = document["settings"]
+        _print_heading(f"Layers on {speed.BACKEND_LABELS[backend]}", document)
         print(
-            f"Forward and backward, medians of {rounds} runs in turn: milliseconds of "
-            f"{document['settings']['base']}, and how many times as long each other "
-            "layer takes. Memory: temporary, as a share of the input's.\n"
+            f"Forward and backward, medians of {settings['rounds']} rounds: "
+            f"milliseconds of {settings['base']}, then each layer's time divided by "
+            "it. Memory: temporary memory divided by the input's.\n"
         )
         print(speed.layer_table(document, chosen.format))
-        _reasons(document)
+        _print_reasons(document)
     if steps:
         settings = next(iter(steps.values()))["settings"]
         print(
@@ -41,21 +41,23 @@ def main(arguments=None):
             print(describe(document), end="\n\n")
         print(speed.step_table(steps, chosen.format))
     for backend, document in rates.items():
-        _head(f"Dropped, in percent, on {speed.BACKEND_LABELS[backend]}", document)
+        _print_heading(
+            f"Dropped, in percent, on {speed.BACKEND_LABELS[backend]}", document
+        )
         print(speed.rate_table(document, chosen.format))
-        _reasons(document)
+        _print_reasons(document)
     if chosen.plots:
         _draw(chosen.plots, layers, rates)
 
 
-def _head(title, document):
+def _print_heading(title, document):
     print(f"## {title}\n\n{describe(document)}\n")
     if document["settings"]["smoke"]:
-        print("This only shows that the benchmark runs: its figures mean nothing.\n")
+        print("A smoke run: these figures mean nothing.\n")
 
 
-def _reasons(document):
-    """Why something is missing or not compiled, each reason once."""
+def _print_reasons(document):
+    """Print why something is missing or not compiled, each reason once."""
     found = [f"without {who}: {why}" for who, why in document["missing"].items()]
     for row in document["rows"]:
         for key, what in (("error", "error"), ("not_compiled", "not compiled")):
@@ -69,33 +71,21 @@ def _reasons(document):
 
 def _draw(folder, layers, rates):
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {}
-    if layers:
-        blocks = dict.fromkeys(
-            row["block_size"] for d in layers.values() for row in d["rows"]
-        )
-        for block in blocks:
-            figures[f"layer-speed-{block}"] = plots.layer_speed(layers, block)
-    if rates:
-        blocks = dict.fromkeys(
-            row["block_size"] for d in rates.values() for row in d["rows"]
-        )
-        for block in blocks:
-            figures[f"peer-rates-{block}"] = plots.peer_rates(rates, block)
-    for name, drawn in figures.items():
-        path = folder / f"{name}.svg"
-        drawn.savefig(path, bbox_inches="tight")
-        print(path)
+    for name, documents, plot in (
+        ("layer-speed", layers, plots.layer_speed),
+        ("peer-rates", rates, plots.peer_rates),
+    ):
+        rows = [row for document in documents.values() for row in document["rows"]]
+        for block in sorted({row["block_size"] for row in rows}):
+            path = folder / f"{name}-{block}.svg"
+            plot(documents, block).savefig(path, bbox_inches="tight")
+            print(path)
 
 
 def _parser():
     parser = argparse.ArgumentParser(description="Tables and plots of the benchmarks.")
-    parser.add_argument(
-        "--input",
-        type=Path,
-        default=default_benchmarks_directory(),
-        help="folder of the JSON files",
-    )
+    parser.add_argument("--input", type=Path, default=default_benchmarks_directory(),
+                        help="folder of the JSON files")  # fmt: skip
     parser.add_argument("--format", choices=speed.FORMATS, default="text")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw as well")
     return parser

@@ -1,18 +1,22 @@
-"""How much CPU time a regularizer adds to the first training step, for each layer.
+"""CPU time that a regularizer adds to the first training step, per layer.
 
-    KERAS_BACKEND=tensorflow python benchmarks/tracing.py
+    KERAS_BACKEND=tensorflow python -m benchmarks.tracing
 
-The first step traces and compiles. Its CPU time with a regularizer, less that of the
-plain network, is divided by the number of layers. Every network is made in a process
-of its own, because what was traced once serves again. Nothing is written.
+The first step traces and compiles. Its CPU time with a regularizer, minus that of the
+plain network, is divided by the number of layers. Each network runs in a process of
+its own, because traced functions are cached. No file is written.
 """
 
 import argparse
-import subprocess
-import sys
+import multiprocessing
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 
-import process
+import numpy as np
+
+from benchmarks import options, process, training
+from dropblock_lib import models
 
 VARIANTS = ["none", "dropout-0.25", "dropblock-3-0.9", "dropblock-7-0.9"]
 NETWORKS = ["resnet50", "densenet121"]
@@ -20,69 +24,46 @@ NETWORKS = ["resnet50", "densenet121"]
 
 def main(arguments=None):
     chosen = _parser().parse_args(arguments)
-    if chosen.one:
-        print(*first_step(*chosen.one, chosen.batch))
-        return
+    os.environ.update(process.SETTINGS)
+    spawn = multiprocessing.get_context("spawn")
     for network in chosen.networks:
         plain = None
         for variant in VARIANTS:
-            seconds, layers = _in_a_process(network, variant, chosen.batch)
+            with ProcessPoolExecutor(1, spawn) as pool:
+                task = pool.submit(first_step, network, variant, chosen.batch)
+                seconds, layers = task.result()
             if plain is None:
                 plain = seconds
                 print(f"{network}, {variant}: {seconds:.1f} s", flush=True)
-                continue
-            each = (seconds - plain) / layers
-            print(f"{network}, {variant}: {each:.3f} s a layer", flush=True)
+            else:
+                each = (seconds - plain) / layers
+                print(f"{network}, {variant}: {each:.3f} s per layer", flush=True)
 
 
 def first_step(network, variant, batch):
-    """CPU seconds of a network's first training step, and its regularizers."""
-    # Imported late: the parent process needs none of it.
-    import keras
-    import numpy as np
-
-    from dropblock_lib import models
-
-    model = getattr(models, network)(variant, seed=0)
-    model.compile(
-        optimizer="adam",
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    # The optimizer makes its variables beforehand, as in every network.
+    """CPU seconds to trace a network's training step, and its count of regularizers."""
+    model = training.compiled(getattr(models, network)(variant, seed=0))
+    # Every network creates these variables, so their time is left out.
     model.optimizer.build(model.trainable_variables)
     images = np.zeros((batch, 32, 32, 3), "float32")
     labels = np.zeros(batch, "int32")
-    started = time.process_time()
-    model.train_on_batch(images, labels)
-    seconds = time.process_time() - started
+
+    def step():
+        started = time.process_time()
+        model.train_on_batch(images, labels)
+        return time.process_time() - started
+
     # The second step only computes.
-    started = time.process_time()
-    model.train_on_batch(images, labels)
-    seconds -= time.process_time() - started
-    layers = sum("drop" in type(layer).__name__.lower() for layer in model.layers)
-    return seconds, layers
-
-
-def _in_a_process(network, variant, batch):
-    command = [sys.executable, __file__, "--one", network, variant]
-    command += ["--batch", str(batch)]
-    found = subprocess.run(
-        command, env=process.environment(), capture_output=True, text=True
-    )
-    if found.returncode:
-        sys.exit(found.stderr)
-    seconds, layers = found.stdout.split()[-2:]
-    return float(seconds), int(layers)
+    return step() - step(), training.count_regularizers(model)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        description="CPU time of tracing, for each layer.",
+        description="CPU time of tracing, per layer.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=options.positive, default=64)
     return parser
 
 

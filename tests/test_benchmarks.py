@@ -1,7 +1,8 @@
-"""The benchmarks run, and compare like with like. No test says how fast anything is."""
+"""The benchmarks run and compare like with like; no test checks a speed."""
 
 import itertools
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,40 +12,38 @@ import numpy as np
 import pytest
 from backend import BACKEND
 
+from benchmarks import (
+    anchor_classes,
+    contestants,
+    errors,
+    forward_backward,
+    interleaved,
+    layer_speed,
+    peer_rates,
+    peers,
+    run,
+    step_speed,
+    table,
+)
 from dropblock_lib.experiments.records.benchmark import load_benchmarks, read_benchmark
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ("layer_speed", "step_speed", "peer_rates")
 
 pytestmark = pytest.mark.backends
 
-# They are scripts, which find each other in their own folder.
-sys.path.insert(0, str(FOLDER))
-
-import anchor_classes  # noqa: E402
-import contestants  # noqa: E402
-import errors  # noqa: E402
-import forward_backward  # noqa: E402
-import interleaved  # noqa: E402
-import layer_speed  # noqa: E402
-import peer_rates  # noqa: E402
-import peers  # noqa: E402
-import run  # noqa: E402
-import step_speed  # noqa: E402
-import table  # noqa: E402
-
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A folder with the files of all benchmarks, run in smoke mode."""
+    """A folder with the file of each benchmark, run in smoke mode."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    for script in (layer_speed, step_speed, peer_rates):
-        script.main(["--smoke", "--output", str(folder)])
+    for benchmark in (layer_speed, step_speed, peer_rates):
+        benchmark.main(["--smoke", "--output", str(folder)])
     return folder
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_leaves_one_whole_file(written, name):
+def test_a_benchmark_writes_one_valid_file(written, name):
     document = read_benchmark(written / f"{name}-{BACKEND}.json")
     assert document["backend"] == BACKEND
     assert document["hardware"]["cores"] >= 1
@@ -54,9 +53,9 @@ def test_a_benchmark_leaves_one_whole_file(written, name):
 
 
 @pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="which anchors there are is no backend's doing"
+    BACKEND != "tensorflow", reason="the anchors do not depend on the backend"
 )
-def test_the_classes_of_anchors_are_counted(tmp_path):
+def test_anchors_are_counted_by_class(tmp_path):
     anchor_classes.main(["--smoke", "--dataset", "scenes", "--output", str(tmp_path)])
     document = load_benchmarks("anchor_classes", tmp_path)[BACKEND]
     counts = [row["anchors"] for row in document["rows"]]
@@ -64,7 +63,7 @@ def test_the_classes_of_anchors_are_counted(tmp_path):
     assert 0 < sum(counts) < document["settings"]["asked"]
 
 
-def test_every_layer_of_ours_and_of_keras_is_timed_as_compiled(written):
+def test_our_layers_and_those_of_keras_are_timed_compiled(written):
     document = load_benchmarks("layer_speed", written)[BACKEND]
     mode = {"tensorflow": "graph", "jax": "jit", "torch": "eager"}[BACKEND]
     known = contestants.own(3, 0.9)
@@ -86,7 +85,7 @@ def test_a_step_is_timed_with_and_without_regularizers(written):
     assert all(row["median"] > 0 for row in rows)
 
 
-def test_a_peer_is_there_or_said_to_be_missing(written):
+def test_each_peer_is_measured_or_reported_missing(written):
     for name in ("layer_speed", "peer_rates"):
         document = load_benchmarks(name, written)[BACKEND]
         seen = {row["contestant"] for row in document["rows"]}
@@ -98,7 +97,7 @@ def test_a_peer_is_there_or_said_to_be_missing(written):
                 assert label not in seen | set(document["missing"])
 
 
-def test_the_table_shows_all_of_them(written, tmp_path, capsys):
+def test_the_table_shows_every_benchmark_and_missing_peer(written, tmp_path, capsys):
     arguments = ["--input", str(written), "--plots", str(tmp_path)]
     table.main([*arguments, "--format", "markdown"])
     shown = capsys.readouterr().out
@@ -112,10 +111,11 @@ def test_the_table_shows_all_of_them(written, tmp_path, capsys):
     assert drawn == {"layer-speed-3.svg", "peer-rates-3.svg"}
 
 
-def test_the_command_runs_a_benchmark_and_names_what_it_skips(tmp_path):
-    command = [sys.executable, FOLDER / "run.py", "--smoke", "--only", "peer_rates"]
+def test_the_command_runs_a_benchmark_and_says_why_a_backend_is_skipped(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.run", "--smoke"]
+    command += ["--only", "peer_rates"]
     command += ["--backends", BACKEND, "--output", tmp_path, "--plots", tmp_path]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert f"== peer_rates on {BACKEND}" in ran.stdout
     assert "8x6" in ran.stdout
@@ -126,7 +126,7 @@ def test_the_command_runs_a_benchmark_and_names_what_it_skips(tmp_path):
 
 
 @pytest.mark.parametrize("name", list(contestants.own(3, 0.5)))
-def test_what_is_timed_is_a_layer_with_new_noise_and_its_gradient(name):
+def test_a_timed_call_draws_new_noise_and_computes_the_gradient(name):
     contestant = contestants.own(3, 0.5)[name]()
     call, _ = forward_backward.prepare(contestant, (4, 6, 6, 3))
     rng = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def test_what_is_timed_is_a_layer_with_new_noise_and_its_gradient(name):
     masks = []
     for _ in range(2):
         y, dx = (keras.ops.convert_to_numpy(found) for found in call())
-        # Each is the mask, with its scale, times what went in.
+        # Output and gradient are the same scaled mask times their input.
         np.testing.assert_allclose(y / x, dx / gradient, rtol=1e-5)
         masks.append(y > 0)
     is_random = name != "x * c"
@@ -142,7 +142,7 @@ def test_what_is_timed_is_a_layer_with_new_noise_and_its_gradient(name):
     assert (~masks[0]).any() == is_random
 
 
-def test_every_contestant_is_called_once_a_round_and_waits_for_no_other():
+def test_every_contestant_is_called_once_per_round_in_a_changing_order():
     log = []
     calls = {name: lambda name=name: log.append(name) for name in "abc"}
     seconds = interleaved.measure(calls, rounds=40, warm_up=2)
@@ -151,10 +151,10 @@ def test_every_contestant_is_called_once_a_round_and_waits_for_no_other():
     )
     rounds = [tuple(log[i : i + 3]) for i in range(0, len(log), 3)]
     assert all(sorted(called) == ["a", "b", "c"] for called in rounds)
-    assert len({called for called in rounds}) == 6, "never always after the same one"
+    assert len(set(rounds)) == 6, "some order never occurs"
 
 
-def test_medians_quartiles_and_ratios():
+def test_times_are_summarized_as_medians_quartiles_and_ratios():
     seconds = {"a": [2.0, 4.0, 6.0, 8.0, 10.0], "b": [1.0, 4.0, 2.0, 2.0, 10.0]}
     found = interleaved.summarize(seconds, base="b")
     assert found["a"] == {
@@ -167,7 +167,7 @@ def test_medians_quartiles_and_ratios():
     }
 
 
-def test_an_error_is_told_without_places_of_this_machine():
+def test_an_error_is_shortened_to_a_line_without_paths():
     traced = TypeError(
         'in user code:\n\n    File "/my/own/a.py", line 1, in f  *\n        f(x)\n'
         '    File "/my/own/b.py", line 2, in g\n        g(x)\n\n'
@@ -177,12 +177,12 @@ def test_an_error_is_told_without_places_of_this_machine():
     )
     assert errors.in_one_line(traced) == "TypeError: no int of c.py"
     assert errors.in_one_line(ValueError("a / b")) == "ValueError: a / b"
-    assert len(errors.in_one_line(ValueError("a" * 1000))) == errors.LONGEST
+    assert len(errors.in_one_line(ValueError("a" * 1000))) == errors.MAX_LENGTH
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package that cannot be imported whole, with a layer in it."""
+    """A package whose `__init__` fails, with a layer in it."""
     layers = tmp_path / "heavy_package" / "layers"
     layers.mkdir(parents=True)
     for folder in (layers, layers.parent):
@@ -196,12 +196,12 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setitem(peers.PEERS, "heavy", peer)
 
 
-def test_of_a_peer_only_the_layers_file_is_imported(package):
+def test_only_the_file_with_the_layer_is_imported_from_a_peer(package):
     assert peers.load("heavy") == "what was asked for"
     assert [name for name in sys.modules if name.startswith("heavy_package")] == []
 
 
-def test_a_peer_that_cannot_be_had_says_why(package, monkeypatch):
+def test_a_missing_or_broken_peer_says_why(package, monkeypatch):
     peer = peers.PEERS["heavy"]
     absent = peers.Peer("no-such-distribution", peer.name, peer.backends)
     monkeypatch.setitem(peers.PEERS, "heavy", absent)
@@ -214,7 +214,7 @@ def test_a_peer_that_cannot_be_had_says_why(package, monkeypatch):
     assert [name for name in sys.modules if name.startswith("heavy_package")] == []
 
 
-def test_a_rate_counts_what_is_zero_or_nan_and_the_calls_that_spoil():
+def test_a_drop_rate_counts_zeros_and_nan_and_calls_with_nan_are_counted():
     numbers = itertools.count()
 
     def half_of_a_map_and_sometimes_nan(x):
@@ -231,18 +231,16 @@ def test_a_rate_counts_what_is_zero_or_nan_and_the_calls_that_spoil():
     assert spoiled == {"not_finite": 2, "single_calls": 8}
 
 
-def test_a_timed_process_starts_anew_with_its_surroundings():
+def test_a_timed_process_restarts_with_its_environment_variables():
     code = (
-        "import os, sys, process\nprocess.restart_in_them()\n"
-        "print(process.stated() == process.SETTINGS, sys.argv[1:])"
+        "import sys\nfrom benchmarks import process\n"
+        "process.restart_with_settings()\n"
+        "print(process.current() == process.SETTINGS, sys.argv[1:])"
     )
     bare = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "TF_"))}
-    bare["PYTHONPATH"] = str(FOLDER)
     ran = subprocess.run(
         [sys.executable, "-c", code, "--rounds", "3"],
-        env=bare, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, env=bare, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    told = ran.stdout.split(maxsplit=1)
-    is_glibc = "glibc" in os.confstr("CS_GNU_LIBC_VERSION") if os.name == "posix" else 0
-    assert told[0] == str(bool(is_glibc)), ran.stderr
-    assert told[1].strip() == "['--rounds', '3']"
+    is_glibc = platform.libc_ver()[0] == "glibc"
+    assert ran.stdout == f"{is_glibc} ['--rounds', '3']\n", ran.stderr
