@@ -1,4 +1,4 @@
-"""Training images, changed in every epoch: compared with loops over pixels."""
+"""Random augmentation, compared with loops over pixels."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ SIDE = 4 * LARGEST_SHIFT
 
 
 def some_images(count, height=SIDE, width=SIDE, channels=3):
-    # No black pixel, which would look like one that came in from outside.
+    # No pixel is black, because a shift fills the border with black.
     rng = np.random.default_rng(count)
     return rng.integers(1, 256, (count, height, width, channels), "uint8")
 
@@ -36,10 +36,10 @@ def moved(image, down, right):
 
 
 def ways(image, result, mirrored=False):
-    """All moves that make the one image of the other."""
+    """All moves that turn `image` into `result`."""
     source = image[:, ::-1] if mirrored else image
     steps = range(-LARGEST_SHIFT, LARGEST_SHIFT + 1)
-    # The middle pixel rules most moves out at once.
+    # Comparing the middle pixel first rules out most moves cheaply.
     middle = tuple(size // 2 for size in result.shape[:2])
     return [
         (down, right)
@@ -68,7 +68,7 @@ def test_each_image_is_moved_as_a_whole(count, height, width, channels, seed):
 
 
 def test_all_moves_are_equally_likely():
-    # The corner of a marked pixel tells the move without a search.
+    # One marked pixel shows the move without a search.
     count = 81 * 200
     images = np.zeros((count, SIDE, SIDE, 1), "uint8")
     images[:, LARGEST_SHIFT, LARGEST_SHIFT] = 1
@@ -86,18 +86,18 @@ def test_half_of_the_images_are_mirrored():
         results = get_augmentation("shift-flip")(images, np.random.default_rng(seed))
         for pair in zip(images, results, strict=True):
             assert len(ways(*pair)) + len(ways(*pair, mirrored=True)) == 1
-    # Which of two neighbors is the left one tells it of many images.
+    # In each image, two marked neighbors swap sides when it is mirrored.
     many = np.zeros((400, SIDE, SIDE, 1), "uint8")
     many[:, SIDE // 2, SIDE // 2 - 1] = 1
     many[:, SIDE // 2, SIDE // 2] = 2
     results = flip(many, np.random.default_rng(0))
     left, right = np.argwhere(results == 1)[:, 2], np.argwhere(results == 2)[:, 2]
     assert set(right - left) == {-1, 1}
-    # Binomial: 200 +- 10.
+    # Binomial: mean 200, standard deviation 10.
     assert abs((right < left).sum() - 200) < 50
 
 
-def test_a_crop_is_a_window_of_the_mirrored_image():
+def test_a_crop_is_a_window_of_the_image_padded_by_reflection():
     images = some_images(30, 9, 11)
     results = crop(images, np.random.default_rng(0))
     for image, result in zip(images, results, strict=True):
@@ -113,7 +113,7 @@ def test_a_crop_is_a_window_of_the_mirrored_image():
         assert sum(np.array_equal(window, result) for window in windows) == 1
 
 
-def test_a_square_of_gray_is_cut_out():
+def test_cutout_paints_a_gray_square():
     images = some_images(500, 20, 24)
     images[images == GRAY] = 0
     results = cutout(images, np.random.default_rng(0), pixels=6)
@@ -123,7 +123,7 @@ def test_a_square_of_gray_is_cut_out():
         np.testing.assert_array_equal(result[~covered], image[~covered])
         rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
         assert covered[np.ix_(rows, columns)].all()
-        # Its center is in the image, so that half a side at least is.
+        # The center is in the image, so at least half of each side is.
         for places, side in ((rows, 20), (columns, 24)):
             whole = places[0] > 0 and places[-1] < side - 1
             assert len(places) == 6 if whole else 3 <= len(places) <= 6
@@ -132,7 +132,7 @@ def test_a_square_of_gray_is_cut_out():
     assert np.allclose(np.mean(centers, 0), (9.5, 11.5), atol=5 * 0.35)
 
 
-def test_a_number_says_how_far_a_step_goes():
+def test_a_number_in_the_name_sets_the_largest_shift():
     images = np.zeros((400, 20, 20, 1), "uint8")
     images[:, 10, 10] = 1
     results = get_augmentation("shift2")(images, np.random.default_rng(0))
@@ -144,14 +144,14 @@ def test_a_number_says_how_far_a_step_goes():
     "name",
     ["", "turn", "flip-", "flip-flip", "flip2", "shift0", "shift-2", "none-flip", None],
 )
-def test_other_names_are_no_augmentation(name):
+def test_an_unknown_name_gives_none(name):
     assert get_augmentation(name) is None
 
 
 @pytest.mark.parametrize(
     "name", ["none", "shift", "shift-flip", "crop-flip", "crop-flip-cutout8", "shift2"]
 )
-def test_the_generator_decides_and_nothing_else(name):
+def test_the_result_depends_only_on_the_random_generator(name):
     images = some_images(20)
     before = images.copy()
     augment = get_augmentation(name)

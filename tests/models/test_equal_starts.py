@@ -1,4 +1,4 @@
-"""Variants of a network begin alike: with keep_prob at 1, DropBlock changes no bit."""
+"""Variants of a network start equal: with keep_prob 1, DropBlock changes no bit."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 BATCH = 4
-# The last batch is smaller: Keras then traces the step for batches of unknown size.
+# The last batch is smaller, so Keras traces the step for an unknown batch size.
 IMAGES = 3 * BATCH - 1
 
 
@@ -54,7 +54,7 @@ def trained(variant):
     return losses, weights, len(drop_block_layers)
 
 
-def test_a_resnet_begins_the_same_to_the_last_bit_with_drop_block_and_without():
+def test_a_resnet_trains_bit_for_bit_alike_with_and_without_an_inactive_drop_block():
     losses, weights, layers = trained("none")
     same_losses, same_weights, drop_block_layers = trained("dropblock-3-0.9")
     assert (layers, drop_block_layers) == (0, 32)
