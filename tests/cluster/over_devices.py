@@ -1,4 +1,4 @@
-"""Trains over two virtual devices of the processor, and over one; prints JSON.
+"""Train over one and two virtual devices of the processor, and print JSON.
 
 python over_devices.py RESULTS
 """
@@ -25,7 +25,7 @@ if keras.backend.backend() == "tensorflow":
 
 
 def quiet_net(*arguments, **options):
-    """The tiny network without noise."""
+    """The tiny network without dropout layers."""
     kept = [
         layer
         for layer in tiny_net(*arguments, **options).layers
@@ -49,7 +49,7 @@ def stop_at(step):
 
 
 def attempt(recipe, results, **options):
-    """The record, or what was refused."""
+    """The record, or the error message."""
     try:
         return run(recipe, results_dir=results, data=tiny_data(), **options)
     except (Stopped, ValueError) as error:
@@ -59,7 +59,7 @@ def attempt(recipe, results, **options):
 def main(results):
     NETWORKS.update(tiny=tiny_net, quiet=quiet_net)
     noisy = keras.backend.backend() == "jax"
-    # Adam turns the rounding of a gradient that should be 0 into a full step.
+    # Adam would turn a rounding error in a zero gradient into a full step.
     recipe = tiny_recipe(
         network="tiny" if noisy else "quiet",
         variant="dropblock-3-0.7" if noisy else "none",
@@ -71,7 +71,7 @@ def main(results):
     stop_at(6)
     attempt(recipe, f"{results}/two")
     LineProgress.step = step
-    # The first epoch was trained on one device, the others are on two.
+    # The first epoch was trained on one device, the others train on two.
     answers["two"] = attempt(recipe, f"{results}/two", devices=2)
     answers["too many"] = attempt(recipe, f"{results}/none", devices=3)
     uneven = tiny_recipe(batch_size=7, test_size=19)

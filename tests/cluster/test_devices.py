@@ -1,4 +1,4 @@
-"""One run over two devices, which here are two halves of the processor."""
+"""A run over two devices, which are two halves of the processor."""
 
 import json
 import os
@@ -16,8 +16,8 @@ BACKEND = keras.backend.backend()
 
 
 @pytest.mark.backends
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch is given one device only")
-def test_two_devices_compute_what_one_does(tmp_path):
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch uses one device only")
+def test_two_devices_give_the_result_of_one(tmp_path):
     command = [sys.executable, SCRIPT, tmp_path]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1] / "helpers")}
     done = subprocess.run(
@@ -30,8 +30,8 @@ def test_two_devices_compute_what_one_does(tmp_path):
     assert one["hardware"]["devices"] == 1 and two["hardware"]["devices"] == 2
     assert [(r["epoch"], r["devices"]) for r in two["resumes"]] == [(1, 2)]
     assert one["recipe_hash"] == two["recipe_hash"]
-    # Sums of 12 terms in another order: some 1e-7 a step, and there are eight. Were
-    # batch normalization to see half of a batch, it would be some 1e-1.
+    # Summing 12 terms in another order changes each of eight steps by about 1e-7. If
+    # batch normalization saw half of a batch, the change would be about 1e-1.
     for key in ("loss", "val_loss"):
         assert two["history"][key] == pytest.approx(one["history"][key], rel=1e-4)
         assert two["history"][key][0] == one["history"][key][0]
@@ -45,7 +45,7 @@ def test_two_devices_compute_what_one_does(tmp_path):
 
 
 @pytest.mark.backends
-def test_more_devices_than_there_are_is_refused():
+def test_more_devices_than_available_are_refused():
     with (
         pytest.raises(ValueError, match=r"argument `devices`.*Received: devices=1000"),
         spread_over(1000),

@@ -1,4 +1,4 @@
-"""Runs side by side: processes that are interrupted, killed, and go on."""
+"""Runs side by side, with processes that are interrupted, killed and resumed."""
 
 import os
 import signal
@@ -43,11 +43,11 @@ def test_interrupted_and_killed_processes_lose_nothing(tmp_path, monkeypatch):
         start(interrupt_at_the_first_epoch)
     for partial in (results / ".partial").iterdir():
         with PartialRun(partial).locked(patience=0):
-            pass  # or else a process is still there
+            pass  # raises if a process still has the lock
     assert len(list((results / "records").iterdir())) == 1
     assert not list(results.rglob("*.tmp"))
 
-    # The first seed had an epoch, or began; the second is killed where it may be.
+    # Seed 0 resumes; seed 1 is killed in its third step, wherever it resumes.
     monkeypatch.setenv("TINY_AT", f"1:3:SIGKILL:{tmp_path}/killed")
     lines.clear()
     with pytest.raises(RunsFailed) as caught:
@@ -64,21 +64,21 @@ def test_interrupted_and_killed_processes_lose_nothing(tmp_path, monkeypatch):
     assert list((results / ".partial").iterdir()) == []
 
 
-def test_what_a_process_died_of():
+def test_a_failed_process_reports_its_signal_message_or_exit_code():
     assert _reason(-signal.SIGSEGV, ["something"]) == "killed by SIGSEGV"
     assert _reason(1, ["a\n", "error: no room\n", " \n"]) == "no room"
     assert _reason(3, []) == "exit code 3"
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two"])
-def test_a_wrong_number_of_jobs_is_refused(jobs, capsys):
+def test_an_invalid_number_of_jobs_is_refused(jobs, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["run", "--jobs", jobs])
     assert caught.value.code == 2
     assert "--jobs" in capsys.readouterr().err
 
 
-def test_the_command_line_hands_over_what_it_was_told(tmp_path, monkeypatch):
+def test_command_line_options_reach_run_side_by_side(tmp_path, monkeypatch):
     from dropblock_lib.experiments import __main__ as cli
 
     seen = []
@@ -96,6 +96,6 @@ def test_the_command_line_hands_over_what_it_was_told(tmp_path, monkeypatch):
     assert named["results_dir"] == tmp_path and named["modules"] == ["of_my_own"]
 
 
-def test_a_module_that_is_not_there_is_named(capsys):
+def test_a_missing_module_is_named(capsys):
     assert main(["list", "--import", "no_such_module"]) == 1
     assert "no_such_module" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster of two worker nodes, of which one dies."""
+"""Runs on a Ray cluster of two nodes, one of which dies."""
 
 import importlib.util
 import os
@@ -18,8 +18,8 @@ from dropblock_lib.experiments.engines.on_ray import run_on_ray
 from dropblock_lib.experiments.running.run import RunsFailed
 
 run_module = sys.modules["dropblock_lib.experiments.running.run"]
-# At which training step of its first run each node, or the process on it, dies.
-# Epochs have four steps.
+# The training step of its first run at which the head's process or the other node dies.
+# An epoch has four steps.
 HEAD_DIES_AT, OTHER_DIES_AT = 6, 7
 
 
@@ -34,7 +34,7 @@ def cluster(tmp_path, monkeypatch):
     if importlib.util.find_spec("ray") is None:
         pytest.skip("needs the extra cluster: Ray is not installed")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's processes give way to all others, which on a busy machine takes minutes.
+    # By default, Ray's processes have low priority and take minutes on a busy machine.
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
@@ -57,7 +57,7 @@ def cluster(tmp_path, monkeypatch):
 
 
 def when_it_is_there(file, do):
-    """A thread that does something once a file is there."""
+    """Start a thread that calls `do` once a file exists."""
 
     def watch():
         while not file.exists():
@@ -69,7 +69,7 @@ def when_it_is_there(file, do):
     return thread
 
 
-def test_every_record_is_there_once_whoever_dies(cluster, tmp_path):
+def test_every_run_has_one_record_when_a_process_and_a_node_die(cluster, tmp_path):
     recipes = [tiny_recipe(seed=seed) for seed in range(3)]
     watcher = when_it_is_there(tmp_path / "node", cluster)
     lines = []
@@ -81,15 +81,15 @@ def test_every_record_is_there_once_whoever_dies(cluster, tmp_path):
     assert not watcher.is_alive() and (tmp_path / "process").exists()
     assert load_records(results / "records") == records
     assert [r["name"] for r in records] == [recipe.name for recipe in recipes]
-    # Two died in their second epoch, and went on after the first.
+    # Two runs died in their second epoch and resumed after the first.
     epochs = [[resume["epoch"] for resume in r["resumes"]] for r in records]
     assert sorted(epochs) == [[], [1], [1]]
     alone = [run(r, results_dir=tmp_path / "alone", data=tiny_data()) for r in recipes]
     assert [outcome(r) for r in records] == [outcome(r) for r in alone]
     left = [path for path in results.rglob("*") if path.is_file()]
-    assert len(left) == 3, "something was left behind"
+    assert len(left) == 3, "unfinished files remain"
 
-    # What has its record is not trained again; what fails is named.
+    # A run with a record is skipped, and a run that fails is named.
     lines.clear()
     good, bad = tiny_recipe(seed=0), tiny_recipe(seed=3, batch_size=7)
     with pytest.raises(RunsFailed, match=r"1 of 2 runs failed.\n.*-seed3: Value") as e:
@@ -105,7 +105,7 @@ def test_every_record_is_there_once_whoever_dies(cluster, tmp_path):
     assert len(list((results / "records").iterdir())) == 3
 
 
-def test_a_machine_with_a_folder_of_its_own_returns_the_record(tmp_path, monkeypatch):
+def test_a_machine_without_the_results_folder_returns_the_record(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "_load", lambda name, data_dir: tiny_data())
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "there"))
     monkeypatch.setattr(ray_engine.state, "PATIENCE", 0)
@@ -128,7 +128,7 @@ def test_a_machine_with_a_folder_of_its_own_returns_the_record(tmp_path, monkeyp
     assert not [path for path in (tmp_path / "there").rglob("*") if path.is_file()]
     assert ray_engine._keep(done, here) == done
     assert load_records(here / "records") == [done]
-    # A second attempt that ends as well adds nothing.
+    # A second finished attempt adds no record.
     again = {**done, "date": "later"}
     assert ray_engine._keep(again, here) == done
 
@@ -136,7 +136,7 @@ def test_a_machine_with_a_folder_of_its_own_returns_the_record(tmp_path, monkeyp
         ray_engine._task({**order, "backend": "other"})
 
 
-def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, capsys):
+def test_without_ray_the_error_names_the_extra(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     command = ["run", "--profile", "quick", "--dataset", "digits", "--engine", "ray"]
     assert main([*command, "--results", str(tmp_path)]) == 1
@@ -153,7 +153,7 @@ def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, capsys):
         (["--jobs", "2", "--gpus", "1"], "--address and --gpus are for --engine ray"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(tmp_path, capsys, options, says):
+def test_conflicting_options_are_refused(tmp_path, capsys, options, says):
     assert main(["run", *options, "--results", str(tmp_path)]) == 1
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
