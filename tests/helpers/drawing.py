@@ -1,4 +1,4 @@
-"""What every figure of the book must be."""
+"""Requirements for every figure of the book."""
 
 import io
 import re
@@ -7,7 +7,7 @@ from dropblock_lib.palette import TWINS
 
 
 def check_figure(fig):
-    """In colors of the palette alone, which have dark twins; small; not too wide."""
+    """Check that a figure is small and uses only colors that have dark twins."""
     drawing = io.StringIO()
     fig.savefig(drawing, format="svg")
     colors = re.findall("#[0-9a-f]{6}(?![0-9a-z])", drawing.getvalue())

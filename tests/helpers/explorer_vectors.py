@@ -1,9 +1,9 @@
-"""Numbers that the mask explorer must show, computed from the oracle alone.
+"""Numbers that the mask explorer must show, computed only from the oracle.
 
-    python tests/helpers/explorer_vectors.py    writes explorer_vectors.json anew
+    python tests/helpers/explorer_vectors.py    # rewrites explorer_vectors.json
 
-The explorer computes them twice, in Python and in JavaScript; both are tested
-against that one file, and the file against this module.
+The explorer computes them in Python and in JavaScript. Both are tested against that
+file, and the file is tested against this module.
 """
 
 import json
@@ -44,12 +44,12 @@ STATES = [
     | {"height": 14, "width": 12, "block_size": 7, "channels": 2, "seed": 123456}
     | {"gamma": "exact", "keep_prob": 0.35},
 ]
-# How finely two ways to a number may differ that are both right.
+# Two correct computations of a number may differ by this much.
 RELATIVE = 1e-9
 
 
 def mix(x):
-    """The scattering of one integer, on Python's own integers."""
+    """The explorer's hash of a 32-bit integer, with Python integers."""
     x = (x ^ (x >> 16)) * 0x21F0AAAD % 2**32
     x = (x ^ (x >> 15)) * 0xD35A2D97 % 2**32
     return x ^ (x >> 15)
@@ -80,7 +80,7 @@ def expected_rate(gamma, block, size):
 
 
 def exact_gamma(keep_prob, block, size):
-    """By bisection: the expected rate grows with gamma."""
+    """Found by bisection, because the expected rate increases with gamma."""
     low, high = 0.0, 1.0
     for _ in range(200):
         middle = (low + high) / 2
@@ -120,12 +120,12 @@ def vector(state):
     }
 
 
-# A slope with a bump: coarse, uneven and not square.
+# A slope with a bump, which is coarse and not square.
 PICTURE = {"rows": ["0123", "05z3", "0123"], "unit": 0.5, "edges": True}
 
 
 def feature_map(picture, height, width, channels):
-    """By SciPy's interpolation, between the centers of the picture's pixels."""
+    """SciPy's interpolation between the centers of the picture's pixels."""
     image = np.array([[int(digit, 36) for digit in row] for row in picture["rows"]])
     image = image * picture["unit"]
 

@@ -1,12 +1,16 @@
-"""Trains the tiny network in processes that are killed, each at a chosen moment.
+"""Train the tiny network in processes that are killed, each at a chosen moment.
 
     python killed.py RESULTS MOMENT...
 
-Every process goes on in the folder that the one before has left. A moment is
-"step:6" (that training step of the process is done), "half:epoch-2.keras" (that
-model is half written), an operation on a file that is just about to be done, such
-as "os.rename:state.json" or "os.remove:epoch-1.keras", "nth:7" (the seventh such
-operation) or "never". Prints one line of JSON a process.
+Each process resumes in the folder that the previous one left. A moment is one of:
+
+- "step:6": after that training step of the process
+- "half:epoch-2.keras": when that model is half written
+- "os.rename:state.json", "os.remove:epoch-1.keras" and so on: before that operation
+- "nth:7": before the seventh operation on a file
+- "never"
+
+Prints one line of JSON for each process.
 """
 
 import json
@@ -27,7 +31,7 @@ OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.
 
 
 def killed_recipe():
-    """Noise of every kind, in the network and in the images; all that has a state."""
+    """Every source of noise and everything that has a state, in network and data."""
     return tiny_recipe(
         augmentation="crop-flip-cutout4",
         optimizer="sgd",
@@ -48,7 +52,7 @@ def die():
 
 
 def kill_at(moment, results):
-    """Arrange for this process to be killed."""
+    """Arrange for this process to be killed at a moment."""
     what, _, where = moment.partition(":")
     if what == "step":
         steps = iter(range(1, int(where)))
@@ -70,10 +74,10 @@ def kill_at(moment, results):
             nonlocal count
             if event not in OPERATIONS or not arguments:
                 return
-            # Of a rename, the second path is the one that matters.
+            # A rename is named by its second path.
             path = str(arguments[1] if event == "os.rename" else arguments[0])
             if event != "os.rename" and not path.startswith("/"):
-                # Within rmtree, names are given relative to their folder.
+                # `shutil.rmtree` gives names relative to their folder.
                 path = path if event in ("os.remove", "os.rmdir") else ""
             elif not path.startswith(results):
                 return
@@ -90,8 +94,8 @@ def kill_at(moment, results):
 def main(results, moments):
     NETWORKS["tiny"] = tiny_net
     for moment in moments:
-        # Keras is imported, and nothing was computed yet: each child starts its
-        # backend for itself, as a process of its own would.
+        # Keras is imported but has computed nothing, so each child starts its own
+        # backend, as a separate process would.
         child = os.fork()
         if child == 0:
             kill_at(moment, results)

@@ -1,4 +1,4 @@
-"""The smallest experiment: a few images, and a network with every kind of noise."""
+"""The smallest experiment: a few images and a network with every kind of noise."""
 
 import copy
 
@@ -12,7 +12,7 @@ from dropblock_lib.variants import get_variant
 
 
 def tiny_net(variant="none", input_shape=(32, 32, 3), classes=10, seed=None):
-    """Like the networks of the book in all but its size."""
+    """A small network with the arguments of the book's networks."""
     layers = [
         keras.Input(input_shape),
         keras.layers.Rescaling(1 / 255),
@@ -29,7 +29,7 @@ def tiny_net(variant="none", input_shape=(32, 32, 3), classes=10, seed=None):
 
 
 def tiny_data(requested="shapes", name="shapes", source=None, train=64, test=20):
-    """Images whose mean brightness is their class, with noise."""
+    """Noisy images whose mean brightness shows their class."""
     rng = np.random.default_rng(0)
 
     def images(count):
@@ -74,12 +74,12 @@ def tiny_recipe(**changes):
 
 
 def use_tiny_net(monkeypatch):
-    """Let recipes name the network "tiny"."""
+    """Register the network as "tiny"."""
     monkeypatch.setitem(NETWORKS, "tiny", tiny_net)
 
 
 def outcome(record):
-    """A record without the times, which are never the same."""
+    """A record without the values that differ between equal runs."""
     record = copy.deepcopy(record)
     for key in ("seconds", "date", "git", "resumes"):
         del record[key]

@@ -1,4 +1,4 @@
-"""The smallest detector: RetinaNet's parts on three convolutions."""
+"""The smallest detector: RetinaNet on three convolutions."""
 
 import keras
 import keras_hub
@@ -13,7 +13,7 @@ LEVELS = {"P3": "third", "P4": "fourth", "P5": "fifth"}
 
 
 def small_encoder(image_size=64, variant="none", seed=0):
-    """Three maps, 8, 16 and 32 times smaller than the image."""
+    """Three feature maps, 8, 16 and 32 times smaller than the image."""
     kernels, drops = seed_streams(seed)
 
     def convolution(size, name):
@@ -39,7 +39,7 @@ def small_encoder(image_size=64, variant="none", seed=0):
 
 
 def pyramid(encoder, image_size=64):
-    """A pyramid of three levels on an encoder that knows its levels."""
+    """A pyramid of three levels on a `PyramidEncoder`."""
     return keras_hub.models.RetinaNetBackbone(
         encoder, 3, 5, use_p5=True, image_shape=(image_size, image_size, 3)
     )
@@ -48,7 +48,7 @@ def pyramid(encoder, image_size=64):
 def tiny_detector(
     variant="none", classes=3, image_size=64, weights=None, seed=0, *, cls=RetinaNet
 ):
-    """A detector with the signature of those in `DETECTORS`."""
+    """A detector with the arguments of those in `DETECTORS`."""
     encoder = small_encoder(image_size, variant, seed)
     model = cls(
         pyramid(PyramidEncoder(encoder, LEVELS), image_size),

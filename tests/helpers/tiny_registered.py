@@ -1,9 +1,9 @@
-"""What a module for `--import` looks like: its import adds the tiny network.
+"""A module for `--import` that registers the tiny network.
 
-The data sets become tiny ones as well. TINY_AT=SEED:STEP:WHAT:FILE does something
-at that step of the run of that seed (* is any), unless the file is there, which it
-then makes: it sends a signal to the process, or waits ("wait") to be ended from
-outside.
+It also replaces the data sets by tiny ones. With $TINY_AT set to SEED:STEP:WHAT:FILE,
+that step of the run of that seed (* is any) creates the file and sends the process a
+signal, or with "wait" waits to be ended from outside. If the file exists already,
+nothing happens.
 """
 
 import collections
