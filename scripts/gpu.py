@@ -2,22 +2,23 @@
 
     python scripts/gpu.py --data DIR --results DIR --archive FILE --minutes 9
 
-The machine needs Python, this checkout, and JAX or PyTorch with a GPU; a folder
-`--wheels` may bring Keras and what else is missing. `--data` has `mnist.npz` and
-either `cifar10.npz` or `cifar10_jpeg.npz`, the same images as JPEG files.
+The machine needs Python, this checkout, and JAX or PyTorch with GPU support. The
+folder `--wheels` may have wheels of Keras and other missing packages. `--data` has
+`mnist.npz` and either `cifar10.npz` or `cifar10_jpeg.npz`, the images as JPEG files.
 
-First it times a training step of each network on each backend, the compiler
-included, and chooses the backend on which a seed's runs take less time. Then runs go
-side by side, a seed's five variants at once, in the order of the queue `gpu`, until
-the minutes are over: an unfinished run goes on when the script is called again with
-the same folder of results. All records are packed into the archive at the end.
+For each network, the script times a training step on each backend, compilation
+included, and chooses the backend with the shortest runs. It then trains the queue
+`gpu` in order, five runs side by side, until the time is over. Called again with the
+same results folder, it resumes unfinished runs. Finally it packs all records into the
+archive.
 
-To see that it works on a processor, with the smallest networks and few steps:
+A smoke run shows on a CPU that the script works, with a small network and few steps:
 
     python scripts/gpu.py --data DIR --results DIR --archive FILE --smoke
 """
 
 import argparse
+import dataclasses
 import importlib.util
 import io
 import json
@@ -31,42 +32,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKENDS = ("jax", "torch", "tensorflow")
-# A seed's variants share a backend. Their cost is judged by DropBlock, whose layers
-# take longest to compile.
-JUDGED_BY = "dropblock-7-0.9"
-# Seconds that a step's timing may take, with the compiler.
-PATIENCE = 150
-# A run of a step that is so long has to be worth starting.
+# All variants of a seed share a backend. It is chosen by the time of a DropBlock
+# variant, because its layers take longest to compile.
+TIMED_VARIANT = "dropblock-7-0.9"
+# Seconds after which timing a step is given up, compilation included.
+STEP_TIMEOUT = 150
+# No runs are started with fewer seconds left.
 RESERVE = 20
-
-TIME_A_STEP = """
-import json, sys, time
-started = time.monotonic()
-import numpy as np
-from dropblock_lib.experiments import run
-from dropblock_lib.experiments.tasks import classification
-from dropblock_lib.experiments.running.optimizers import make_optimizer
-from dropblock_lib.experiments.recipes.recipe import Recipe
-import keras
-recipe = Recipe.from_dict(json.loads(sys.argv[1]))
-from dropblock_lib.models import NETWORKS
-rng = np.random.default_rng(0)
-x = rng.integers(0, 256, (recipe.batch_size, 32, 32, 3), dtype="uint8")
-y = np.arange(recipe.batch_size) % 10
-keras.config.set_dtype_policy(recipe.precision)
-model = NETWORKS[recipe.network](recipe.variant, (32, 32, 3), 10, seed=0)
-loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-model.compile(make_optimizer(recipe, 10), loss)
-begin = time.monotonic()
-float(model.train_on_batch(x, y))
-first = time.monotonic() - begin
-times = []
-while len(times) < 10 and time.monotonic() - begin < first + 20:
-    begin_step = time.monotonic()
-    float(model.train_on_batch(x, y))
-    times.append(time.monotonic() - begin_step)
-print(json.dumps({"first": first, "step": float(np.median(times))}))
-"""
 
 
 def main(arguments=None):
@@ -75,12 +47,12 @@ def main(arguments=None):
     environment = _environment(chosen)
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
-    # This process only reads recipes, for which Keras needs some backend.
+    # This process only reads recipes, but importing Keras needs an installed backend.
     os.environ["KERAS_BACKEND"] = next(
         (name for name in chosen.backends if importlib.util.find_spec(name)),
         chosen.backends[0],
     )
-    data = _unpacked(chosen.data, chosen.results)
+    data = _plain_data(chosen.data, chosen.results)
     steps = _steps(chosen)
     backends = {}
     try:
@@ -100,7 +72,7 @@ def main(arguments=None):
 
 
 def _environment(chosen):
-    """The variables of every process: where packages are, how a GPU is shared."""
+    """Environment variables of every process, for packages and a shared GPU."""
     paths = [str(ROOT)]
     if chosen.wheels:
         site = chosen.results / "packages"
@@ -120,8 +92,8 @@ def _environment(chosen):
     }
 
 
-def _unpacked(folder, results):
-    """A folder with plain files, made of JPEG files where there are none."""
+def _plain_data(folder, results):
+    """A folder with `cifar10.npz`, decoded from `cifar10_jpeg.npz` if needed."""
     if (folder / "cifar10.npz").is_file():
         return folder
     import numpy as np
@@ -146,9 +118,7 @@ def _unpacked(folder, results):
 
 
 def _steps(chosen):
-    """The steps of the queue: (title, recipes), made tiny for a smoke test."""
-    import dataclasses
-
+    """The queue as pairs (title, recipes); one tiny step for a smoke run."""
     from dropblock_lib.experiments.reports.queue import read_queue
 
     steps = [(step.title, list(step.recipes)) for step in read_queue(chosen.queue)]
@@ -157,21 +127,23 @@ def _steps(chosen):
     tiny = {"epochs": 1, "train_size": 64, "validation_size": 32, "test_size": 32,
             "validation_subset": None, "batch_size": 32, "profile": "smoke",
             "placement": None, "precision": "float32", "probes": False}  # fmt: skip
-    first = [r for r in steps[0][1] if r.seed == 0 and r.variant in ("none", JUDGED_BY)]
-    return [
-        ("smoke", [dataclasses.replace(r, network="custom_net", **tiny) for r in first])
+    recipes = [
+        dataclasses.replace(recipe, network="custom_net", **tiny)
+        for recipe in steps[0][1]
+        if recipe.seed == 0 and recipe.variant in ("none", TIMED_VARIANT)
     ]
+    return [("smoke", recipes)]
 
 
 def _fastest_backend(recipes, chosen):
-    """Where the runs of a network take the least time, the compiler included."""
-    judged = [recipe for recipe in recipes if recipe.variant == JUDGED_BY]
-    recipe = (judged or recipes)[0]
+    """The backend on which a network's runs take the least time."""
+    timed = [recipe for recipe in recipes if recipe.variant == TIMED_VARIANT]
+    recipe = (timed or recipes)[0]
     images = recipe.train_size or 50_000
     steps = recipe.epochs * images / recipe.batch_size
     found = {}
     for backend in chosen.backends:
-        seconds = _time_a_step(recipe, backend)
+        seconds = _time_in_child(recipe, backend)
         if seconds is not None:
             found[backend] = seconds["first"] + steps * seconds["step"]
             print(
@@ -180,51 +152,94 @@ def _fastest_backend(recipes, chosen):
                 flush=True,
             )
     if not found:
-        raise SystemExit(f"No backend of {', '.join(chosen.backends)} can be used.")
+        raise SystemExit(f"None of these backends works: {', '.join(chosen.backends)}.")
     return min(found, key=found.get)
 
 
-def _time_a_step(recipe, backend):
-    command = [sys.executable, "-c", TIME_A_STEP, json.dumps(recipe.to_dict())]
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+def _time_in_child(recipe, backend):
+    """The result of `time_step` on a backend, or `None` if it fails."""
+    child = _child("time_step", backend, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True,
-                              timeout=PATIENCE)  # fmt: skip
+        out, err = child.communicate(json.dumps(recipe.to_dict()), STEP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        print(f"{recipe.network} on {backend}: over {PATIENCE} s, left out", flush=True)
+        child.kill()
+        child.communicate()
+        print(f"{recipe.network} on {backend}: over {STEP_TIMEOUT} s, skipped",
+              flush=True)  # fmt: skip
         return None
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    lines = [line for line in out.splitlines() if line.startswith("{")]
+    if child.returncode or not lines:
+        reason = (err.strip().splitlines() or ["no output"])[-1]
         print(f"{recipe.network} on {backend}: {reason}", flush=True)
         return None
     return json.loads(lines[-1])
 
 
 def _run(recipes, backend, data, chosen, seconds):
-    """Train recipes side by side; stop in time, after which they can be resumed."""
-    grid = chosen.results / "part.json"
-    grid.write_text(json.dumps([recipe.to_dict() for recipe in recipes]))
-    code = (
-        "import json, sys\n"
-        "from dropblock_lib.experiments import Recipe, run_side_by_side\n"
-        "recipes = [Recipe.from_dict(v) for v in json.load(open(sys.argv[1]))]\n"
-        "run_side_by_side(recipes, int(sys.argv[2]), results_dir=sys.argv[3],\n"
-        "                 data_dir=sys.argv[4])\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(grid), str(chosen.jobs), str(chosen.results),
-         str(data)],
-        env={**os.environ, "KERAS_BACKEND": backend},
-    )  # fmt: skip
+    """Train recipes side by side; interrupt them when the time is over."""
+    request = {
+        "recipes": [recipe.to_dict() for recipe in recipes],
+        "jobs": chosen.jobs,
+        "results_dir": str(chosen.results),
+        "data_dir": str(data),
+    }
+    child = _child("train", backend)
     try:
-        code = process.wait(timeout=seconds)
+        child.communicate(json.dumps(request), seconds)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        child.send_signal(signal.SIGINT)
+        child.wait()
     else:
-        if code:
-            print("Some runs failed; the next step goes on.", flush=True)
+        if child.returncode:
+            print("Some runs failed; continuing with the next step.", flush=True)
+
+
+def _child(function, backend, **streams):
+    """Start a function of `CHILDREN`, which reads its argument as JSON from stdin."""
+    return subprocess.Popen(
+        [sys.executable, __file__, function],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        stdin=subprocess.PIPE,
+        text=True,
+        **streams,
+    )
+
+
+def time_step(recipe):
+    """Print the seconds of a recipe's first training step and of a later one."""
+    import keras
+    import numpy as np
+
+    from dropblock_lib.experiments import Recipe
+    from dropblock_lib.experiments.running.optimizers import make_optimizer
+    from dropblock_lib.models import NETWORKS
+
+    recipe = Recipe.from_dict(recipe)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (recipe.batch_size, 32, 32, 3), dtype="uint8")
+    y = np.arange(recipe.batch_size) % 10
+    keras.config.set_dtype_policy(recipe.precision)
+    model = NETWORKS[recipe.network](recipe.variant, (32, 32, 3), 10, seed=0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(make_optimizer(recipe, 10), loss)
+
+    def step():
+        begin = time.monotonic()
+        float(model.train_on_batch(x, y))
+        return time.monotonic() - begin
+
+    first, begin, times = step(), time.monotonic(), []
+    while len(times) < 10 and time.monotonic() - begin < 20:
+        times.append(step())
+    print(json.dumps({"first": first, "step": float(np.median(times))}))
+
+
+def train(request):
+    """Train recipes side by side."""
+    from dropblock_lib.experiments import Recipe, run_side_by_side
+
+    recipes = [Recipe.from_dict(recipe) for recipe in request.pop("recipes")]
+    run_side_by_side(recipes, **request)
 
 
 def _pack(results, archive):
@@ -249,9 +264,14 @@ def _parser():
     parser.add_argument("--jobs", type=int, default=5, metavar="N")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS,
                         default=["jax", "torch"])  # fmt: skip
-    parser.add_argument("--smoke", action="store_true", help="only show that it runs")
+    parser.add_argument("--smoke", action="store_true", help="only show that it works")
     return parser
 
 
+CHILDREN = {"time_step": time_step, "train": train}
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] and sys.argv[1] in CHILDREN:
+        CHILDREN[sys.argv[1]](json.load(sys.stdin))
+    else:
+        main()
