@@ -18,7 +18,13 @@ from dropblock_lib.experiments.records.record import (
     load_records,
     read_record,
 )
-from dropblock_lib.experiments.reports import compare, speed, statistics
+from dropblock_lib.experiments.reports import (
+    compare,
+    power,
+    speed,
+    statistics,
+    verdicts,
+)
 from dropblock_lib.experiments.reports.tables import (
     describe_setting,
     format_table,
@@ -52,6 +58,7 @@ __all__ = [
     "make_recipes",
     "mean_and_std",
     "open_progress",
+    "power",
     "prepare",
     "read_record",
     "run",
@@ -64,4 +71,5 @@ __all__ = [
     "split",
     "statistics",
     "summarize",
+    "verdicts",
 ]

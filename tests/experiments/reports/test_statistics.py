@@ -8,24 +8,28 @@ import pytest
 
 from dropblock_lib.experiments import load_records
 from dropblock_lib.experiments.reports.compare import select
+from dropblock_lib.experiments.reports.power import (
+    detection_power,
+    seeds_needed,
+    smallest_detectable,
+)
 from dropblock_lib.experiments.reports.statistics import (
-    arms_of,
     blocked,
     contrasts,
-    detection_power,
-    did_not_learn,
-    format_verdicts,
     holm,
     image_bootstrap,
     mcnemar,
-    seeds_needed,
-    smallest_detectable,
     three_verdicts,
     uneven_arms,
     unpaired,
+    welch,
+)
+from dropblock_lib.experiments.reports.verdicts import (
+    arms_of,
+    did_not_learn,
+    format_verdicts,
     verdict_table,
     verdicts,
-    welch,
 )
 
 DROP_BLOCKS = ("dropblock-3-0.9", "dropblock-7-0.9")

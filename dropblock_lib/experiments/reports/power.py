@@ -1,0 +1,237 @@
+"""Critical values of t and Dunnett's tests, and the power of a blocked design.
+
+The design is that of `statistics.blocked`: every arm is run with every seed. SciPy is
+imported late: it is optional.
+"""
+
+import bisect
+import functools
+import math
+import numbers
+
+import numpy as np
+
+from dropblock_lib.arguments import invalid, is_whole
+
+
+def detection_power(
+    difference: float,
+    residual_sd: float,
+    arms: int,
+    seeds: int,
+    confidence: float = 0.95,
+    simultaneous: bool = True,
+) -> float:
+    """Probability that `blocked` tells an arm apart, in the right direction.
+
+    Args:
+        difference: True difference to the baseline.
+        residual_sd: Residual standard deviation, for example of an earlier `blocked`.
+        arms: Number of arms, with the baseline.
+        seeds: Number of complete blocks.
+        confidence: Float in (0, 1).
+        simultaneous: Whether the verdict is Dunnett's or from the pointwise interval.
+
+    Returns:
+        Float in [0, 1], from the noncentral t distribution.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+    """
+    if not math.isfinite(difference):
+        raise invalid("difference", "a finite number", difference)
+    freedom, error, critical = _design(
+        residual_sd, arms, seeds, confidence, simultaneous
+    )
+    return _power(t_ratio(abs(difference), error), critical, freedom)
+
+
+def smallest_detectable(
+    residual_sd: float,
+    arms: int,
+    seeds: int,
+    power: float = 0.8,
+    confidence: float = 0.95,
+    simultaneous: bool = True,
+) -> float:
+    """The true difference that `blocked` tells apart with a given probability.
+
+    Args:
+        residual_sd, arms, seeds, confidence, simultaneous: As for `detection_power`.
+        power: Float in (0, 1): the probability.
+
+    Returns:
+        Float, in the unit of `residual_sd`.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+    """
+    from scipy.optimize import brentq
+
+    power = check_probability("power", power)
+    freedom, error, critical = _design(
+        residual_sd, arms, seeds, confidence, simultaneous
+    )
+    low, high = 0.0, critical
+    if _power(low, critical, freedom) >= power:
+        return 0.0
+    while _power(high, critical, freedom) < power:
+        high *= 2
+    shift = brentq(lambda shift: _power(shift, critical, freedom) - power, low, high)
+    return shift * error
+
+
+def seeds_needed(
+    difference: float,
+    residual_sd: float,
+    arms: int,
+    power: float = 0.8,
+    confidence: float = 0.95,
+    simultaneous: bool = True,
+    most: int = 1_000,
+) -> int:
+    """The fewest seeds with which `blocked` tells a true difference apart.
+
+    Args:
+        difference: True difference to the baseline; not zero.
+        residual_sd, arms, confidence, simultaneous: As for `detection_power`.
+        power: Float in (0, 1): the probability of telling it apart.
+        most: The largest number of seeds to consider.
+
+    Returns:
+        Integer of at least 2.
+
+    Raises:
+        ValueError: If an argument is not of the form above, or `most` seeds are not
+            enough.
+    """
+    power = check_probability("power", power)
+    if not (math.isfinite(difference) and difference):
+        raise invalid("difference", "a finite number other than 0", difference)
+    if not is_whole(most, at_least=2):
+        raise invalid("most", "an integer of at least 2", most)
+
+    def enough(seeds):
+        settings = (residual_sd, arms, seeds, confidence, simultaneous)
+        return detection_power(difference, *settings) >= power
+
+    if not enough(most):
+        raise invalid("difference", f"one that {most} seeds tell apart", difference)
+    # Power rises with the number of seeds.
+    return bisect.bisect_left(range(most), True, lo=2, key=enough)
+
+
+def check_probability(name, value):
+    """Returns a float in (0, 1), or raises a `ValueError`."""
+    if not (isinstance(value, numbers.Real) and 0 < value < 1):
+        raise invalid(name, "a float in (0, 1)", value)
+    return float(value)
+
+
+def t_ratio(difference, error):
+    """The t statistic: 0 or infinite without any variance."""
+    if not difference:
+        return 0.0
+    return difference / error if error else math.copysign(math.inf, difference)
+
+
+def t_critical_value(confidence, freedom):
+    """What |t| stays below with probability `confidence`."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
+def t_p_value(statistic, freedom):
+    """The two-sided p-value of a t statistic."""
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(freedom, -abs(statistic)))
+
+
+@functools.lru_cache
+def dunnett_critical_value(loadings, freedom, confidence):
+    """What the largest of several |t| exceeds with probability 1 - `confidence`.
+
+    Two comparisons correlate as the product of their loadings: sqrt(1 / 2) each where
+    all arms, the baseline included, have the same number of seeds.
+    """
+    from scipy.optimize import brentq
+
+    alone = t_critical_value(confidence, freedom)
+    if len(loadings) == 1:
+        return alone
+    # Bonferroni's value is always too large, and that of one comparison too small.
+    most = t_critical_value(1 - (1 - confidence) / len(loadings), freedom)
+    return brentq(
+        lambda limit: dunnett_p_value(limit, loadings, freedom) - (1 - confidence),
+        alone,
+        most,
+        xtol=1e-10,
+    )
+
+
+def dunnett_p_value(statistic, loadings, freedom):
+    """P(max |T_i| > |statistic|) for a multivariate t with correlations l_i * l_j.
+
+    T_i = (l_i * z + sqrt(1 - l_i²) * e_i) / s, with one normal z for all, a normal e_i
+    for each, and s from the residual variance. Given z and s they are independent.
+    Both integrals are sums over even steps, with an error below 1e-9. SciPy's
+    `multivariate_t.cdf` is random, and its `dunnett` is for unpaired samples.
+
+    Reference:
+        [Dunnett, 1955](https://doi.org/10.1080/01621459.1955.10501294).
+    """
+    from scipy.special import ndtr
+
+    if not statistic or math.isinf(statistic):
+        return 0.0 if statistic else 1.0
+    scales, scale_weights = _scales(freedom)
+    # If the baseline has few seeds, the integrand is steep and the steps are finer.
+    steepest = max(1, *(loading / math.sqrt(1 - loading**2) for loading in loadings))
+    z = np.linspace(-8.5, 8.5, 2 * math.ceil(34 * steepest) + 1)
+    z_weights = np.exp(-(z**2) / 2)
+    z_weights /= z_weights.sum()
+    reach = abs(statistic) * scales[:, None]
+    inside = np.ones((scales.size, z.size))
+    for loading, count in zip(*np.unique(loadings, return_counts=True), strict=True):
+        width = math.sqrt(1 - loading**2)
+        center = loading * z
+        within = ndtr((reach - center) / width) - ndtr((-reach - center) / width)
+        inside *= within**count
+    return float(np.clip(scale_weights @ (1 - inside) @ z_weights, 0, 1))
+
+
+def _scales(freedom):
+    """Values of sqrt(chi-squared / freedom) in even logarithmic steps, and weights."""
+    from scipy.special import gammainccinv, gammaincinv
+
+    half = freedom / 2
+    ends = [gammaincinv(half, 1e-16) / half, gammainccinv(half, 1e-16) / half]
+    logarithms = np.linspace(*np.log(ends), 241)  # of the square
+    # The density of the logarithm, up to a constant.
+    exponents = half * (logarithms - np.exp(logarithms))
+    weights = np.exp(exponents - exponents.max())
+    return np.exp(logarithms / 2), weights / weights.sum()
+
+
+def _power(shift, critical, freedom):
+    """P(T > critical) of a noncentral t, whose mean is shifted by `shift`."""
+    from scipy.special import ndtr
+
+    scales, weights = _scales(freedom)
+    return float(weights @ ndtr(shift - critical * scales))
+
+
+def _design(residual_sd, arms, seeds, confidence, simultaneous):
+    """Degrees of freedom, standard error and critical value of a blocked design."""
+    confidence = check_probability("confidence", confidence)
+    if not (math.isfinite(residual_sd) and residual_sd >= 0):
+        raise invalid("residual_sd", "a finite float >= 0", residual_sd)
+    for name, value in (("arms", arms), ("seeds", seeds)):
+        if not is_whole(value, at_least=2):
+            raise invalid(name, "an integer of at least 2", value)
+    freedom = (arms - 1) * (seeds - 1)
+    loadings = (math.sqrt(0.5),) * (arms - 1 if simultaneous else 1)
+    critical = dunnett_critical_value(loadings, freedom, confidence)
+    return freedom, residual_sd * math.sqrt(2 / seeds), critical

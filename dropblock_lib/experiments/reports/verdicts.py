@@ -1,0 +1,296 @@
+"""Verdicts on the variants of a table of records, and the table of a page."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+from dropblock_lib.arguments import invalid
+from dropblock_lib.experiments.reports.columns import markdown
+from dropblock_lib.experiments.reports.statistics import Arms, blocked
+from dropblock_lib.experiments.reports.tables import setting_of
+from dropblock_lib.variants import variant_order, variant_title
+
+DID_NOT_LEARN = "did not learn"
+
+
+class _Run(NamedTuple):
+    """What this module reads of a record."""
+
+    name: str
+    backend: str
+    data: str
+    setting: str
+    variant: str
+    seed: int
+    recipe: tuple  # every field but the seed
+    final: Mapping
+
+    @classmethod
+    def of(cls, record):
+        recipe = record["recipe"]
+        return cls(
+            name=record["name"],
+            backend=record["backend"],
+            data=record["data"]["sha256"],
+            setting=setting_of(record),
+            variant=recipe["variant"],
+            seed=recipe["seed"],
+            recipe=tuple(
+                sorted((k, repr(v)) for k, v in recipe.items() if k != "seed")
+            ),
+            final=record["final"],
+        )
+
+
+def arms_of(
+    records: Collection,
+    metric: str = "test_accuracy",
+    label: Callable | None = None,
+) -> dict[str, dict[int, float]]:
+    """Arranges records by arm and seed.
+
+    Args:
+        records: From `load_records`: of one backend and on the same data.
+        metric: A key of a record's `final`.
+        label: Function from a record to the name of its arm, for arms that differ in
+            other fields than the variant. By default the name is the variant's, and
+            the recipes must differ in variant and seed only.
+
+    Returns:
+        Dict of arm name -> dict of seed -> value; NaN for a loss that was not finite.
+        Arms are in the order of `dropblock_lib.VARIANTS`, those of one variant in the
+        order of the records; seeds ascend.
+
+    Raises:
+        ValueError: If there is no record, backends or data are mixed, an arm has two
+            recipes or two records of a seed, or a record has no such metric.
+
+    Example:
+
+    >>> records = select(load_records(), network="custom_net", dataset="mnist")
+    >>> arms_of(records)["none"]
+    """
+    records = list(records)
+    runs = [_Run.of(record) for record in records]
+    if not runs:
+        raise invalid("records", "at least one record", records)
+    for what, values in (
+        ("of one backend", {run.backend for run in runs}),
+        ("on the same data", {run.data for run in runs}),
+    ):
+        if len(values) > 1:
+            expected = f"records {what}; select one of them"
+            raise invalid("records", expected, sorted(values))
+    without = [run.name for run in runs if metric not in run.final]
+    if without:
+        raise invalid("metric", f"one that every record has, unlike {without}", metric)
+    if label is None and len({run.setting for run in runs}) > 1:
+        expected = (
+            "recipes that differ in variant and seed only, or a `label` that names the "
+            "arms"
+        )
+        raise invalid("records", expected, [run.name for run in runs])
+
+    names = [label(r) for r in records] if label else [run.variant for run in runs]
+    arms, recipes = {}, {}
+    for run, arm in sorted(
+        zip(runs, names, strict=True),
+        key=lambda item: (variant_order(item[0].variant), item[0].seed),
+    ):
+        found = arms.setdefault(arm, {})
+        if run.seed in found:
+            expected = "one record for an arm and a seed"
+            raise invalid("records", expected, (arm, run.seed))
+        if recipes.setdefault(arm, run.recipe) != run.recipe:
+            raise invalid("records", "one recipe for an arm, except for the seed", arm)
+        value = run.final[metric]
+        found[run.seed] = math.nan if value is None else float(value)
+    return arms
+
+
+def did_not_learn(train_accuracy: Arms, baseline: str = "none") -> list[str]:
+    """Names the arms that hardly learned their own training images.
+
+    Their mean training accuracy, measured at inference, is below a third of the
+    baseline's. Such an arm says nothing about regularization.
+
+    Args:
+        train_accuracy: Dict of arm name -> dict of seed -> training accuracy.
+        baseline: The arm to compare with.
+
+    Returns:
+        List of arm names, in the order of `train_accuracy`.
+
+    Raises:
+        ValueError: If the baseline is not among the arms, an arm has no seed, or the
+            baseline's values are not finite.
+
+    Example:
+
+    >>> did_not_learn({"none": {0: 0.99}, "dropout": {0: 0.95}, "spatial": {0: 0.1}})
+    ['spatial']
+    """
+    if baseline not in train_accuracy:
+        expected = f"one of the arms in `train_accuracy`, {list(train_accuracy)}"
+        raise invalid("baseline", expected, baseline)
+    without = [arm for arm, values in train_accuracy.items() if not values]
+    if without:
+        raise invalid("train_accuracy", "at least one seed for every arm", without)
+    means = {
+        arm: math.fsum(values.values()) / len(values)
+        for arm, values in train_accuracy.items()
+    }
+    if not math.isfinite(means[baseline]):
+        expected = "finite numbers for the baseline"
+        raise invalid("train_accuracy", expected, means[baseline])
+    # A comparison with NaN is false: a run that diverged did not learn either.
+    return [arm for arm, mean in means.items() if not mean >= means[baseline] / 3]
+
+
+def verdicts(
+    arms: Arms,
+    train_accuracy: Arms,
+    baseline: str = "none",
+    confidence: float = 0.95,
+) -> dict:
+    """Compares the arms that learned by `blocked`, and lists those that did not.
+
+    Args:
+        arms: Dict of arm name -> dict of seed -> value.
+        train_accuracy: The training accuracies of the same arms.
+        baseline: The arm to compare with.
+        confidence: Float in (0, 1).
+
+    Returns:
+        The dict of `blocked` on the arms that learned, with `did_not_learn` (list of
+        arm names) and `rows` in the order of `arms`. The row of an arm that did not
+        learn has the verdict "did not learn", its mean difference to the baseline over
+        the seeds that both have (`None` if there is none or a value is not finite),
+        and `None` in place of every other figure. If no arm learned but the baseline,
+        the figures of the analysis are `None` too.
+
+    Raises:
+        ValueError: As `blocked` and `did_not_learn`, or if an arm has no training
+            accuracies.
+
+    Example:
+
+    >>> tested = {"none": {0: 0.60, 1: 0.61}, "a": {0: 0.62, 1: 0.63}, "b": {0: 0.1}}
+    >>> trained = {"none": {0: 0.9, 1: 0.9}, "a": {0: 0.8, 1: 0.8}, "b": {0: 0.1}}
+    >>> [row["verdict"] for row in verdicts(tested, trained)["rows"]]
+    ['higher', 'did not learn']
+    """
+    missing = [arm for arm in arms if arm not in train_accuracy]
+    if missing:
+        raise invalid("train_accuracy", "values for every arm", missing)
+    idle = did_not_learn({arm: train_accuracy[arm] for arm in arms}, baseline)
+    learned = {arm: values for arm, values in arms.items() if arm not in idle}
+    if idle and len(learned) == 1:
+        result = {
+            "baseline": baseline,
+            "confidence": confidence,
+            "seeds": sorted(arms[baseline]),
+            "left_out": {},
+            "uneven": [],
+            "rows": [],
+        }
+        for figure in ("residual_sd", "degrees_of_freedom", "seed_p", "critical_value"):
+            result[figure] = None
+    else:
+        result = blocked(learned, baseline, confidence)
+    rows = {row["arm"]: row for row in result["rows"]}
+    for arm in idle:
+        rows[arm] = {
+            "arm": arm,
+            "difference": _mean_difference(arms[arm], arms[baseline]),
+            **dict.fromkeys(("standard_error", "pointwise", "simultaneous", "p")),
+            "verdict": DID_NOT_LEARN,
+            "pointwise_verdict": DID_NOT_LEARN,
+        }
+    ordered = [rows[arm] for arm in arms if arm != baseline]
+    return {**result, "did_not_learn": idle, "rows": ordered}
+
+
+def verdict_table(
+    records: Collection,
+    baseline: str = "none",
+    metric: str = "test_accuracy",
+    label: Callable | None = None,
+    confidence: float = 0.95,
+    learned_by: str | None = "train_accuracy",
+) -> dict:
+    """`verdicts` of records, for `format_verdicts`.
+
+    Args:
+        records, metric, label: As for `arms_of`.
+        baseline, confidence: As for `verdicts`.
+        learned_by: The key of `final` that tells whether an arm learned, or `None` to
+            compare all arms, as for detectors.
+
+    Returns:
+        As `verdicts`.
+
+    Raises:
+        ValueError: As `arms_of` and `verdicts`.
+    """
+    arms = arms_of(records, metric, label)
+    if learned_by is None:
+        return {**blocked(arms, baseline, confidence), "did_not_learn": []}
+    return verdicts(arms, arms_of(records, learned_by, label), baseline, confidence)
+
+
+def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
+    """A table of `verdicts` as Markdown, with a line on how it was made.
+
+    Args:
+        table: From `verdict_table` or `verdicts`.
+        factor: What figures are multiplied by: 100 for percentage points of an
+            accuracy, 1 for a loss.
+        digits: Number of decimal places.
+
+    Returns:
+        A string that ends in a newline.
+    """
+
+    def signed(value):
+        if value is None:
+            return ""
+        return f"{round(factor * value, digits) + 0.0:+.{digits}f}"  # never -0.00
+
+    rows = [
+        [
+            variant_title(row["arm"]),
+            signed(row["difference"]),
+            " to ".join(map(signed, row["simultaneous"] or ())),
+            row["verdict"],
+        ]
+        for row in table["rows"]
+    ]
+    baseline = f"against {variant_title(table['baseline'])}"
+    heading = [baseline, "difference", "simultaneous interval", "verdict"]
+    text = markdown(heading, rows, [":--", ":-:", ":-:", ":--"])
+
+    seeds = table["seeds"]
+    notes = [f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"]
+    if table["residual_sd"] is not None:
+        notes += [
+            f"residual s.d. {factor * table['residual_sd']:.{digits}f} with "
+            f"{table['degrees_of_freedom']} degrees of freedom",
+            f"Dunnett's intervals of {100 * table['confidence']:g} %",
+        ]
+    notes += [
+        f"{variant_title(arm)} varies more over the seeds than the others, which "
+        "widens every interval"
+        for arm in table["uneven"]
+    ]
+    for seed, arms in table["left_out"].items():
+        lacking = ", ".join(map(variant_title, arms))
+        notes.append(f"seed {seed} is left out (no run of {lacking})")
+    return f"{text}\n{'; '.join(notes)}.\n"
+
+
+def _mean_difference(values, baseline):
+    """Over the seeds that both have; `None` if there is none or it is not finite."""
+    differences = [values[seed] - baseline[seed] for seed in values if seed in baseline]
+    mean = math.fsum(differences) / len(differences) if differences else math.nan
+    return mean if math.isfinite(mean) else None
