@@ -408,8 +408,6 @@ def image_bootstrap(
     Reference:
         [Efron, 1979](https://doi.org/10.1214/aos/1176344552).
     """
-    from scipy.stats import bootstrap
-
     confidence = check_probability("confidence", confidence)
     rng_seed = check_seed(rng_seed)
     if not is_whole(repeats, at_least=2):
@@ -422,36 +420,39 @@ def image_bootstrap(
     lengths = sorted({run.size for found in runs.values() for run in found})
     if len(lengths) > 1:
         raise invalid("right", "arrays of one length", lengths)
+    images = lengths[0]
     means = {arm: np.mean(found, axis=0) for arm, found in runs.items()}
     control = means.pop(baseline)
-    advantages = np.array([mean - control for mean in means.values()])
-    found = bootstrap(
-        (advantages,),
-        np.mean,
-        axis=1,  # the same images for every arm
-        n_resamples=repeats,
-        batch=100,  # keeps the memory small
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(rng_seed),
+    advantages = np.array([mean - control for mean in means.values()]).T
+    rng = np.random.default_rng(rng_seed)
+    # A tenth of the time of scipy.stats.bootstrap, which copies the resampled values.
+    resampled = np.array(
+        [
+            np.bincount(rng.integers(images, size=images), minlength=images)
+            @ advantages
+            / images
+            for _ in range(repeats)
+        ]
     )
-    intervals = np.transpose(found.confidence_interval).tolist()
-    rows = [
-        {
-            "arm": arm,
-            "difference": float(advantages[position].mean()),
-            "standard_error": float(found.standard_error[position]),
-            "interval": tuple(intervals[position]),
-            "verdict": _verdict(intervals[position]),
-        }
-        for position, arm in enumerate(means)
-    ]
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    rows = []
+    for arm, advantage, draws in zip(means, advantages.T, resampled.T, strict=True):
+        low, high = np.quantile(draws, ends).tolist()
+        rows.append(
+            {
+                "arm": arm,
+                "difference": float(advantage.mean()),
+                "standard_error": float(draws.std(ddof=1)),
+                "interval": (low, high),
+                "verdict": _verdict((low, high)),
+            }
+        )
     return {
         "baseline": baseline,
         "confidence": confidence,
         "seeds": seeds,
         "left_out": left_out,
-        "images": lengths[0],
+        "images": images,
         "repeats": repeats,
         "rows": rows,
     }
