@@ -12,7 +12,14 @@ from backend import BACKEND, array, gradient, tensor
 from keras import ops
 from scipy.optimize import minimize_scalar
 
-from dropblock_lib.experiments.tasks import probes
+from dropblock_lib.experiments.tasks import activation_maps, probes
+from dropblock_lib.experiments.tasks.calibration import (
+    LARGEST_TEMPERATURE,
+    accuracy,
+    calibration,
+    fit_temperature,
+    negative_log_likelihood,
+)
 from dropblock_lib.experiments.tasks.split import Split
 from dropblock_lib.keep_prob_scheduler import find_drop_block_layers
 from dropblock_lib.variants import Variant, get_variant
@@ -83,7 +90,7 @@ def test_calibration_of_eight_predictions_by_hand():
     first = np.array([0.9, 0.9, 0.78, 0.62, 0.55, 0.3, 0.1, 0.22])
     labels = np.array([0, 1, 0, 0, 1, 1, 1, 0])
     logits = np.log(np.stack([first, 1 - first], axis=-1)) + 7
-    found = probes.calibration(logits, labels, logits, labels)
+    found = calibration(logits, labels, logits, labels)
     # Bins of a fifteenth: 0.55 is in number 8, 0.62 in 9, 0.7 in 10, 0.78 in 11 and
     # 0.9 in 13.
     assert found["count"] == [0] * 8 + [1, 1, 1, 2, 0, 3, 0]
@@ -106,13 +113,13 @@ def test_calibration_of_eight_predictions_by_hand():
 
 def test_nobody_is_wrong():
     logits = np.array([[2.0, 0.0], [0.0, 2.0]])
-    found = probes.calibration(logits, [0, 1], logits, [0, 1])
+    found = calibration(logits, [0, 1], logits, [0, 1])
     assert found["confidence_wrong"] is None
-    assert found["temperature"] == pytest.approx(1 / probes.LARGEST_TEMPERATURE)
+    assert found["temperature"] == pytest.approx(1 / LARGEST_TEMPERATURE)
 
 
 def test_a_network_that_says_nothing_keeps_its_temperature():
-    assert probes.fit_temperature(np.ones((4, 3)), np.array([0, 1, 2, 0])) == 1
+    assert fit_temperature(np.ones((4, 3)), np.array([0, 1, 2, 0])) == 1
 
 
 def test_the_temperature_of_logits_three_times_too_large():
@@ -121,7 +128,7 @@ def test_the_temperature_of_logits_three_times_too_large():
     calibrated = rng.normal(size=(count, 10)) * 2
     # The largest of logits plus Gumbel noise is drawn from their softmax.
     labels = np.argmax(calibrated + rng.gumbel(size=calibrated.shape), axis=-1)
-    found = probes.fit_temperature(3 * calibrated, labels)
+    found = fit_temperature(3 * calibrated, labels)
     # The Fisher information of the inverse temperature is the variance of the logit.
     logits = 3 * calibrated
     p = np.exp(calibrated) / np.exp(calibrated).sum(axis=-1, keepdims=True)
@@ -130,7 +137,7 @@ def test_the_temperature_of_logits_three_times_too_large():
     assert abs(1 / found - 1 / 3) < 4 * deviation
 
     def loss(log_temperature):
-        return probes.negative_log_likelihood(logits, labels, np.exp(log_temperature))
+        return negative_log_likelihood(logits, labels, np.exp(log_temperature))
 
     best = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
     assert np.log(found) == pytest.approx(best.x, abs=1e-4)
@@ -143,7 +150,7 @@ def test_logits_that_are_not_finite_give_none():
         logits[3] = value
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            found = probes.calibration(logits, labels, logits, labels)
+            found = calibration(logits, labels, logits, labels)
         assert set(found.pop("count")) == {None}
         assert {key: set(found.pop(key)) for key in ("confidence", "accuracy")} == {
             "confidence": {None},
@@ -344,7 +351,7 @@ def test_predictions_come_back(classes):
 def test_maps_are_gradient_times_activation_and_their_mean_is_the_logit():
     model = build()
     x, _ = some_images(3)
-    maps, predicted = probes.class_activation_maps(model, x)
+    maps, predicted = activation_maps.class_activation_maps(model, x)
     logits = model.predict(x, verbose=0)
     np.testing.assert_array_equal(predicted, np.argmax(logits, axis=-1))
     assert maps.shape == (3, 5, 5)
@@ -361,7 +368,7 @@ def test_maps_are_gradient_times_activation_and_their_mean_is_the_logit():
         lambda f: ops.sum(dense(ops.mean(f, axis=(1, 2))) * np.eye(3)[wanted]), features
     )
     expected = 25 * (array(slopes) * array(features)).sum(axis=-1)
-    maps, again = probes.class_activation_maps(model, x, wanted, batch_size=2)
+    maps, again = activation_maps.class_activation_maps(model, x, wanted, batch_size=2)
     np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(again, predicted)
 
@@ -377,20 +384,20 @@ def test_the_share_of_maps_by_hand():
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = probes.evidence_share(np.array(maps, "float64"))
+        found = activation_maps.evidence_share(np.array(maps, "float64"))
     expected = [2.5 / 4, 1 / 4, 0.8 / 4, 0.8, np.nan, np.nan]
     np.testing.assert_allclose(found, expected)
-    assert len(probes.evidence_share(np.full((2, 2, 2), -1.0))) == 2
+    assert len(activation_maps.evidence_share(np.full((2, 2, 2), -1.0))) == 2
 
 
 def test_evidence_of_hand_made_maps(monkeypatch):
-    monkeypatch.setattr(probes, "SHOWN_IMAGES", 1)
+    monkeypatch.setattr(activation_maps, "SHOWN_IMAGES", 1)
     logits = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     maps = np.zeros((3, 2, 2, 2))
     maps[0, :, :, 0] = [[4, 3], [2, 1]]
     maps[1, :, :, 1] = [[0, 10], [-3, 0]]
     maps[2, :, :, 0] = 1  # of the class that is not predicted
-    found = probes.evidence(logits, maps)
+    found = activation_maps.evidence(logits, maps)
     assert found["images"] == [0] and found["classes"] == [0]
     assert found["maps"] == [[[4.0, 3.0], [2.0, 1.0]]]
     assert found["share"] == pytest.approx((0.625 + 0.2) / 2)
@@ -400,7 +407,7 @@ def test_evidence_of_hand_made_maps(monkeypatch):
 
 def test_says_which_networks_have_no_maps():
     with pytest.raises(ValueError, match="argument `model`"):
-        probes.class_activation_maps(build(end="flat"), some_images(1)[0])
+        activation_maps.class_activation_maps(build(end="flat"), some_images(1)[0])
 
 
 # === All of them ===
@@ -500,13 +507,13 @@ def test_in_mixed_precision_sums_are_in_double_precision():
     try:
         model = build()
         x, y = some_images(12)
-        maps, predicted = probes.class_activation_maps(model, x)
+        maps, predicted = activation_maps.class_activation_maps(model, x)
         logits = model.predict(x, verbose=0)
     finally:
         keras.config.set_dtype_policy("float32")
     assert maps.dtype == "float64"
     exact = np.asarray(logits).astype("float64")
-    assert probes.accuracy(exact, y) == np.mean(predicted == y)
-    assert probes.negative_log_likelihood(logits, y) == pytest.approx(
-        probes.negative_log_likelihood(exact, y), rel=1e-12
+    assert accuracy(exact, y) == np.mean(predicted == y)
+    assert negative_log_likelihood(logits, y) == pytest.approx(
+        negative_log_likelihood(exact, y), rel=1e-12
     )
