@@ -7,8 +7,11 @@ from pathlib import Path
 import keras
 
 from dropblock_lib.experiments.records import environment
-from dropblock_lib.experiments.records.document import check_sections, read_json
-from dropblock_lib.experiments.records.json_files import write_atomically
+from dropblock_lib.experiments.records.json_files import (
+    check_sections,
+    read_json,
+    write_atomically,
+)
 from dropblock_lib.experiments.records.record import default_results_directory
 
 SCHEMA = 1

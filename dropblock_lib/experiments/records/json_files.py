@@ -1,15 +1,56 @@
-"""Files that are there whole or not at all."""
+"""JSON files: written whole or not at all, and checked when read."""
 
 import contextlib
+import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
+def read_json(path: Path, what: str, error: type[ValueError]):
+    """Reads a JSON file.
+
+    Args:
+        path: The file.
+        what: The kind of file for the error message, such as `"record"`.
+        error: Raised if the file is not JSON; the message names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as reason:
+        raise error(f"{path} is not a {what}: it is not JSON ({reason}).") from None
+
+
+def check_sections(
+    document, schema: int, sections: dict, name: str, refuse: Callable
+) -> None:
+    """Checks a document's schema, sections and name.
+
+    Args:
+        document: The content of the file.
+        schema: The supported version of the layout.
+        sections: Key -> type, or tuple of types.
+        name: The expected name, that of the file.
+        refuse: Called with the reason; raises.
+    """
+    if not isinstance(document, dict):
+        refuse("it is not a JSON object")
+    if document.get("schema") != schema:
+        refuse(f"expected schema {schema}, found {document.get('schema')!r}")
+    for section, kind in sections.items():
+        if section not in document:
+            refuse(f"`{section}` is missing")
+        if not isinstance(document[section], kind):
+            refuse(f"`{section}` is {document[section]!r}")
+    if document["name"] != name:
+        refuse(f"its name is {document['name']!r}")
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is there either whole or not at all."""
+    """Writes a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The same folder: a rename is atomic only within one file system.
+    # In the same folder: a rename is atomic only within one file system.
     handle, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
     )
@@ -18,29 +59,25 @@ def write_atomically(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner reads
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner can read
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    # The file is there; only that it outlives a power cut is not yet certain, and
-    # not every file system lets folders be brought to the disk.
+    # The file is complete even if its folder cannot be synced, as on some file systems.
     with contextlib.suppress(OSError):
         sync(path.parent)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what writers of this file left that were killed at it.
-
-    Only for whoever knows that nobody is writing the file.
-    """
+    """Removes temporary files of killed writers; nobody may be writing the file."""
     for temporary in path.parent.glob(f".{path.name}.*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk: for a power cut."""
-    # Windows writes out only what is opened for writing, and opens no folders.
+    """fsync a file or a folder."""
+    # Windows syncs only files opened for writing, and opens no folders.
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -49,16 +86,16 @@ def sync(path: Path) -> None:
 
 
 def check_writable(*directories: Path) -> None:
-    """Find out before hours of training, not after.
+    """Checks folders before hours of training.
 
     Raises:
-        OSError: If a folder cannot be made or written to.
+        OSError: If a folder cannot be created or written to.
     """
     for directory in directories:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory) as file:
-                # A full disk still has names to give away.
+                # On a full disk, an empty file can still be created.
                 file.write(bytes(4096))
                 file.flush()
         except OSError as error:

@@ -5,8 +5,11 @@ import math
 from pathlib import Path
 
 from dropblock_lib.experiments.recipes.recipe import Recipe, hash_of
-from dropblock_lib.experiments.records.document import check_sections, read_json
-from dropblock_lib.experiments.records.json_files import write_atomically
+from dropblock_lib.experiments.records.json_files import (
+    check_sections,
+    read_json,
+    write_atomically,
+)
 from dropblock_lib.experiments.records.schema1 import upgrade
 from dropblock_lib.experiments.tasks.metrics import measures_of
 
