@@ -1,27 +1,31 @@
-"""An unfinished run on disk: how far it got, and all that it needs to go on.
+"""The checkpoint of an unfinished run.
 
-The folder `.partial/NAME` holds the model of the last whole epoch, `state.json`
-that names it, and a lock. At any instant `state.json` names a whole model, so a
+The folder `.partial/NAME` contains the model of the last complete epoch, `state.json`,
+which names it, and a lock. At any instant `state.json` names a complete model, so a
 process may be killed between any two of its writes.
 """
 
 import contextlib
 import errno
 import json
-import os
 import shutil
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from dropblock_lib.experiments.records import environment
-from dropblock_lib.experiments.records.json_files import sync, write_atomically
+from dropblock_lib.experiments.records.json_files import (
+    remove_leftovers,
+    sync,
+    write_atomically,
+)
 from dropblock_lib.experiments.records.record import RecordError
 
-# How long a process that was killed may take to let go of its run.
+# Seconds to wait for another process to release the lock.
 PATIENCE = 5.0
 
 
@@ -33,7 +37,7 @@ class PartialRun:
     """The folder of an unfinished run.
 
     Args:
-        directory: `.partial/NAME` in the folder of the results.
+        directory: `.partial/NAME` in the results folder.
     """
 
     def __init__(self, directory: Path):
@@ -43,12 +47,12 @@ class PartialRun:
     def _path(self):
         return self.directory / "state.json"
 
-    def read(self, recipe, say) -> dict | None:
-        """Where a killed run stood, or `None` to begin at the beginning.
+    def read(self, recipe, say: Callable[[str], None]) -> dict | None:
+        """The state of a killed run, or `None` to start from the first epoch.
 
         Args:
-            recipe: The `Recipe` that is to be trained.
-            say: Called with a sentence if there is a state that is of no use.
+            recipe: The `Recipe` to train.
+            say: Called with a sentence if there is a state that cannot be used.
 
         Raises:
             RecordError: If the state cannot be read; the message names the file.
@@ -72,13 +76,12 @@ class PartialRun:
             f"{recipe.name}: an unfinished run used another recipe or other versions, "
             "or has lost its model; starting over."
         )
-        # Before the first save: or a kill behind it would leave the old state with
-        # the new model.
+        # A kill after the first save must not leave the old state with the new model.
         self._path.unlink()
         return None
 
-    def load_model(self, state: dict):
-        """The model of a state, with the random states of its layers."""
+    def load_model(self, state: dict) -> keras.Model:
+        """Loads the model of a state, with the random states of its layers."""
         path = self.directory / state["model"]
         try:
             model = keras.saving.load_model(path)
@@ -90,11 +93,11 @@ class PartialRun:
             raise self._unreadable(path, error) from error
         return model
 
-    def write(self, state: dict, model) -> None:
-        """Save model and state.
+    def write(self, state: dict, model: keras.Model) -> None:
+        """Saves a model and its state.
 
         Raises:
-            OSError: If there is no room, say. What was saved before still stands.
+            OSError: If a file cannot be written. The last checkpoint is kept.
         """
         epochs = len(state["history"]["loss"])
         previous = state.get("model")
@@ -103,7 +106,7 @@ class PartialRun:
         try:
             try:
                 model.save(path)
-                # Or a power cut may leave the state on disk, and no model.
+                # The model must be on disk before the state that names it.
                 sync(path)
             except BaseException:
                 path.unlink(missing_ok=True)
@@ -125,72 +128,63 @@ class PartialRun:
             (self.directory / previous).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the folder of a run that has its record."""
-        # First: half a folder must not look like a run to go on with.
+        """Removes the folder of a run that has its record."""
+        # The state goes first: half a folder must not look like a run to resume.
         self._path.unlink(missing_ok=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def remove_if_unused(self) -> None:
-        """Remove the folder unless a process works in it or it cannot be written."""
+        """Removes the folder unless a process is using it or it is read-only."""
         if self.directory.exists():
             with contextlib.suppress(OSError), self.locked(patience=0):
                 self.remove()
 
     @contextlib.contextmanager
     def locked(self, patience: float | None = None):
-        """Keep a second process off the same run. The system ends it with this one.
+        """Keeps other processes off the run. A process that is killed frees the lock.
 
         Args:
-            patience: Seconds to wait for the other process.
+            patience: Seconds to wait for another process; 5 by default.
 
         Raises:
             BusyError: If another process is training the run.
+            ImportError: If filelock is not installed.
         """
-        try:
-            import fcntl
-        except ModuleNotFoundError:  # Windows
-            yield
-            return
-        patience_ends = time.monotonic() + (PATIENCE if patience is None else patience)
-        while (handle := self._lock(fcntl)) is None:
-            if time.monotonic() > patience_ends:
-                raise BusyError(f"Another process is training {self.directory.name}.")
-            time.sleep(0.1)
+        try:  # imported late: filelock is optional
+            from filelock import FileLock, Timeout
+        except ImportError:
+            raise ImportError(
+                "Training needs filelock. Install it with "
+                '`pip install "dropblock-lib[experiments]"`.'
+            ) from None
+
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+        lock = FileLock(self.directory / "lock")
+        while not lock.is_locked:
+            try:
+                # In the loop: a process that finishes the run removes the folder.
+                self.directory.mkdir(parents=True, exist_ok=True)
+                lock.acquire(blocking=False)
+            except (Timeout, FileNotFoundError):
+                if time.monotonic() > deadline:
+                    message = f"Another process is training {self.directory.name}."
+                    raise BusyError(message) from None
+                time.sleep(0.1)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                    raise
+                break  # a file system without locks: training twice beats not training
         try:
             yield
         finally:
-            os.close(handle)
-
-    def _lock(self, fcntl):
-        self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / "lock"
-        try:
-            handle = os.open(path, os.O_CREAT | os.O_RDWR)
-        except FileNotFoundError:  # the other process is done and cleans up
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A lock on a file that was removed meanwhile keeps nobody off.
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
-                return handle
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        except OSError as error:
-            # Some file systems know no locks: better trained twice than not at all.
-            if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                return handle
-            os.close(handle)
-            raise
-        os.close(handle)
-        return None
+            lock.release()
 
     def _keep_only(self, model):
-        """Remove the models of a save that was killed before it was done."""
+        """Removes the files of a save that was killed."""
         for path in self.directory.glob("epoch-*.keras"):
             if path.name != model:
                 path.unlink(missing_ok=True)
-        for path in self.directory.glob(".state.json.*.tmp"):
-            path.unlink(missing_ok=True)
+        remove_leftovers(self._path)
 
     def _unreadable(self, path, error):
         return RecordError(
@@ -199,7 +193,7 @@ class PartialRun:
         )
 
 
-def random_states(model):
-    """The variables that noise is drawn from: those that are no weights."""
+def random_states(model: keras.Model) -> list:
+    """The states of a model's random generators: variables that are not weights."""
     weights = {id(variable) for variable in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
