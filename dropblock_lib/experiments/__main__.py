@@ -8,10 +8,8 @@ from pathlib import Path
 
 from dropblock_lib.experiments import PROFILES, make_recipes, run_all
 from dropblock_lib.experiments.engines.on_ray import run_on_ray
-from dropblock_lib.experiments.engines.side_by_side import (
-    import_modules,
-    run_side_by_side,
-)
+from dropblock_lib.experiments.engines.orders import import_modules
+from dropblock_lib.experiments.engines.side_by_side import run_side_by_side
 from dropblock_lib.experiments.recipes.grids import read_grid
 from dropblock_lib.experiments.records.record import (
     RecordError,

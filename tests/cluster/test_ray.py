@@ -108,7 +108,7 @@ def test_every_run_has_one_record_when_a_process_and_a_node_die(cluster, tmp_pat
 def test_a_machine_without_the_results_folder_returns_the_record(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "_load", lambda name, data_dir: tiny_data())
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "there"))
-    monkeypatch.setattr(ray_engine.state, "PATIENCE", 0)
+    monkeypatch.setattr(ray_engine.checkpoint, "PATIENCE", 0)
     (tmp_path / "there").mkdir()
     here = tmp_path / "here"
     order = {

@@ -1,1 +1,1 @@
-"""Where several recipes run: side by side in processes, or on a Ray cluster."""
+"""Engines: runs side by side in processes, or on a Ray cluster."""

@@ -1,35 +1,28 @@
-"""Runs on a Ray cluster, one task a run: the only file that knows Ray.
+"""Runs on a Ray cluster, one task per run.
 
-A task trains, and returns its record; this process, the driver, sees to it that the
-record is in the folder of the results once. Where that folder is shared with the
-cluster, at the same path, the task works in it as any run does: a task that is
-tried again, wherever it may be, goes on after the last whole epoch. Elsewhere the
-task works in a folder of its machine, and goes on only if it is tried there again.
+A task trains a run and returns its record; this process, the driver, writes the record
+to the results folder once. If the cluster shares that folder at the same path, the task
+works in it like any run, and a retry on any machine resumes after the last complete
+epoch. Otherwise the task works in a folder of its machine, and resumes only there.
 """
 
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
-import time
 import uuid
 from pathlib import Path
 
 import keras
 
-from dropblock_lib.experiments.engines.side_by_side import SHARE_THE_GPU, find_finished
-from dropblock_lib.experiments.engines.worker import import_modules
-from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.engines.orders import SHARE_THE_GPU, Report, carry_out
 from dropblock_lib.experiments.records import checkpoint, record
 from dropblock_lib.experiments.records.json_files import check_writable
-from dropblock_lib.experiments.running.progress import LineProgress, clock
-from dropblock_lib.experiments.running.run import RunsFailed, run
 from dropblock_lib.experiments.tasks.metrics import measures_of
 
-# How often Ray tries a run again whose process or machine has died.
+# How often Ray retries a run whose process or machine has died.
 RETRIES = 10
-# How long a run waits for a process that Ray has given up to let go of it.
+# Seconds that a run waits for a process that Ray has given up to release its lock.
 PATIENCE = 60.0
 
 
@@ -45,24 +38,24 @@ def run_on_ray(
     modules=(),
     say=None,
 ):
-    """Train recipes as tasks of a Ray cluster; those with a record are skipped.
+    """Trains recipes as tasks of a Ray cluster; those with a record are skipped.
 
-    Every machine of the cluster needs this package with the backend, and the data:
-    a task loads it from `data_dir` or its machine's `DROPBLOCK_DATA`. If the
-    process or the machine of a task dies, Ray tries the task again.
+    Every machine of the cluster needs this package with the backend, and the data: a
+    task loads it from `data_dir` or its machine's `DROPBLOCK_DATA`. If the process or
+    the machine of a task dies, Ray retries the task.
 
     Args:
         recipes: An iterable of `Recipe`.
         address: Address of a cluster, such as "auto" or "ray://host:10001"; by
             default a cluster of this machine alone, which ends with the runs.
-        cpus: How many processors a run takes.
-        gpus: How many GPUs a run takes; less than one lets runs share it. By
-            default one where the cluster has any.
+        cpus: Number of processors per run.
+        gpus: Number of GPUs per run; less than one lets runs share it. By default one
+            if the cluster has any.
         results_dir: As for `run`; a folder of this machine.
         data_dir: As for `run`; a folder of the cluster's machines.
         devices: As for `run`.
-        modules: Names of modules that each task imports first, to register
-            networks of your own, say.
+        modules: Names of modules that each task imports first, for example to
+            register your own networks.
         say: Called with each line of progress; prints it by default.
 
     Returns:
@@ -73,20 +66,9 @@ def run_on_ray(
         RunsFailed: If runs have failed, after all others are done.
     """
     ray = _ray()
-    recipes = list(recipes)
     results_dir = Path(results_dir or record.default_results_directory()).absolute()
     check_writable(results_dir / "records", results_dir / ".partial")
-    say = say or LineProgress(0, sys.stdout).say
-    done, waiting = {}, {}
-    for index, recipe in enumerate(recipes, 1):
-        found = find_finished(recipe, results_dir)
-        if found:
-            done[index] = found
-            say(f"[{index}/{len(recipes)}] {found['name']}: skipped, its record exists")
-        else:
-            waiting[index] = recipe
-
-    failures = {}
+    report = Report(recipes, results_dir, say)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_cluster(ray, address))
         token = stack.enter_context(_token(results_dir))
@@ -99,52 +81,35 @@ def run_on_ray(
             scheduling_strategy="SPREAD",
         )(_task)
         tasks = {}
-        for index, recipe in waiting.items():
-            order = {
-                "recipe": recipe.to_dict(),
+        for order in report.orders(data_dir, devices, modules):
+            order |= {
                 "backend": keras.backend.backend(),
-                "results_dir": str(results_dir),
                 "token": token,
-                "data_dir": None if data_dir is None else str(data_dir),
-                "devices": devices,
                 "share_gpu": 0 < gpus < 1,
-                "modules": list(modules),
-                "index": index,
-                "total": len(recipes),
             }
-            tasks[task.options(name=recipe.name).remote(order)] = index
-        started = time.monotonic()
+            name = report.recipes[order["index"]].name
+            tasks[task.options(name=name).remote(order)] = order
         try:
             while tasks:
                 [reference], _ = ray.wait(list(tasks), num_returns=1)
-                index = tasks.pop(reference)
-                recipe = recipes[index - 1]
-                label = f"[{index}/{len(recipes)}] {recipe.name}"
+                order = tasks.pop(reference)
                 try:
-                    done[index] = _keep(ray.get(reference), results_dir)
+                    done = _keep(ray.get(reference), results_dir)
                 except (ray.exceptions.RayError, ValueError, OSError) as error:
-                    failures[recipe.name] = _reason(error)
-                    say(f"{label}: {failures[recipe.name]}")
+                    report.failed(order, _reason(error))
                 else:
-                    measures = measures_of(recipe)
-                    reached = measures.describe(done[index]["final"])
-                    say(f"{label}: in {results_dir}, {reached}")
-                if tasks:
-                    trained = len(waiting) - len(tasks)
-                    seconds = (time.monotonic() - started) / trained * len(tasks)
-                    over = len(recipes) - len(tasks)
-                    say(f"{over} of {len(recipes)} runs over, {clock(seconds)} left")
+                    measures = measures_of(report.recipes[order["index"]])
+                    reached = measures.describe(done["final"])
+                    report.finished(order, done, f"in {results_dir}, {reached}")
         except BaseException:
             for reference in tasks:
                 ray.cancel(reference, force=True)
             raise
-    if failures:
-        raise RunsFailed(failures, len(recipes))
-    return [done[index] for index in sorted(done)]
+    return report.records()
 
 
 def _task(order):
-    """What Ray runs: train one recipe and return its record."""
+    """The function that Ray runs: trains one recipe and returns its record."""
     backend = keras.backend.backend()
     if backend != order["backend"]:
         raise ValueError(
@@ -156,28 +121,18 @@ def _task(order):
         for name, value in SHARE_THE_GPU.items():
             os.environ.setdefault(name, value)
     checkpoint.PATIENCE = PATIENCE
-    import_modules(order["modules"])
-    recipe = Recipe.from_dict(order["recipe"])
-    progress = LineProgress(order["total"], sys.stdout)
-    progress.run_index = order["index"] - 1
-
-    results_dir = Path(order["results_dir"])
-    is_shared = (results_dir / ".partial" / order["token"]).exists()
-    own = Path(tempfile.gettempdir()) / "dropblock-runs" / order["token"] / recipe.name
-    done = run(
-        recipe,
-        results_dir=results_dir if is_shared else own,
-        data_dir=order["data_dir"],
-        progress=progress,
-        devices=order["devices"],
-    )
-    if not is_shared:
-        shutil.rmtree(own, ignore_errors=True)
+    shared = Path(order["results_dir"])
+    if (shared / ".partial" / order["token"]).exists():
+        return carry_out(order, shared)
+    runs = Path(tempfile.gettempdir()) / "dropblock-runs"
+    own = runs / order["token"] / str(order["index"])
+    done = carry_out(order, own)
+    shutil.rmtree(own, ignore_errors=True)
     return done
 
 
 def _keep(done, results_dir):
-    """Put a record in its place, unless its task has done so."""
+    """Writes a record, unless its task has done so, and returns it."""
     path = results_dir / "records" / f"{done['name']}.json"
     if path.exists():
         return record.read_record(path)
@@ -187,7 +142,7 @@ def _keep(done, results_dir):
 
 @contextlib.contextmanager
 def _token(results_dir):
-    """The name of a file by which a task sees whether it has the same folder."""
+    """The name of a file that tells a task whether it sees the same folder."""
     token = f"driver-{uuid.uuid4().hex}"
     path = results_dir / ".partial" / token
     path.touch()
@@ -199,7 +154,7 @@ def _token(results_dir):
 
 @contextlib.contextmanager
 def _cluster(ray, address):
-    """Ray, connected; what was connected before stays so."""
+    """Connects to Ray; an existing connection stays open."""
     if ray.is_initialized():
         yield
         return
@@ -212,7 +167,7 @@ def _cluster(ray, address):
 
 
 def _ray():
-    # Before the import: it must not report to anybody.
+    # Set before the import: no usage statistics.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -225,7 +180,7 @@ def _ray():
 
 
 def _reason(error):
-    """What went wrong in a line, without the stack of another machine."""
+    """The first line of an error, without the other machine's traceback."""
     cause = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return f"{type(cause).__name__}: {lines[0] if lines else cause!r}"
