@@ -1,32 +1,33 @@
-"""Training images, changed a little in every epoch.
+"""Random changes of training images.
 
-An augmentation is named by its steps, in their order: "crop-flip-cutout". A number
-after a step says how far it goes, in pixels: "shift2" moves by up to two.
+An augmentation is named by its steps in their order, such as "crop-flip-cutout". A
+number after a step is its size in pixels: "shift2" shifts by up to two.
 """
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-# Pixels that an image is moved by at most, as is usual for CIFAR-10.
+# In pixels, as is usual for CIFAR-10.
 LARGEST_SHIFT = 4
-# Side of the square that is cut out, in pixels, as in DeVries and Taylor (2017)
-# for images with augmentation, halved: half of a side of 32 would be too much
-# beside DropBlock.
+# In pixels: half the side in DeVries and Taylor (2017), because DropBlock adds to it.
 CUTOUT_SIDE = 8
-# What a cut-out square is filled with: zero, once pixels are scaled to [-1, 1].
+# Zero once pixels are scaled to [-1, 1].
 GRAY = 127
 
 
-def shift(images, rng, pixels=LARGEST_SHIFT):
-    """Moves each image by up to `pixels` a side; what comes in is black.
+def shift(
+    images: np.ndarray, rng: np.random.Generator, pixels: int = LARGEST_SHIFT
+) -> np.ndarray:
+    """Shifts each image by up to `pixels` along each axis, filling with black.
 
     Args:
         images: Array (samples, height, width, channels).
         rng: `numpy.random.Generator`.
-        pixels: Integer, the largest move.
+        pixels: Integer, the largest shift.
 
     Returns:
         A new array of the same shape and dtype.
@@ -34,8 +35,10 @@ def shift(images, rng, pixels=LARGEST_SHIFT):
     return _random_window(images, rng, pixels, mode="constant")
 
 
-def crop(images, rng, pixels=LARGEST_SHIFT):
-    """`shift`, but what comes in mirrors the image at its border.
+def crop(
+    images: np.ndarray, rng: np.random.Generator, pixels: int = LARGEST_SHIFT
+) -> np.ndarray:
+    """Shifts as `shift` does, filling with the image mirrored at its border.
 
     Args:
         images, rng, pixels: As for `shift`.
@@ -46,8 +49,8 @@ def crop(images, rng, pixels=LARGEST_SHIFT):
     return _random_window(images, rng, pixels, mode="reflect")
 
 
-def flip(images, rng):
-    """Mirrors half of the images left to right.
+def flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Flips each image left to right with probability 1/2.
 
     Args:
         images, rng: As for `shift`.
@@ -61,12 +64,14 @@ def flip(images, rng):
     return images
 
 
-def cutout(images, rng, pixels=CUTOUT_SIDE):
-    """Covers a square of each image with gray; its center is anywhere in the image.
+def cutout(
+    images: np.ndarray, rng: np.random.Generator, pixels: int = CUTOUT_SIDE
+) -> np.ndarray:
+    """Covers a square of each image with gray, centered anywhere in the image.
 
     Args:
         images, rng: As for `shift`.
-        pixels: Integer, side of the square. What juts out of the image is cut off.
+        pixels: Integer, side of the square, which may extend beyond the image.
 
     Returns:
         A new array of the same shape and dtype.
@@ -94,8 +99,8 @@ EXPECTED = (
 )
 
 
-def get_augmentation(name):
-    """The function of an augmentation's name.
+def get_augmentation(name: str) -> Callable | None:
+    """Returns the function of an augmentation's name.
 
     Args:
         name: "none", or steps joined by "-", such as "crop-flip-cutout".
@@ -133,7 +138,7 @@ def _random_window(images, rng, border, mode):
     sides = ((0, 0), (border, border), (border, border), (0, 0))
     padded = np.pad(images, sides, mode=mode)
     top, left = rng.integers(0, 2 * border + 1, (2, count))
-    # A row of pixels is one run of numbers, which is copied at once.
+    # With pixels and channels merged, a window's row is contiguous and copies fast.
     rows = padded.reshape(count, height + 2 * border, (width + 2 * border) * channels)
     windows = sliding_window_view(rows, (height, width * channels), axis=(1, 2))
     chosen = windows[np.arange(count), top, left * channels]

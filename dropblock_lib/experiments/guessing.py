@@ -1,8 +1,8 @@
-"""How well can a dropped unit be guessed from what is kept?
+"""How well a dropped unit can be guessed from the units that are kept.
 
-If it can, dropping it hides little, and regularizes little. The guesser is a ridge
-regression for each channel, fitted on one half of the samples and scored on the
-other, on the dropped units alone.
+Dropping a unit that can be guessed hides little. The guesser is a ridge regression per
+channel, fitted to the dropped units of one half of the samples and scored on those of
+the other.
 """
 
 import keras
@@ -12,19 +12,19 @@ from dropblock_lib.arguments import check_keep_prob, invalid
 from dropblock_lib.masks import exact_gamma, expand_seeds, seed_shape
 
 METHODS = ("dropout", "spatial", "dropblock")
-# Widths, in pixels, of the Gaussian windows through which a guesser looks.
+# Standard deviations in pixels of the Gaussian windows that the guesser sees.
 WINDOWS = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 
 
-def feature_maps(model, layer_name, images):
-    """Activations of one layer, each channel standardized over all samples.
+def feature_maps(model: keras.Model, layer_name: str, images: np.ndarray) -> np.ndarray:
+    """Computes a layer's activations, each channel standardized over all samples.
 
     Channels that never vary are left out.
 
     Args:
         model: A functional Keras model.
-        layer_name: String, the name of a layer with a rank-4 output.
-        images: Array (samples, height, width, channels), as the model takes it.
+        layer_name: Name of a layer with a rank-4 output.
+        images: Array (samples, height, width, channels), the input of the model.
 
     Returns:
         Float32 array (samples, height, width, channels), each channel with mean 0
@@ -36,8 +36,8 @@ def feature_maps(model, layer_name, images):
     return (maps - maps.mean((0, 1, 2))) / maps.std((0, 1, 2))
 
 
-def neighbor_correlation(maps, longest):
-    """Correlation of two units of one channel, by their horizontal distance.
+def neighbor_correlation(maps: np.ndarray, longest: int) -> np.ndarray:
+    """Correlation of two units in a channel, by their horizontal distance.
 
     Args:
         maps: Standardized feature maps, see `feature_maps`.
@@ -57,8 +57,14 @@ def neighbor_correlation(maps, longest):
     )
 
 
-def keep_masks(method, shape, keep_prob, rng, block_size=7):
-    """Keep masks of one method, all of the same expected strength.
+def keep_masks(
+    method: str,
+    shape: tuple[int, int, int, int],
+    keep_prob: float,
+    rng: np.random.Generator,
+    block_size: int = 7,
+) -> np.ndarray:
+    """Draws keep masks, with the same expected fraction kept for every method.
 
     Args:
         method: `"dropout"`, `"spatial"` or `"dropblock"`.
@@ -90,7 +96,7 @@ def keep_masks(method, shape, keep_prob, rng, block_size=7):
     raise invalid("method", f"one of {METHODS}", method)
 
 
-def guess_scores(maps, keep_mask):
+def guess_scores(maps: np.ndarray, keep_mask: np.ndarray) -> dict[str, float]:
     """R² of guessing the dropped units, from two kinds of evidence.
 
     Args:
@@ -98,10 +104,10 @@ def guess_scores(maps, keep_mask):
         keep_mask: Array of the shape of `maps`: 0 where dropped.
 
     Returns:
-        Dict of evidence -> R²: `"same channel"` looks at the kept units around the
-        dropped one in its own channel; `"all channels"` also at what the other
-        channels keep at and around that place. 1 is a perfect guess; 0 is no
-        better than the channel's mean.
+        Dict of evidence -> R²: `"same channel"` uses the kept units around the dropped
+        one in its channel, `"all channels"` also those at and around its position in
+        the other channels. 1 is a perfect guess; 0 is no better than the channel's
+        mean.
 
     Raises:
         ValueError: If nothing was dropped in one half of the samples.
@@ -138,11 +144,11 @@ def guess_scores(maps, keep_mask):
 
 
 def _seen_through(window, maps, keep_mask):
-    """Mean of the kept units under a Gaussian window; 0, the mean, where none is."""
+    """Mean of the kept units in a Gaussian window; 0, the overall mean, without any."""
     from scipy.ndimage import gaussian_filter
 
     widths = (0, window, window, 0)
-    # Zeros outside: what lies beyond the map is not seen either.
+    # Positions outside the map count as dropped.
     total = gaussian_filter(maps * keep_mask, widths, mode="constant")
     weight = gaussian_filter(keep_mask.astype(maps.dtype), widths, mode="constant")
     return np.where(weight > 1e-4, total / np.maximum(weight, 1e-4), 0)

@@ -1,4 +1,4 @@
-"""Where a run took place: machine, versions, commit. No names, no paths."""
+"""Machine, versions and commit of a run, without names or paths."""
 
 import os
 import platform
@@ -13,18 +13,18 @@ import dropblock_lib
 
 
 def hardware() -> dict:
-    """The processor, the cores this process may use, and the accelerators."""
+    """The processor, the cores available to this process, and the GPUs."""
     return {"cpu": _cpu_model(), "cores": _cores(), "gpus": _gpus()}
 
 
 def versions() -> dict:
-    """Versions of everything that decides the numbers."""
+    """Versions of everything that affects the numbers."""
     backend = keras.backend.backend()
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "keras": keras.__version__,
-        # Keras has imported it; this file names none.
+        # Keras has imported the backend.
         backend: str(sys.modules[backend].__version__),
         "numpy": np.__version__,
         "dropblock_lib": dropblock_lib.__version__,
@@ -32,12 +32,9 @@ def versions() -> dict:
 
 
 def git_state() -> dict | None:
-    """The commit, and whether the tree was as committed; `None` outside git.
-
-    The records themselves do not make a tree unclean: they are what a run adds.
-    """
+    """The commit, and whether the tree is clean except for records, or `None`."""
     package = Path(__file__).resolve().parents[2]
-    # The package may be installed inside some other project's tree.
+    # The package may be installed inside another project's tree.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     commit = _git(package, "rev-parse", "HEAD")

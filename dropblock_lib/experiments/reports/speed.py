@@ -1,4 +1,4 @@
-"""What `make bench` found out, as tables and as rows for figures."""
+"""Benchmarks as tables, and as rows for figures."""
 
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.reports.columns import aligned, markdown
@@ -8,12 +8,12 @@ BACKEND_LABELS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
 def select(document: dict, **fields) -> list[dict]:
-    """Rows of a benchmark with all these values.
+    """Rows of a benchmark with the given values.
 
     Args:
         document: From `benchmark.load_benchmarks`.
-        **fields: Columns and their values, such as `block_size=7`. Shapes and
-            sizes may be tuples.
+        **fields: Columns and their values, such as `block_size=7`. Shapes and sizes
+            may be tuples.
 
     Example:
 
@@ -28,7 +28,7 @@ def select(document: dict, **fields) -> list[dict]:
 
 
 def layer_table(document: dict, format: str = "text") -> str:
-    """Milliseconds of Dropout, and how many times that each other layer takes.
+    """Milliseconds of Dropout, and every other layer's time as a multiple of it.
 
     Args:
         document: "layer_speed" on one backend, from `load_benchmarks`.
@@ -57,24 +57,23 @@ def step_table(documents: dict[str, dict], format: str = "text") -> str:
         documents: "step_speed" on all backends, from `load_benchmarks`.
         format: "text" or "markdown".
     """
-    lines = []
-    for backend, document in documents.items():
-        for row in document["rows"]:
-            lines.append(
-                [
-                    BACKEND_LABELS[backend],
-                    row["variant"],
-                    row["layers"],
-                    _milliseconds(row),
-                    _times(row),
-                ]
-            )
+    lines = [
+        [
+            BACKEND_LABELS[backend],
+            row["variant"],
+            row["layers"],
+            _milliseconds(row),
+            _times(row),
+        ]
+        for backend, document in documents.items()
+        for row in document["rows"]
+    ]
     heading = ["backend", "variant", "layers", "step, ms", "of none"]
     return _formatted(heading, lines, format)
 
 
 def rate_table(document: dict, format: str = "text") -> str:
-    """What each DropBlock drops, in percent; errors, and how often NaN came out.
+    """The percentage that each DropBlock drops, its errors, and how often it gave NaN.
 
     Args:
         document: "peer_rates" on one backend, from `load_benchmarks`.
@@ -97,12 +96,12 @@ def by(sides) -> str:
 def worst_ratio(
     document: dict, contestant: str = "DropBlock2D", base: str = "Dropout", **fields
 ) -> float:
-    """The highest ratio of a layer's median to another's, over all that was timed.
+    """The highest ratio of a layer's median time to another's, over all cases.
 
     Args:
         document: "layer_speed" on one backend, from `benchmark.load_benchmarks`.
         contestant: Name of the layer.
-        base: Name of the layer it is compared with.
+        base: Name of the layer to compare with.
         **fields: As for `select`; only rows with these values count.
 
     Raises:
@@ -116,7 +115,7 @@ def worst_ratio(
     ]
     if not medians:
         raise invalid("fields", f"rows of {contestant} and {base}", fields)
-    return max(median / of for median, of in medians)
+    return max(ours / theirs for ours, theirs in medians)
 
 
 def _names(document, column):
@@ -144,7 +143,7 @@ def _times(row, column="ratio"):
         return "error"
     if column not in row:
         return ""
-    # What was not compiled where others were must not pass for equal.
+    # An eager time must not pass for a compiled one.
     return f"{row[column]:.2f}" + (" (eager)" if "not_compiled" in row else "")
 
 

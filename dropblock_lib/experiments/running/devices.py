@@ -1,6 +1,7 @@
-"""One run over several devices: each takes its share of every batch."""
+"""One run on several devices: each takes its share of every batch."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 
@@ -9,17 +10,17 @@ from dropblock_lib.experiments.records.checkpoint import random_states
 
 
 @contextlib.contextmanager
-def spread_over(devices: int):
-    """Models that are made in this context train on several devices.
+def spread_over(devices: int) -> Iterator[None]:
+    """Trains models created in this context on several devices.
 
-    Each device holds all weights and computes its share of the batch; gradients and
-    the statistics of batch normalization are those of the whole batch.
+    Each device has all weights and computes its share of the batch. Gradients and the
+    statistics of batch normalization are those of the whole batch.
 
     Args:
-        devices: How many of this machine's devices take part.
+        devices: Number of devices of this machine.
 
     Raises:
-        ValueError: If there are fewer, or the backend cannot do it.
+        ValueError: If there are fewer devices, or the backend supports only one.
     """
     if devices == 1:
         yield
@@ -39,7 +40,7 @@ def spread_over(devices: int):
     elif backend == "jax":
         before = keras.distribution.distribution()
         keras.distribution.set_distribution(
-            # Without shuffling by Keras: the order of the images is the recipe's.
+            # Keras must not shuffle: the recipe sets the order of the images.
             keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False)
         )
         try:
@@ -51,34 +52,38 @@ def spread_over(devices: int):
 
 
 def check_shares(sizes: dict[str, int], devices: int) -> None:
-    """Refuse batches that do not divide: each device takes as many images.
+    """Checks that every batch divides evenly among the devices.
 
     Args:
-        sizes: Of a batch, and of each set of images.
-        devices: How many devices take part.
+        sizes: Dict of name -> number of images, of a batch and of each set of images.
+        devices: Number of devices.
 
     Raises:
-        ValueError: If the batch, or what is left for the last one of a set, is no
-            multiple of `devices`.
+        ValueError: If a size is not a multiple of `devices`.
     """
     uneven = [f"{what}={size}" for what, size in sizes.items() if size % devices]
     if uneven:
         raise invalid("devices", f"a number that divides {', '.join(uneven)}", devices)
 
 
-def prepare(model, devices: int) -> None:
-    """Give a model, new or loaded, what it needs on so many devices.
+def prepare(model: keras.Model, devices: int) -> None:
+    """Prepares a new or loaded model for training on several devices.
+
+    Args:
+        model: A `keras.Model`, changed in place.
+        devices: Number of devices.
 
     Raises:
-        ValueError: If it draws noise and the devices would all draw the same.
+        ValueError: If the model has noise layers and every device would draw the same
+            noise.
     """
     if keras.backend.backend() != "tensorflow":
-        return  # JAX computes as if there were one device
+        return  # JAX computes as on one device
     if devices > 1 and random_states(model):
         raise invalid(
             "devices",
-            "1 for a network with noise on TensorFlow, which would let every device "
-            "draw the same noise; KERAS_BACKEND=jax trains it on several",
+            "1 for a network with noise on TensorFlow, where every device would draw "
+            "the same noise; KERAS_BACKEND=jax trains it on several",
             devices,
         )
     from dropblock_lib.experiments.running.tensorflow_devices import synchronize

@@ -10,23 +10,23 @@ MOMENTUM = 0.9
 
 @keras.saving.register_keras_serializable(package="dropblock_lib")
 class KernelDecaySGD(keras.optimizers.SGD):
-    """SGD with L2 weight decay on kernels alone, as most papers on CIFAR have it.
+    """SGD with L2 weight decay on kernels only, as in most papers on CIFAR.
 
-    The gradient of `l2 / 2 * sum(kernel ** 2)` is added to that of the loss, before
-    momentum; the reported loss stays as it is. A kernel is a variable of rank 2 or
-    more: biases and the weights of batch normalization do not decay.
+    The gradient of `l2 / 2 * sum(kernel ** 2)` is added to that of the loss before
+    momentum; the reported loss does not change. A kernel is a variable of rank 2 or
+    more, so that biases and the weights of batch normalization do not decay.
 
-    Keras' own `weight_decay` is decoupled: it takes away `learning_rate *
-    weight_decay` of each variable in a step. With a momentum of 0.9 it has to be ten
-    times as large for the same effect.
+    Keras' own `weight_decay` is decoupled: each step subtracts `learning_rate *
+    weight_decay` times the variable. With a momentum of 0.9 it must be ten times as
+    large for the same effect.
 
     Args:
-        learning_rate: Float, or a schedule.
+        learning_rate: Float or a schedule.
         l2: Float >= 0.
         **kwargs: As for `keras.optimizers.SGD`.
     """
 
-    def __init__(self, learning_rate=0.01, l2=0.0, **kwargs):
+    def __init__(self, learning_rate=0.01, l2: float = 0.0, **kwargs):
         super().__init__(learning_rate, **kwargs)
         self.l2 = l2
 
@@ -41,12 +41,12 @@ class KernelDecaySGD(keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable(package="dropblock_lib")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises in a straight line and falls in another, to zero.
+    """A learning rate that rises linearly to a peak and falls linearly to zero.
 
     Args:
         peak: Positive float. The largest learning rate.
         steps: Positive integer. Number of training steps.
-        warmup: Float in [0, 1). The share of the steps in which it rises.
+        warmup: Float in [0, 1). Fraction of the steps in which the rate rises.
 
     Raises:
         ValueError: If an argument is not as described.
@@ -55,7 +55,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         [Smith and Topin, 2018](https://arxiv.org/abs/1708.07120).
     """
 
-    def __init__(self, peak, steps, warmup=0.2):
+    def __init__(self, peak: float, steps: int, warmup: float = 0.2):
         if not is_whole(steps, at_least=1):
             raise invalid("steps", "a positive integer", steps)
         if warmup != 0:
@@ -77,8 +77,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup}
 
 
-def make_optimizer(recipe, steps_per_epoch):
-    """The optimizer of a recipe.
+def make_optimizer(recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Creates the optimizer of a recipe.
 
     Args:
         recipe: A `Recipe`.

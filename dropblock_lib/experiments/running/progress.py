@@ -1,22 +1,22 @@
-"""How far a grid of runs is: bars in a terminal, one line in a notebook, or a log."""
+"""Progress of a grid of runs: bars in a terminal, a line in a notebook, or a log."""
 
 import sys
 import time
+from typing import TextIO
 
 
-def open_progress(total_runs: int, stream=None):
-    """A context manager that shows the progress of `total_runs` runs.
+def open_progress(total_runs: int, stream: TextIO | None = None) -> "LineProgress":
+    """Creates a context manager that shows the progress of runs.
 
-    Bars where standard output is a terminal; one line that is written over in a
-    notebook, so that a stored page keeps the last only; elsewhere one line an
-    epoch.
+    In a terminal it shows bars, in a notebook one line per run that is overwritten, and
+    elsewhere one line per epoch.
 
     Args:
         total_runs: Number of runs that will be started or skipped.
         stream: Where to write; standard output by default.
 
     Returns:
-        A `LineProgress`, or an object with the same methods.
+        A `LineProgress`.
     """
     stream = stream or sys.stdout
     if _in_notebook():
@@ -27,7 +27,7 @@ def open_progress(total_runs: int, stream=None):
 
 
 class LineProgress:
-    """One line an epoch, for log files."""
+    """One line per epoch, for log files."""
 
     def __init__(self, total_runs, stream):
         self.total_runs = total_runs
@@ -42,11 +42,11 @@ class LineProgress:
         return None
 
     def say(self, text):
-        """Show a sentence that stays."""
+        """Shows a line that is not overwritten."""
         print(text, file=self.stream, flush=True)
 
     def start_run(self, name, epochs, steps, first_epoch=0):
-        """A run begins, or goes on at `first_epoch`."""
+        """A run starts, or resumes at `first_epoch`."""
         self.run_index += 1
         self.label = f"[{self.run_index}/{self.total_runs}] {name}"
         self.epochs = epochs
@@ -84,7 +84,7 @@ class LineProgress:
 
 
 class NotebookProgress(LineProgress):
-    """One line for each run, written over."""
+    """One line per run, overwritten."""
 
     def __enter__(self):
         self.handle = None
@@ -111,7 +111,7 @@ class NotebookProgress(LineProgress):
 
 
 class BarProgress(LineProgress):
-    """Three bars: runs, epochs of this run, steps of this epoch."""
+    """Bars for the runs, the epochs of a run and the steps of an epoch."""
 
     def __init__(self, total_runs, stream):
         super().__init__(total_runs, stream)
@@ -162,7 +162,7 @@ class BarProgress(LineProgress):
         value = logs[best]
         note = "" if value is None else f"{best} {value:.4f}"
         self.bars.update(self.epoch_bar, completed=epoch + 1, note=note)
-        # A part of a run, so that the time left of all runs is known early.
+        # Parts of runs count, so that the remaining time is estimated early.
         part = (epoch + 1) / self.epochs
         self.bars.update(self.runs, completed=self.run_index - 1 + part)
         if epoch + 1 < self.epochs:
@@ -178,7 +178,7 @@ class BarProgress(LineProgress):
 
 
 def _in_notebook() -> bool:
-    # Asking for IPython's shell without importing it: a script has none.
+    # Without importing IPython: where it is not loaded, there is no shell.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and hasattr(shell, "kernel")
