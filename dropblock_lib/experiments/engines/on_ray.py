@@ -18,7 +18,6 @@ import keras
 from dropblock_lib.experiments.engines.orders import SHARE_THE_GPU, Report, carry_out
 from dropblock_lib.experiments.records import checkpoint, record
 from dropblock_lib.experiments.records.json_files import check_writable
-from dropblock_lib.experiments.tasks.metrics import measures_of
 
 # How often Ray retries a run whose process or machine has died.
 RETRIES = 10
@@ -98,8 +97,8 @@ def run_on_ray(
                 except (ray.exceptions.RayError, ValueError, OSError) as error:
                     report.failed(order, _reason(error))
                 else:
-                    measures = measures_of(report.recipes[order["index"]])
-                    reached = measures.describe(done["final"])
+                    recipe = report.recipes[order["index"]]
+                    reached = recipe.task.metrics.describe(done["final"])
                     report.finished(order, done, f"in {results_dir}, {reached}")
         except BaseException:
             for reference in tasks:

@@ -4,21 +4,43 @@ import dataclasses
 import hashlib
 import inspect
 import json
-import math
 import re
+from typing import Any
 
-from dropblock_lib.arguments import invalid, is_whole
-from dropblock_lib.data import augment
-from dropblock_lib.models import DETECTORS, NETWORKS
+from dropblock_lib.arguments import (
+    check_boolean,
+    check_choice,
+    check_float,
+    check_integer,
+    invalid,
+)
 from dropblock_lib.variants import Variant, get_variant
 
-DATASETS = ("mnist", "cifar10", "digits", "shapes")
-DETECTION_DATASETS = ("coco2017", "coco2017-mini", "scenes")
-DETECTION_AUGMENTATIONS = ("none", "flip")
-OPTIMIZERS = ("adam", "sgd")
-LEARNING_RATE_SCHEDULES = ("constant", "cosine", "one-cycle")
-KEEP_PROB_SCHEDULES = ("constant", "linear", "linear-epoch")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# The kinds of runs, which `dropblock_lib.experiments.tasks` registers. Each knows its
+# networks and data, and checks what is its own in a recipe.
+TASKS: list[Any] = []
+
+# Field -> its check, and what the check takes after name and value.
+_CHECKS = {
+    "optimizer": (check_choice, ("adam", "sgd")),
+    "learning_rate_schedule": (check_choice, ("constant", "cosine", "one-cycle")),
+    "keep_prob_schedule": (check_choice, ("constant", "linear", "linear-epoch")),
+    "precision": (check_choice, ("float32", "mixed_bfloat16", "mixed_float16")),
+    "train_size": (check_integer, 1),
+    "validation_size": (check_integer, 1),
+    "test_size": (check_integer, 1),
+    "validation_subset": (check_integer, 1),
+    "validation_every": (check_integer, 1),
+    "epochs": (check_integer, 1),
+    "batch_size": (check_integer, 1),
+    "seed": (check_integer, 0),
+    "learning_rate": (check_float, "(0, inf)"),
+    "weight_decay": (check_float, "[0, inf)"),
+    "warmup": (check_float, "[0, 1)"),
+    "label_smoothing": (check_float, "[0, 1)"),
+    "probes": (check_boolean,),
+}
+_MAY_BE_NONE = ("train_size", "test_size", "validation_subset")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,49 +63,48 @@ class Recipe:
             detector, of images of the data's own validation part.
         test_size: Number of test images, or `None` for all. Detectors have none.
         epochs: Number of passes over the training images.
-        batch_size: Number of images a step.
+        batch_size: Number of images per step.
         optimizer: "adam", or "sgd" (with Nesterov momentum 0.9).
         learning_rate: The largest learning rate.
         learning_rate_schedule: "constant"; "cosine" to fall to zero over the whole
-            run; or "one-cycle" to rise in a straight line over `warmup` and fall to
-            zero in another. Both change at every step.
+            run; or "one-cycle" to rise linearly over `warmup` and fall linearly to
+            zero. Both change at every step.
         keep_prob_schedule: "constant"; "linear" to fall from 1 in the first step to
             the variant's `keep_prob` in the last; or "linear-epoch" to fall from 1 in
-            the first epoch to it in the last. Variants without DropBlock have none.
-        seed: Sets the initial weights, the order of the images and the noise. It
-            does not set which images are used: see `subset_seed`.
+            the first epoch to it in the last. Only DropBlock has a schedule.
+        seed: Random seed of the initial weights, the order of the images and the
+            noise. Which images are used depends on `subset_seed`.
         profile: A label for the scale of the run, part of its name.
-        augmentation: What is done to the training images, anew in every epoch:
+        augmentation: Random changes of the training images, new in every epoch:
             "none", or steps such as "crop-flip-cutout", see
             `dropblock_lib.data.augment`. For a detector "none", or "flip" to
-            mirror half of them.
+            mirror half of the images.
         image_size: Height and width, in pixels, to which a detector's images are
             fitted. `None` for the other networks.
-        placement: Where the network puts the regularizer: what its argument `where`
-            takes. `None` for the network's default.
-        warmup: The share of the steps in which a "one-cycle" learning rate rises, in
+        placement: The network's argument `where`: where it puts the regularizer.
+            `None` for the network's default.
+        warmup: Fraction of the steps in which a "one-cycle" learning rate rises, in
             [0, 1).
         weight_decay: L2 on kernels, with "sgd": the gradient of
-            `weight_decay / 2 * sum(kernel ** 2)` is added, without any on biases
-            and normalizations. The losses of a record do not include it.
-        label_smoothing: In [0, 1): the share of each label that is spread over all
-            classes. Losses of the history are those of the smoothed labels.
+            `weight_decay / 2 * sum(kernel ** 2)` is added. Biases and normalizations
+            have none, and the recorded losses do not include it.
+        label_smoothing: Fraction of each label that is spread over all classes, in
+            [0, 1). Losses of the history are those of the smoothed labels.
         validation_every: Number of epochs from one validation to the next. The last
             epoch is always validated.
-        validation_subset: Number of validation images that are looked at while
-            training, or `None` for all. After it, all are.
+        validation_subset: Number of images in the validations during training, or
+            `None` for all. The final figures use all.
         subset_seed: Random seed of the choice of training and validation images, or
             "seed" for that of the run: then each seed has images of its own, which all
             variants share.
         precision: "float32", or "mixed_bfloat16" or "mixed_float16" as Keras names
             them.
-        probes: Whether the record of a classifier also holds calibration, robustness
+        probes: Whether a classifier's record also holds calibration, robustness
             and the like, see `dropblock_lib.experiments.tasks.probes`.
 
     Attributes:
-        regularizer: The variant as numbers: a dictionary with "method" and what
-            belongs to it of "block_size", "keep_prob", "rate", "gamma",
-            "per_channel".
+        regularizer: The variant as numbers: a dictionary with "method" and those of
+            "block_size", "keep_prob", "rate", "gamma", "per_channel" that it has.
 
     Raises:
         ValueError: If a value is not as described.
@@ -123,164 +144,140 @@ class Recipe:
     regularizer: dict = dataclasses.field(init=False, hash=False)
 
     def __post_init__(self):
-        self._one_of("network", (*NETWORKS, *DETECTORS))
-        self._name_the_variant()
-        self._find_the_placement()
-        self._check()
-
-    def _name_the_variant(self):
+        networks = [name for task in TASKS for name in task.networks]
+        check_choice("network", self.network, networks)
         variant = self.variant
         if isinstance(variant, dict):
             variant = Variant.of_numbers(variant)
         known = get_variant(variant)
         if not isinstance(variant, str):
             if known.name is None:
-                self._refuse("variant", "a custom variant to be named in VARIANTS")
+                expected = "a custom variant to be named in VARIANTS"
+                raise invalid("variant", expected, self.variant)
             self._set("variant", known.name)
         self._set("regularizer", known.numbers())
-
-    def _find_the_placement(self):
-        """The network's own placement, so that the record names it."""
         if self.placement is None:
+            # The record shall name it.
             self._set("placement", default_placement(self.network))
+        self._check()
 
     def _set(self, field, value):
         object.__setattr__(self, field, value)
 
     def _check(self):
-        """Everything but what is registered: a record may be of somebody else's."""
-        detects = self.detects
-        self._one_of("dataset", DETECTION_DATASETS if detects else DATASETS)
-        self._one_of("optimizer", OPTIMIZERS)
-        self._one_of("learning_rate_schedule", LEARNING_RATE_SCHEDULES)
-        self._one_of("keep_prob_schedule", KEEP_PROB_SCHEDULES)
-        self._one_of("precision", PRECISIONS)
-        if detects:
-            self._one_of("augmentation", DETECTION_AUGMENTATIONS)
-            self._whole("image_size", at_least=64)
-            if self.image_size % 32:
-                self._refuse("image_size", "a multiple of 32")
-        else:
-            if augment.get_augmentation(self.augmentation) is None:
-                self._refuse("augmentation", augment.EXPECTED)
-            if self.image_size is not None:
-                self._refuse("image_size", "None for a network that is no detector")
-        self._whole("train_size", at_least=1, or_none=True)
-        self._whole("validation_size", at_least=1)
-        self._whole("test_size", at_least=1, or_none=True)
-        self._whole("validation_subset", at_least=1, or_none=True)
+        """Checks all but network and variant, which need not be registered here."""
+        for field, (check, *limits) in _CHECKS.items():
+            value = getattr(self, field)
+            if value is not None or field not in _MAY_BE_NONE:
+                # 1 becomes 1.0: they are the same recipe and must have the same hash.
+                self._set(field, check(field, value, *limits))
         if (self.validation_subset or 0) > self.validation_size:
-            self._refuse("validation_subset", f"at most {self.validation_size}")
-        self._whole("validation_every", at_least=1)
-        if detects:
-            for field in ("test_size", "validation_subset"):
-                if getattr(self, field) is not None:
-                    self._refuse(field, "None for a detector")
-        self._whole("epochs", at_least=1)
-        self._whole("batch_size", at_least=1)
-        self._whole("seed", at_least=0)
+            expected = f"at most {self.validation_size}"
+            raise invalid("validation_subset", expected, self.validation_subset)
         if self.subset_seed != "seed":
-            if not is_whole(self.subset_seed, at_least=0):
-                self._refuse("subset_seed", 'an integer of at least 0, or "seed"')
-            self._set("subset_seed", int(self.subset_seed))
-        self._number("learning_rate", "a positive, finite number")
-        if self.learning_rate <= 0:
-            self._refuse("learning_rate", "a positive, finite number")
-        self._number("weight_decay", "a finite number >= 0")
-        if self.weight_decay < 0:
-            self._refuse("weight_decay", "a finite number >= 0")
+            try:
+                self._set("subset_seed", check_integer("", self.subset_seed, 0))
+            except ValueError:
+                expected = 'a non-negative integer, or "seed"'
+                raise invalid("subset_seed", expected, self.subset_seed) from None
         if self.weight_decay and self.optimizer != "sgd":
-            self._refuse("weight_decay", "0 with the optimizer adam")
-        for field in ("warmup", "label_smoothing"):
-            self._number(field, "a float in [0, 1)")
-            if not 0 <= getattr(self, field) < 1:
-                self._refuse(field, "a float in [0, 1)")
-        if self.label_smoothing and detects:
-            self._refuse("label_smoothing", "0 for a detector")
-        if not isinstance(self.probes, bool):
-            self._refuse("probes", "True or False")
+            expected = "0 with the optimizer adam"
+            raise invalid("weight_decay", expected, self.weight_decay)
         if not isinstance(self.placement, (str, type(None))):
-            self._refuse("placement", "a string or None")
-        if not isinstance(self.profile, str) or not re.fullmatch(
-            r"[a-z0-9]+(_[a-z0-9]+)*", self.profile
-        ):
-            self._refuse("profile", "lower-case letters, digits and underscores")
+            raise invalid("placement", "a string or None", self.placement)
+        pattern = r"[a-z0-9]+(_[a-z0-9]+)*"
+        if not (isinstance(self.profile, str) and re.fullmatch(pattern, self.profile)):
+            expected = "lowercase letters, digits and underscores"
+            raise invalid("profile", expected, self.profile)
+        self.task.check(self)
 
     @property
-    def detects(self) -> bool:
-        """Whether the network finds objects, rather than classifying images."""
-        return self.network in DETECTORS or self.dataset in DETECTION_DATASETS
+    def task(self) -> Any:
+        """The kind of run, a subclass of `Task`, see `find_task`."""
+        return find_task(self.network, self.dataset)
 
     @property
     def name(self) -> str:
         """A readable name; unique within a profile."""
         return self.name_on(self.dataset)
 
-    def name_on(self, data: str) -> str:
-        """The name, with the data that was really used in the data set's place."""
-        return f"{self.network}-{data}-{self.variant}-{self.profile}-seed{self.seed}"
+    def name_on(self, label: str) -> str:
+        """The name of a run on the data with this label, see `Dataset.label`."""
+        return f"{self.network}-{label}{self._ending}"
+
+    def label_in(self, name: str) -> str | None:
+        """The data's label in the name of one of this recipe's runs.
+
+        Args:
+            name: Name of a run.
+
+        Returns:
+            A string, or `None` if the run is of another recipe.
+        """
+        beginning, ending = f"{self.network}-", self._ending
+        label = name.removeprefix(beginning).removesuffix(ending)
+        return label if self.name_on(label) == name else None
+
+    @property
+    def _ending(self):
+        return f"-{self.variant}-{self.profile}-seed{self.seed}"
 
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that change with every field."""
         return hash_of(self.to_dict())
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict) -> "Recipe":
-        """The recipe of `to_dict`; refuses missing and unknown fields.
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """The recipe of `to_dict`.
 
-        Network and variant need not be registered: the module that does it may not be
-        at hand where a record is read.
+        Network and variant need not be registered, so that records can be read where
+        the module that registers them is missing.
+
+        Args:
+            values: All fields, and no others.
+
+        Raises:
+            ValueError: If a field is missing, unknown or invalid.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != known:
-            raise ValueError(
-                "Invalid value received for argument `values`. Expected a "
-                f"dictionary with the keys {sorted(known)}. "
-                f"Received: values={values!r}"
-            )
+            expected = f"a dictionary with the keys {sorted(known)}"
+            raise invalid("values", expected, values)
+        for field in ("network", "variant"):
+            if not isinstance(values[field], str):
+                raise invalid(field, "a name", values[field])
+        if not isinstance(values["regularizer"], dict):
+            raise invalid("regularizer", "a dictionary", values["regularizer"])
+        Variant.of_numbers(values["regularizer"])
         recipe = object.__new__(cls)
         for field, value in values.items():
             recipe._set(field, value)
-        for field in ("network", "variant"):
-            if not isinstance(values[field], str):
-                recipe._refuse(field, "a name")
-        if not isinstance(recipe.regularizer, dict):
-            recipe._refuse("regularizer", "a dictionary")
-        Variant.of_numbers(recipe.regularizer)
         recipe._check()
         return recipe
 
-    def _one_of(self, field, known):
-        value = getattr(self, field)
-        if not isinstance(value, str) or value not in known:
-            self._refuse(field, f"one of {', '.join(known)}")
 
-    def _whole(self, field, at_least, or_none=False):
-        value = getattr(self, field)
-        if or_none and value is None:
-            return
-        if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-            ending = " or None" if or_none else ""
-            self._refuse(field, f"an integer of at least {at_least}{ending}")
+def find_task(network: str, dataset: str) -> Any:
+    """The kind of run that has a network, or else, if it is unknown, the data set.
 
-    def _number(self, field, expected):
-        value = getattr(self, field)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
-            self._refuse(field, expected)
-        # 1 and 1.0 are the same recipe, and must have the same hash.
-        self._set(field, float(value))
-
-    def _refuse(self, field, expected):
-        raise invalid(field, expected, getattr(self, field))
+    Raises:
+        ValueError: If neither is known.
+    """
+    for kind in TASKS:
+        if network in kind.networks:
+            return kind
+    for kind in TASKS:
+        if dataset in kind.datasets:
+            return kind
+    known = [name for task in TASKS for name in task.datasets]
+    raise invalid("dataset", f"one of {', '.join(known)}", dataset)
 
 
-def hash_of(values: dict) -> str:
+def hash_of(values: dict[str, Any]) -> str:
     """Twelve hexadecimal digits that change with every value of a dictionary."""
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -288,10 +285,9 @@ def hash_of(values: dict) -> str:
 
 def default_placement(network: str) -> str | None:
     """Where a network puts its regularizer unless told; `None` if it has no choice."""
-    make = NETWORKS.get(network) or DETECTORS.get(network)
-    if make is None:
-        return None
-    where = inspect.signature(make).parameters.get("where")
-    if where is None or not isinstance(where.default, str):
-        return None
-    return where.default
+    for task in TASKS:
+        if network in task.networks:
+            parameters = inspect.signature(task.networks[network]).parameters
+            where = parameters["where"].default if "where" in parameters else None
+            return where if isinstance(where, str) else None
+    return None

@@ -11,7 +11,6 @@ from dropblock_lib.experiments.records.json_files import (
     write_atomically,
 )
 from dropblock_lib.experiments.records.schema1 import upgrade
-from dropblock_lib.experiments.tasks.metrics import measures_of
 
 SCHEMA = 2
 
@@ -161,25 +160,25 @@ def _check(record, path: Path) -> None:
     label = data_label(record["data"]["requested"], record["data"]["source"])
     if record["name"] != recipe.name_on(label):
         refuse(f"its recipe and data make the run {recipe.name_on(label)!r}")
-    measures = measures_of(recipe)
-    for key in measures.history:
+    metrics = recipe.task.metrics
+    for key in metrics.history:
         values = record["history"].get(key)
         if not isinstance(values, list) or len(values) != recipe.epochs:
             refuse(f"`history` does not have {recipe.epochs} values of `{key}`")
-    for key in measures.shares:
+    for key in metrics.fractions:
         value = record["final"].get(key, "")
-        if not (_is_share(value) or (value is None and key in measures.optional)):
+        if not (_is_fraction(value) or (value is None and metrics.may_be_none)):
             refuse(f"`final` has no valid `{key}`")
-    for key in measures.final_losses:
+    for key in metrics.final_losses:
         # None stands for a loss that was not finite, which JSON cannot hold.
         if not isinstance(record["final"].get(key, ""), (float, type(None))):
             refuse(f"`final` has no valid `{key}`")
-    best = record["best"].get(measures.best, "")
-    if not (_is_share(best) or (measures.lowest_is_best and _is_loss(best))):
-        refuse(f"`best` has no valid `{measures.best}`")
+    best = record["best"].get(metrics.best, "")
+    if not (_is_fraction(best) or (metrics.lowest_is_best and _is_loss(best))):
+        refuse(f"`best` has no valid `{metrics.best}`")
 
 
-def _is_share(value) -> bool:
+def _is_fraction(value) -> bool:
     return isinstance(value, float) and math.isfinite(value) and 0 <= value <= 1
 
 

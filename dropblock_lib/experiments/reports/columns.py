@@ -1,12 +1,59 @@
-"""Rows of cells as text for people, or as CSV for programs."""
+"""Rows as tables: aligned text and Markdown for people, CSV and JSON for programs."""
 
 import csv
+import dataclasses
 import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dropblock_lib.arguments import invalid
 
 FORMATS = ("text", "markdown", "csv", "json")
 
 
-def aligned(heading: list[str], rows: list[list]) -> str:
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table for people.
+
+    Args:
+        heading: Its heading.
+        cell: Function from a row to the content of its cell.
+        is_centered: Whether Markdown centers the cells.
+    """
+
+    heading: str
+    cell: Callable[[Any], object]
+    is_centered: bool = False
+
+
+def format_rows(rows: Sequence, columns: Sequence[Column], format: str) -> str:
+    """Rows as a table.
+
+    Args:
+        rows: What the columns make their cells of. For "csv" and "json",
+            dictionaries, which these formats write whole.
+        columns: The columns of "text" and "markdown".
+        format: "text", "markdown", "csv" or "json".
+
+    Returns:
+        A string that ends in a newline.
+    """
+    if format == "json":
+        return json.dumps(rows, indent=2) + "\n"
+    if format == "csv":
+        return comma_separated(rows)
+    heading = [column.heading for column in columns]
+    lines = [[column.cell(row) for column in columns] for row in rows]
+    if format == "markdown":
+        alignment = [":-:" if column.is_centered else ":--" for column in columns]
+        return markdown(heading, lines, alignment)
+    if format == "text":
+        return aligned(heading, lines)
+    raise invalid("format", f"one of {', '.join(FORMATS)}", format)
+
+
+def aligned(heading: list[str], rows: Sequence[Sequence]) -> str:
     """Columns as wide as their widest cell, for a terminal."""
     lines = [heading, *([str(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -16,17 +63,24 @@ def aligned(heading: list[str], rows: list[list]) -> str:
     )
 
 
-def markdown(heading: list[str], rows: list[list], alignment: list[str]) -> str:
+def markdown(heading: list[str], rows: Sequence[Sequence], alignment: list[str]) -> str:
     """A table of a Markdown page; `alignment` is ":--" or ":-:" for each column."""
     lines = [heading, alignment, *rows]
     return "".join(f"| {' | '.join(map(str, cells))} |\n" for cells in lines)
 
 
-def comma_separated(rows: list[dict]) -> str:
-    """CSV with the keys of the rows as its heading; empty without rows."""
+def comma_separated(rows: Sequence[dict]) -> str:
+    """CSV with every key of any row in its heading; empty without rows."""
     text = io.StringIO()
     if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        keys = dict.fromkeys(key for row in rows for key in row)
+        writer = csv.DictWriter(text, fieldnames=list(keys), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow(
+                {
+                    key: " ".join(map(str, value)) if isinstance(value, list) else value
+                    for key, value in row.items()
+                }
+            )
     return text.getvalue()

@@ -1,29 +1,11 @@
 """The runs there are, and how far each of them is."""
 
 import json
+from operator import itemgetter
 from pathlib import Path
 
-from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.records.record import read_all
-from dropblock_lib.experiments.reports.columns import (
-    FORMATS,
-    aligned,
-    comma_separated,
-    markdown,
-)
-from dropblock_lib.experiments.tasks.metrics import measures_of
-
-_COLUMNS = (
-    "name",
-    "network",
-    "data",
-    "variant",
-    "profile",
-    "seed",
-    "state",
-    "epoch",
-    "result",
-)
+from dropblock_lib.experiments.reports.columns import Column, format_rows
 
 
 def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
@@ -65,7 +47,7 @@ def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
     for recipe in recipes:
         for record in done.get(recipe.hash, []):
             row = _row(recipe, record["name"], "done", recipe.epochs)
-            measure = measures_of(recipe).shares[0]
+            measure = recipe.task.metrics.fractions[0]
             row[measure] = record["final"][measure]
             rows.append(row)
         if recipe.hash in done:
@@ -97,17 +79,7 @@ def format_runs(rows: list[dict], format: str = "text") -> str:
     Returns:
         A string that ends in a newline.
     """
-    if format == "json":
-        return json.dumps(rows, indent=2) + "\n"
-    if format == "csv":
-        return comma_separated(rows)
-    heading = [column.replace("_", " ") for column in _COLUMNS]
-    cells = [_cells(row) for row in rows]
-    if format == "markdown":
-        return markdown(heading, cells, [":--"] * len(heading))
-    if format == "text":
-        return aligned(heading, cells)
-    raise invalid("format", f"one of {', '.join(FORMATS)}", format)
+    return format_rows(rows, _COLUMNS, format)
 
 
 def _row(recipe, name, state, epoch=0):
@@ -129,10 +101,16 @@ def _row(recipe, name, state, epoch=0):
     }
 
 
-def _cells(row):
+def _result(row):
     result = row["AP"] if row["test_accuracy"] is None else row["test_accuracy"]
-    shown = {
-        "epoch": f"{row['epoch']}/{row['epochs']}",
-        "result": "" if result is None else f"{result:.4f}",
-    }
-    return [shown.get(column) or row.get(column, "") for column in _COLUMNS]
+    return "" if result is None else f"{result:.4f}"
+
+
+_COLUMNS = (
+    *(
+        Column(key, itemgetter(key))
+        for key in ("name", "network", "data", "variant", "profile", "seed", "state")
+    ),
+    Column("epoch", lambda row: f"{row['epoch']}/{row['epochs']}"),
+    Column("result", _result),
+)

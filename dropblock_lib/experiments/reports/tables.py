@@ -2,22 +2,13 @@
 
 import json
 import statistics
+from functools import partial
 
-from dropblock_lib import models
-from dropblock_lib.arguments import invalid
-from dropblock_lib.experiments.recipes import slides
-from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.recipes.recipe import TASKS, Recipe, find_task
 from dropblock_lib.experiments.records.record import is_stand_in
-from dropblock_lib.experiments.reports.columns import (
-    FORMATS,
-    aligned,
-    comma_separated,
-    markdown,
-)
+from dropblock_lib.experiments.reports.columns import Column, format_rows
+from dropblock_lib.models import LABELS
 from dropblock_lib.variants import variant_order, variant_title
-
-METRICS = ("test_accuracy", "val_accuracy", "train_accuracy", "gap", "seconds")
-DETECTION_METRICS = ("AP", "AP50", "AP75", "train_loss", "val_loss", "seconds")
 
 
 def summarize(records: list[dict]) -> list[dict]:
@@ -62,7 +53,7 @@ def format_table(rows: list[dict], format: str = "text") -> str:
     """Rows of `summarize` as text for people, or as CSV or JSON for programs.
 
     "markdown" is the short table of the book's pages, in percent; it names the
-    networks if there are several.
+    networks if there are several. Text and Markdown have one table per kind of run.
 
     Args:
         rows: From `summarize`.
@@ -71,15 +62,18 @@ def format_table(rows: list[dict], format: str = "text") -> str:
     Returns:
         A string that ends in a newline.
     """
-    if format == "json":
-        return json.dumps(rows, indent=2) + "\n"
-    if format == "csv":
-        return _csv(rows)
-    if format == "markdown":
-        return _markdown(rows)
-    if format == "text":
-        return _text(rows)
-    raise invalid("format", f"one of {', '.join(FORMATS)}", format)
+    if format not in ("text", "markdown"):
+        return format_rows(rows, (), format)
+    kinds = {}
+    for row in rows:
+        kinds.setdefault(find_task(row["network"], row["dataset"]), []).append(row)
+    columns_of = _columns if format == "text" else _short_columns
+    tables = [
+        format_rows(kinds[task], columns_of(task, kinds[task]), format)
+        for task in TASKS
+        if task in kinds
+    ]
+    return "\n".join(tables) or "No records.\n"
 
 
 def describe_setting(records: list[dict]) -> str:
@@ -93,15 +87,8 @@ def describe_setting(records: list[dict]) -> str:
     """
     data, recipe = records[0]["data"], Recipe.from_dict(records[0]["recipe"])
     seeds = sorted({record["recipe"]["seed"] for record in records})
-    images = (
-        f"{data['train']:,} training and {data['validation']:,} validation images "
-        f"of {recipe.image_size} x {recipe.image_size} pixels"
-        if recipe.detects
-        else f"{data['train']:,} training, {data['validation']:,} validation and "
-        f"{data['test']:,} test images"
-    )
     return (
-        f"**{data['source']}**: {images}; "
+        f"**{data['source']}**: {recipe.task.describe_images(recipe, data)}; "
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}; "
         f"augmentation: {recipe.augmentation}; {_describe_optimizer(recipe)}; "
         f"{_describe_schedule(recipe)}; "
@@ -147,7 +134,7 @@ def _row(group: dict[int, dict]) -> dict:
         "n": len(seeds),
         "seeds": seeds,
     }
-    for metric in metrics_of(recipe.detects):
+    for metric in recipe.task.metrics.table:
         values = [_metric(group[seed], metric) for seed in seeds]
         known = None not in values  # a loss that was not finite, an AP of no object
         several = known and len(values) > 1
@@ -155,7 +142,7 @@ def _row(group: dict[int, dict]) -> dict:
         row[f"{metric}_std"] = statistics.stdev(values) if several else None
     # A figure on CIFAR-10 says nothing beside one on drawn shapes.
     compares = not is_stand_in(recipe.dataset, row["source"])
-    return row | _slides(recipe, compares)
+    return row | recipe.task.published(recipe if compares else None)
 
 
 def setting_of(record: dict) -> str:
@@ -173,25 +160,6 @@ def setting_of(record: dict) -> str:
     return json.dumps(common, sort_keys=True)
 
 
-def metrics_of(detects: bool) -> tuple[str, ...]:
-    """What a row of a detector's records shows, or of a classifier's."""
-    return DETECTION_METRICS if detects else METRICS
-
-
-def _detects(row: dict) -> bool:
-    return "AP_mean" in row
-
-
-def _slides(recipe, compares):
-    if recipe.detects:
-        mini = compares and recipe.dataset == "coco2017-mini"
-        published = slides.RETINANET_LOSSES.get(recipe.variant) if mini else None
-        loss, val_loss = published or (None, None)
-        return {"slides_loss": loss, "slides_val_loss": val_loss}
-    accuracy = slides.accuracy(recipe.network, recipe.dataset, recipe.variant)
-    return {"slides_accuracy": accuracy if compares else None}
-
-
 def _metric(record: dict, metric: str) -> float | None:
     if metric == "seconds":
         return record["seconds"]
@@ -206,93 +174,67 @@ def _position(row: dict):
     return (*(row[key] for key in setting), variant_order(row["variant"]))
 
 
-def _csv(rows: list[dict]) -> str:
-    # One table, for programs: what a row does not have is empty.
-    columns = dict.fromkeys(key for row in rows for key in row)
-    return comma_separated(
-        [
-            {**dict.fromkeys(columns), **row, "seeds": " ".join(map(str, row["seeds"]))}
-            for row in rows
-        ]
-    )
+def _columns(task, rows):
+    """The columns of the full table of one kind of run."""
+    return [
+        Column("network", lambda row: row["network"]),
+        Column("data", lambda row: row["source"]),
+        Column("profile", lambda row: row["profile"]),
+        Column("variant", lambda row: row["variant"]),
+        Column("n", lambda row: row["n"]),
+        Column("backend", lambda row: row["backend"]),
+        *(
+            Column(
+                metric.replace("_", " "),
+                partial(_cell, metric=metric, digits=0 if metric == "seconds" else 4),
+            )
+            for metric in task.metrics.table
+        ),
+        *(
+            Column(
+                key.replace("_", " ").removesuffix(" accuracy"),
+                partial(_published, keys=[key], digits=4),
+            )
+            for key in task.published(None)
+        ),
+    ]
 
 
-def _both(rows: list[dict], form) -> str:
-    """A table of the classifiers and one of the detectors, where there are both."""
-    kinds = [[], []]
-    for row in rows:
-        kinds[_detects(row)].append(row)
-    return "\n".join(form(kind) for kind in kinds if kind)
+def _short_columns(task, rows):
+    """The columns of the book's table of one kind of run: fractions in percent."""
+    columns = [
+        Column("data", lambda row: row["source"]),
+        Column("variant", lambda row: variant_title(row["variant"])),
+    ]
+    if len({row["network"] for row in rows}) > 1:
+        label = Column("network", lambda r: LABELS.get(r["network"], r["network"]))
+        columns.insert(0, label)
+    if len({row["backend"] for row in rows}) > 1:
+        columns.append(Column("backend", lambda row: row["backend"]))
+    for heading, metric in task.metrics.short_table.items():
+        cell = partial(_cell, metric=metric, digits=2, factor=_factor(metric))
+        columns.append(Column(heading, cell, is_centered=True))
+    columns.append(Column("seeds", lambda row: row["n"], is_centered=True))
+    keys = list(task.published(None))
+    if any(row[keys[0]] for row in rows):
+        cell = partial(_published, keys=keys, digits=2, factor=_factor(keys[0]))
+        columns.append(Column("slides", cell, is_centered=True))
+    return columns
 
 
-def _markdown(rows: list[dict]) -> str:
-    return _both(rows, _markdown_of_one_kind) or "No records.\n"
+def _factor(metric):
+    return 1 if "loss" in metric else 100
 
 
-def _markdown_of_one_kind(rows: list[dict]) -> str:
-    detects = _detects(rows[0])
-    backends = len({row["backend"] for row in rows}) > 1
-    heading = ["data", "variant", *["backend"] * backends]
-    heading += (
-        ["AP", "AP50", "loss", "val loss"] if detects else ["test accuracy", "gap"]
-    )
-    heading += ["seeds"]
-    # Of stand-ins and drawn scenes the slides have no figures.
-    compares = any(row["slides_loss" if detects else "slides_accuracy"] for row in rows)
-    heading += ["slides"] * compares
-    several = len({row["network"] for row in rows}) > 1
-    lines = []
-    for row in rows:
-        cells = [row["source"], variant_title(row["variant"])]
-        cells += [row["backend"]] * backends
-        if detects:
-            cells += [_percent(row, "AP", 2), _percent(row, "AP50", 2)]
-            cells += [_cell(row, "train_loss", 2), _cell(row, "val_loss", 2)]
-            published = row["slides_loss"]
-            published = published and f"{published:.2f} / {row['slides_val_loss']:.2f}"
-        else:
-            cells += [_percent(row, "test_accuracy", 2), _percent(row, "gap", 2)]
-            published = row["slides_accuracy"]
-            published = published and f"{100 * published:.2f}"
-        cells += [row["n"], *[published or ""] * compares]
-        if several:
-            cells.insert(0, models.LABELS.get(row["network"], row["network"]))
-        lines.append(cells)
-    if several:
-        heading.insert(0, "network")
-    words = heading.index("variant") + 1 + backends
-    alignment = [":--"] * words + [":-:"] * (len(heading) - words)
-    return markdown(heading, lines, alignment)
-
-
-def _percent(row: dict, metric: str, digits: int) -> str:
-    return _cell(row, metric, digits, factor=100)
-
-
-def _cell(row: dict, metric: str, digits: int, factor: float = 1) -> str:
+def _cell(row, metric, digits, factor=1):
     mean, std = row[f"{metric}_mean"], row[f"{metric}_std"]
     if mean is None:
         return "none"
     return mean_and_std(factor * mean, None if std is None else factor * std, digits)
 
 
-def _text(rows: list[dict]) -> str:
-    return _both(rows, _text_of_one_kind) or "No records.\n"
-
-
-def _text_of_one_kind(rows: list[dict]) -> str:
-    metrics = metrics_of(_detects(rows[0]))
-    published = [key for key in rows[0] if key.startswith("slides_")]
-    heading = ["network", "data", "profile", "variant", "n", "backend"]
-    heading += [metric.replace("_", " ") for metric in metrics]
-    heading += [key.replace("_", " ").removesuffix(" accuracy") for key in published]
-    lines = []
-    for row in rows:
-        cells = [row["network"], row["source"], row["profile"], row["variant"]]
-        cells += [str(row["n"]), row["backend"]]
-        for metric in metrics:
-            cells.append(_cell(row, metric, 0 if metric == "seconds" else 4))
-        for key in published:
-            cells.append("" if row[key] is None else f"{row[key]:.4f}")
-        lines.append(cells)
-    return aligned(heading, lines)
+def _published(row, keys, digits, factor=1):
+    figures = [row[key] for key in keys]
+    if None in figures:
+        return ""
+    return " / ".join(f"{factor * figure:.{digits}f}" for figure in figures)

@@ -13,7 +13,6 @@ from dropblock_lib.experiments.records.json_files import (
 )
 from dropblock_lib.experiments.running.progress import open_progress
 from dropblock_lib.experiments.running.train import train
-from dropblock_lib.experiments.tasks.metrics import measures_of
 
 
 class RunsFailed(RuntimeError):
@@ -76,7 +75,7 @@ def run(
         finished = train(recipe, name, data, partial, progress, devices)
         record.write_record(finished, records)
         partial.remove()
-        reached = measures_of(recipe).describe(finished["final"])
+        reached = recipe.task.metrics.describe(finished["final"])
         progress.end_run(f"{reached}, {finished['seconds']:.0f} s")
         return finished
 

@@ -17,9 +17,6 @@ import numpy as np
 from dropblock_lib.experiments.records import environment, record
 from dropblock_lib.experiments.running.devices import check_shares, prepare, spread_over
 from dropblock_lib.experiments.running.optimizers import make_optimizer
-from dropblock_lib.experiments.tasks.classification import Classification
-from dropblock_lib.experiments.tasks.detection import Detection
-from dropblock_lib.experiments.tasks.metrics import measures_of
 from dropblock_lib.keep_prob_scheduler import (
     KeepProbScheduler,
     find_drop_block_layers,
@@ -51,10 +48,9 @@ def train(recipe, name, data, partial, progress, devices=1):
 def _train(recipe, name, data, partial, progress, devices):
     started = time.monotonic()
     git = environment.git_state()
-    task = Detection if recipe.detects else Classification
-    task = task(recipe, data, devices)
+    task = recipe.task(recipe, data, devices)
     check_shares(task.sizes(), devices)
-    measures = measures_of(recipe)
+    metrics = task.metrics
 
     state = partial.read(recipe, progress.say)
     if state is None:
@@ -63,7 +59,7 @@ def _train(recipe, name, data, partial, progress, devices):
             "versions": environment.versions(),
             "git": git,
             "resumes": [],
-            "history": {key: [] for key in measures.history},
+            "history": {key: [] for key in metrics.history},
             "seconds": 0.0,
         }
         # The order in which the rest draws from the global generators is fixed.
@@ -106,11 +102,11 @@ def _train(recipe, name, data, partial, progress, devices):
             callbacks=callbacks,
             verbose=0,
         ).history
-        logs = task.names(logs)
+        logs = task.rename(logs)
         # An epoch without validation has no figures of it.
         row = {
             key: _number(logs[key][-1]) if key in logs else None
-            for key in measures.per_epoch
+            for key in metrics.per_epoch
         }
         row["keep_prob"] = _keep_prob(model)
         row["learning_rate"] = learning_rate
@@ -138,7 +134,7 @@ def _train(recipe, name, data, partial, progress, devices):
             key: value if isinstance(value, (dict, str)) else _number(value)
             for key, value in final.items()
         },
-        "best": _best(history, measures),
+        "best": _best(history, metrics),
         **_detections(state.get("detections", {}) | detections),
         "parameters": {
             "total": model.count_params(),
@@ -202,13 +198,13 @@ def _keep_prob(model):
     return next((layer.keep_prob for layer in find_drop_block_layers(model)), None)
 
 
-def _best(history, measures):
+def _best(history, metrics):
     """The epoch that was best on the validation images, which nothing else heeds."""
-    values = history[measures.best]
-    worst = float("inf") if measures.lowest_is_best else float("-inf")
+    values = history[metrics.best]
+    worst = float("inf") if metrics.lowest_is_best else float("-inf")
     known = [worst if value is None else value for value in values]
-    best = int(np.argmin(known) if measures.lowest_is_best else np.argmax(known))
-    return {"epoch": best + 1, measures.best: values[best]}
+    best = int(np.argmin(known) if metrics.lowest_is_best else np.argmax(known))
+    return {"epoch": best + 1, metrics.best: values[best]}
 
 
 def _detections(detections):

@@ -1,38 +1,69 @@
-"""A run that classifies images: what is fed to the network, and what is measured."""
+"""Image classification as a kind of run."""
 
 import math
 
 import keras
 import numpy as np
 
-from dropblock_lib.data.augment import get_augmentation
+from dropblock_lib.arguments import invalid
+from dropblock_lib.data import augment
+from dropblock_lib.experiments.recipes import slides
 from dropblock_lib.experiments.tasks import probes
+from dropblock_lib.experiments.tasks.metrics import Metrics
 from dropblock_lib.experiments.tasks.split import fingerprint, split, stratified
+from dropblock_lib.experiments.tasks.task import Task
 from dropblock_lib.models import NETWORKS
 
 EVALUATION_BATCH = 256
 
 
-class Classification:
-    """The images and the network of a recipe.
+class Classification(Task):
+    """Images are classified; a test set is looked at once, at the end."""
 
-    Args:
-        recipe: A `Recipe` of a classifier.
-        data: A loaded data set.
-        devices: Over how many devices each batch is spread.
-    """
+    networks = NETWORKS
+    datasets = ("mnist", "cifar10", "digits", "shapes")
+    metrics = Metrics(
+        losses=("loss", "accuracy"),
+        fractions=("test_accuracy", "val_accuracy", "train_accuracy"),
+        final_losses=("test_loss", "val_loss", "train_loss"),
+        shown=("test_accuracy", "train_accuracy"),
+        best="val_accuracy",
+        lowest_is_best=False,
+        table=("test_accuracy", "val_accuracy", "train_accuracy", "gap", "seconds"),
+        short_table={"test accuracy": "test_accuracy", "gap": "gap"},
+    )
 
-    def __init__(self, recipe, data, devices):
-        self.recipe = recipe
-        self.data = data
+    def __init__(self, recipe, data, devices=1):
+        super().__init__(recipe, data, devices)
         self.images = split(data, recipe)
         self.watched = self._watched_images()
-        self.augment = get_augmentation(recipe.augmentation)
+        self.augment = augment.get_augmentation(recipe.augmentation)
         self.steps = math.ceil(len(self.images.y_train) / recipe.batch_size)
         self.evaluation_batch = EVALUATION_BATCH - EVALUATION_BATCH % devices
 
+    @classmethod
+    def check(cls, recipe):
+        super().check(recipe)
+        if augment.get_augmentation(recipe.augmentation) is None:
+            raise invalid("augmentation", augment.EXPECTED, recipe.augmentation)
+        if recipe.image_size is not None:
+            raise invalid("image_size", "None for a classifier", recipe.image_size)
+
+    @classmethod
+    def published(cls, recipe):
+        accuracy = recipe and slides.accuracy(
+            recipe.network, recipe.dataset, recipe.variant
+        )
+        return {"slides_accuracy": accuracy}
+
+    @classmethod
+    def describe_images(cls, recipe, data):
+        return (
+            f"{data['train']:,} training, {data['validation']:,} validation and "
+            f"{data['test']:,} test images"
+        )
+
     def sizes(self):
-        """What a batch or a set of images must be divided into, by name."""
         return {
             "batch_size": self.recipe.batch_size,
             "training images": len(self.images.y_train),
@@ -41,8 +72,7 @@ class Classification:
         }
 
     def make(self, optimizer, jit_compile):
-        """The network, new and compiled."""
-        model = self._build(self.recipe.variant)
+        model = self.build(self.recipe.variant)
         model.compile(
             optimizer=optimizer,
             loss=self._loss(),
@@ -51,15 +81,12 @@ class Classification:
         )
         return model
 
-    def _build(self, variant):
-        """The recipe's network with any variant, in its first state."""
-        placement = self.recipe.placement
-        return NETWORKS[self.recipe.network](
+    def build(self, variant, **arguments):
+        return super().build(
             variant,
             input_shape=self.images.x_train.shape[1:],
             classes=len(self.data.classes),
-            seed=self.recipe.seed,
-            **({} if placement is None else {"where": placement}),
+            **arguments,
         )
 
     def _loss(self):
@@ -71,13 +98,13 @@ class Classification:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def _targets(self, labels):
-        """Labels in the form that the loss takes."""
+        """Labels as the loss takes them."""
         if self.recipe.label_smoothing:
             return keras.utils.to_categorical(labels, len(self.data.classes))
         return labels
 
     def _watched_images(self):
-        """The validation images that are looked at while training."""
+        """The images of the validations during training."""
         x, y = self.images.x_val, self.images.y_val
         if self.recipe.validation_subset is not None:
             chosen = stratified(y, 0, self.recipe.validation_subset)[1]
@@ -85,11 +112,8 @@ class Classification:
         return x, y
 
     def make_variables(self, model):
-        """Make what training would make in its first step.
-
-        TensorFlow traces a step again that has made variables, which takes as long
-        as a small run.
-        """
+        # TensorFlow traces a step again that has made variables, which takes as long
+        # as a small run.
         model.optimizer.build(model.trainable_variables)
         label = keras.ops.convert_to_tensor(self._targets(np.zeros(1, "int32")))
         logits = keras.ops.zeros((1, len(self.data.classes)))
@@ -97,7 +121,6 @@ class Classification:
         model.reset_metrics()
 
     def epoch(self, epoch):
-        """What `fit` is given in an epoch: a function of seed and epoch alone."""
         rng = np.random.default_rng((self.recipe.seed, epoch))
         order = rng.permutation(len(self.images.y_train))
         fed = {
@@ -105,33 +128,20 @@ class Classification:
             "y": self._targets(self.images.y_train[order]),
             "batch_size": self.recipe.batch_size,
         }
-        is_last = epoch + 1 == self.recipe.epochs
-        if is_last or (epoch + 1) % self.recipe.validation_every == 0:
+        if self.validates(epoch):
             x, y = self.watched
             fed["validation_data"] = (x, self._targets(y))
             fed["validation_batch_size"] = self.evaluation_batch
         return fed
 
-    def names(self, logs):
-        """What `fit` reports, by the names of the history."""
-        return logs
-
-    def before(self, model):
-        """What a record holds of the network before it was trained."""
-        return {}
-
     def final(self, model, history):
-        """What the trained network reached, and what else a record holds of it.
-
-        This is the one look at the test set, with the weights of the last epoch.
-        """
+        # The one look at the test set, with the weights of the last epoch.
         size = {"batch_size": self.evaluation_batch}
         if self.recipe.probes:
-            return probes.probe(model, self._build, self.images, **size), {}
+            return probes.probe(model, self.build, self.images, **size), {}
         return probes.measure(model, self.images, **size), {}
 
     def account(self):
-        """What data the run used."""
         return {
             "sha256": fingerprint(self.data),
             "train": len(self.images.y_train),

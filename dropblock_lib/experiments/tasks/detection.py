@@ -1,39 +1,57 @@
-"""A run that detects objects: what is fed to the network, and what is measured."""
+"""Object detection as a kind of run."""
 
 import hashlib
 import json
 
-from dropblock_lib.arguments import invalid
+from dropblock_lib.arguments import check_choice, check_integer, invalid
+from dropblock_lib.experiments.recipes import slides
+from dropblock_lib.experiments.tasks.metrics import Metrics
+from dropblock_lib.experiments.tasks.task import Task
 from dropblock_lib.models import DETECTORS
 
-# Of how many validation images a record keeps the detections, and how many of each.
+# Number of validation images whose detections a record keeps, and of boxes on each.
 SHOWN_IMAGES = 12
 SHOWN_BOXES = 20
 
 
-class Detection:
-    """The images and the detector of a recipe.
+class Detection(Task):
+    """Objects are detected in the data's own training and validation images.
 
-    The validation images are those of the data's own validation part. There is no
-    test set: nothing is chosen by them but the learning rate, once, on scenes, and
-    average precision is measured once, with the weights that training ended with.
-
-    Args:
-        recipe: A `Recipe` of a detector.
-        data: A `DetectionDataset`.
-        devices: Over how many devices each batch is spread.
+    There is no test set: only the learning rate was ever chosen by validation images,
+    once, on drawn scenes; average precision is measured once, with the final weights.
 
     Raises:
         ImportError: If the extra `detection` is not installed.
         ValueError: If the recipe asks for more images than there are.
     """
 
-    def __init__(self, recipe, data, devices):
-        # Here, because a machine that only reads records needs none of it.
+    networks = DETECTORS
+    datasets = ("coco2017", "coco2017-mini", "scenes")
+    metrics = Metrics(
+        # The loss is the sum of the other two, except for a last batch that is not
+        # full: Keras weighs the sum by images, and its parts by batches.
+        losses=("loss", "class_loss", "box_loss"),
+        fractions=("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
+        # None if no validation image has an object, or one of that size.
+        may_be_none=True,
+        final_losses=("val_loss", "train_loss"),
+        shown=("AP", "AP50", "val_loss"),
+        best="val_loss",
+        lowest_is_best=True,
+        table=("AP", "AP50", "AP75", "train_loss", "val_loss", "seconds"),
+        short_table={
+            "AP": "AP",
+            "AP50": "AP50",
+            "loss": "train_loss",
+            "val loss": "val_loss",
+        },
+    )
+
+    def __init__(self, recipe, data, devices=1):
+        # Imported late: a machine that only reads records needs no KerasHub.
         from dropblock_lib.detection.batches import DetectionBatches
 
-        self.recipe = recipe
-        self.data = data
+        super().__init__(recipe, data, devices)
         self.train = _some(data.train, "train_size", recipe.train_size)
         self.validation = _some(
             data.validation, "validation_size", recipe.validation_size
@@ -50,8 +68,34 @@ class Detection:
         self.plain_batches = DetectionBatches(self.train, **size)
         self.steps = len(self.train_batches)
 
+    @classmethod
+    def check(cls, recipe):
+        super().check(recipe)
+        check_choice("augmentation", recipe.augmentation, ("none", "flip"))
+        if check_integer("image_size", recipe.image_size, 64) % 32:
+            raise invalid("image_size", "a multiple of 32", recipe.image_size)
+        for field in ("test_size", "validation_subset"):
+            if getattr(recipe, field) is not None:
+                raise invalid(field, "None for a detector", getattr(recipe, field))
+        if recipe.label_smoothing:
+            raise invalid("label_smoothing", "0 for a detector", recipe.label_smoothing)
+
+    @classmethod
+    def published(cls, recipe):
+        losses = None
+        if recipe and recipe.dataset == "coco2017-mini":
+            losses = slides.RETINANET_LOSSES.get(recipe.variant)
+        loss, val_loss = losses or (None, None)
+        return {"slides_loss": loss, "slides_val_loss": val_loss}
+
+    @classmethod
+    def describe_images(cls, recipe, data):
+        return (
+            f"{data['train']:,} training and {data['validation']:,} validation images "
+            f"of {recipe.image_size} x {recipe.image_size} pixels"
+        )
+
     def sizes(self):
-        """What a batch or a set of images must be divided into, by name."""
         return {
             "batch_size": self.recipe.batch_size,
             "training images": len(self.train),
@@ -59,44 +103,37 @@ class Detection:
         }
 
     def make(self, optimizer, jit_compile):
-        """The detector, new and compiled."""
-        placement = self.recipe.placement
-        model = DETECTORS[self.recipe.network](
+        model = self.build(
             self.recipe.variant,
             classes=len(self.data.classes),
             image_size=self.recipe.image_size,
-            seed=self.recipe.seed,
-            **({} if placement is None else {"where": placement}),
         )
         model.compile(optimizer=optimizer, jit_compile=jit_compile)
         return model
 
-    def make_variables(self, model):
-        """A detector has made them when it was compiled."""
-
     def epoch(self, epoch):
-        """What `fit` is given in an epoch: a function of seed and epoch alone."""
         self.train_batches.set_epoch(epoch)
         fed = {"x": self.train_batches}
-        is_last = epoch + 1 == self.recipe.epochs
-        if is_last or (epoch + 1) % self.recipe.validation_every == 0:
+        if self.validates(epoch):
             fed["validation_data"] = self.validation_batches
         return fed
 
-    def names(self, logs):
-        """What `fit` reports, by the names of the history."""
-        return {_name(key): value for key, value in logs.items()}
+    def rename(self, logs):
+        return {
+            key.replace("bbox_regression_", "box_").replace(
+                "cls_logits_", "class_"
+            ): value
+            for key, value in logs.items()
+        }
 
     def before(self, model):
-        """The surest boxes of the network before it was trained."""
         shown = self._shown()
         return {"before": _surest(self._detect(model, shown), shown.ids)}
 
     def final(self, model, history):
-        """What the trained network reached, and its detections on some images."""
         from dropblock_lib.detection.average_precision import average_precision
 
-        train = self.names(
+        train = self.rename(
             model.evaluate(self.plain_batches, verbose=0, return_dict=True)
         )
         found = self._detect(model, self.validation_batches)
@@ -115,7 +152,6 @@ class Detection:
         return detect(model, images, self.data.category_ids, batch_size)
 
     def account(self):
-        """What data the run used."""
         return {
             "sha256": _fingerprint(self.data),
             "train": len(self.train),
@@ -135,13 +171,8 @@ def _some(split, argument, count):
     return split.take(count)
 
 
-def _name(key):
-    """The names of the detector's outputs are not those of the book."""
-    return key.replace("bbox_regression_", "box_").replace("cls_logits_", "class_")
-
-
 def _surest(results, ids):
-    """For each image the detections with the best scores, best first."""
+    """The detections of each image with the highest scores, best first."""
     rows = sorted(results, key=lambda row: -row["score"])
     return {
         str(image): [
@@ -154,7 +185,7 @@ def _surest(results, ids):
 
 
 def _fingerprint(data):
-    """The sha256 of all annotations: images are known by their ids and sizes."""
+    """The sha256 of all annotations, which identify images by id and size."""
     parts = [data.train.annotations, data.validation.annotations]
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

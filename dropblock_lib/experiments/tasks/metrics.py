@@ -1,74 +1,54 @@
-"""What a record measures, which depends on what its network does."""
+"""The names of what a kind of run measures."""
 
 import dataclasses
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
-class Measures:
-    """The figures of a run.
+class Metrics:
+    """What a kind of run measures: keys of a record's history and final figures.
 
     Args:
-        losses: What training and validation report after every epoch, the loss first;
-            in the history also with "val_" in front. A detector's loss is the sum of
-            the other two, but for a last batch that is not full: Keras weighs the
-            sum by images, and its parts by batches.
-        shares: What the finished network reached, as fractions of 1. The first is the
-            one that lists show.
-        shown: Figures of the finished network for one line.
-        final_losses: Losses of the finished network, `None` where they are not finite.
-        optional: Of the shares, those that some data leaves undefined.
-        best: Key of the history by which the best epoch is named.
-        lowest_is_best: Whether the best epoch has the lowest value of it.
+        losses: What training and validation report after every epoch, the loss
+            first. The history has each of them again with "val_" in front.
+        fractions: Results of the finished network in [0, 1]. Lists show the first.
+        final_losses: Losses of the finished network, `None` where not finite.
+        shown: Results that sum up a finished run in one line.
+        best: Key of the history that names the best epoch.
+        lowest_is_best: Whether the best epoch has the lowest value of `best`.
+        table: Columns of the full table, besides those that name the runs.
+        short_table: Columns of the book's tables: heading -> metric.
+        may_be_none: Whether some data leaves the fractions undefined.
     """
 
     losses: tuple[str, ...]
-    shares: tuple[str, ...]
+    fractions: tuple[str, ...]
     final_losses: tuple[str, ...]
     shown: tuple[str, ...]
     best: str
     lowest_is_best: bool
-    optional: tuple[str, ...] = ()
+    table: tuple[str, ...]
+    short_table: Mapping[str, str]
+    may_be_none: bool = False
 
     @property
-    def per_epoch(self):
+    def per_epoch(self) -> tuple[str, ...]:
         """Keys of the history that `fit` reports."""
         return (*self.losses, *(f"val_{key}" for key in self.losses))
 
     @property
-    def history(self):
+    def history(self) -> tuple[str, ...]:
         """All keys of the history."""
         return (*self.per_epoch, "keep_prob", "learning_rate", "seconds")
 
-    def describe(self, final):
-        """What the finished network reached, in a few words."""
-        parts = [
+    def describe(self, final: Mapping) -> str:
+        """The results of a finished network in one line.
+
+        Args:
+            final: Final figures of a record.
+        """
+        return ", ".join(
             f"{key.replace('_', ' ')} {final[key]:.4f}"
             for key in self.shown
             if final[key] is not None
-        ]
-        return ", ".join(parts)
-
-
-CLASSIFICATION = Measures(
-    losses=("loss", "accuracy"),
-    shares=("test_accuracy", "val_accuracy", "train_accuracy"),
-    final_losses=("test_loss", "val_loss", "train_loss"),
-    shown=("test_accuracy", "train_accuracy"),
-    best="val_accuracy",
-    lowest_is_best=False,
-)
-DETECTION = Measures(
-    losses=("loss", "class_loss", "box_loss"),
-    shares=("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
-    final_losses=("val_loss", "train_loss"),
-    # No object of that size among the validation images, or none at all.
-    optional=("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
-    shown=("AP", "AP50", "val_loss"),
-    best="val_loss",
-    lowest_is_best=True,
-)
-
-
-def measures_of(recipe) -> Measures:
-    """What the runs of a recipe measure."""
-    return DETECTION if recipe.detects else CLASSIFICATION
+        )

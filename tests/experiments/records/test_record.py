@@ -26,13 +26,13 @@ from dropblock_lib.experiments.records import record as record_module
 from dropblock_lib.experiments.records.json_files import write_atomically
 from dropblock_lib.experiments.records.record import write_record
 from dropblock_lib.experiments.records.schema1 import LATER_FIELDS
-from dropblock_lib.experiments.tasks.metrics import CLASSIFICATION
+from dropblock_lib.experiments.tasks import Classification
 from dropblock_lib.variants import VARIANTS
 
 
 def make_record(seed=0, variant="none", source="cifar10-jpeg", **final):
     recipe = Recipe("custom_net", variant, "cifar10", epochs=2, seed=seed)
-    history = {key: [0.5, 0.25] for key in CLASSIFICATION.history}
+    history = {key: [0.5, 0.25] for key in Classification.metrics.history}
     history["keep_prob"] = [None, None]
     return {
         "schema": 2,
