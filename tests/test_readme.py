@@ -20,7 +20,7 @@ def test_the_results_are_those_of_the_records():
     readme = (ROOT / "README.md").read_text()
     shown = re.search("<!-- results -->\n(.*)<!-- /results -->", readme, re.DOTALL)[1]
     records = load_records(ROOT / "results" / "records")
-    small = [record for record in records if record["recipe"]["profile"] == "small"]
+    small = [record for record in records if record.recipe.profile == "small"]
     assert shown.strip() == format_table(summarize(small), "markdown").strip()
 
 

@@ -18,6 +18,22 @@ def account_of_origin(dataset):
     return f"{where}; {dataset.note}" if dataset.note else where
 
 
+def label_of(requested, source):
+    """How names of runs call the data: what was used, and for what.
+
+    Records of real data and of stand-ins never share a name.
+
+    Args:
+        requested: The name of the data set that was asked for.
+        source: What exactly was used.
+
+    Returns:
+        "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" where a stand-in was used.
+    """
+    is_stand_in = source != requested and not source.startswith(f"{requested}-")
+    return f"{source}-for-{requested}" if is_stand_in else source
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Dataset:
     """Images and labels in two splits, and an honest account of their origin.
@@ -66,6 +82,11 @@ class Dataset:
     def is_stand_in(self):
         """Whether something else was requested and could not be had."""
         return self.name != self.requested
+
+    @property
+    def label(self):
+        """The data in names of runs: "cifar10-jpeg", "shapes-for-cifar10"."""
+        return label_of(self.requested, self.source)
 
     @property
     def description(self):

@@ -8,7 +8,7 @@ import typing
 import numpy as np
 
 from dropblock_lib.arguments import check_integer
-from dropblock_lib.data.dataset import account_of_origin
+from dropblock_lib.data.dataset import account_of_origin, label_of
 
 # Random seed of the permutation that `take` follows.
 TAKE_SEED = 2017
@@ -178,6 +178,11 @@ class DetectionDataset:
     def is_stand_in(self):
         """Whether something else was requested and could not be had."""
         return self.name != self.requested
+
+    @property
+    def label(self):
+        """The data in names of runs: "coco2017-mini", "scenes-for-coco2017-mini"."""
+        return label_of(self.requested, self.source)
 
     @property
     def description(self):

@@ -14,9 +14,9 @@ from dropblock_lib.experiments.recipes.profiles import (
 from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.benchmark import load_benchmarks
 from dropblock_lib.experiments.records.record import (
+    Record,
     RecordError,
     load_records,
-    read_record,
 )
 from dropblock_lib.experiments.reports import (
     compare,
@@ -46,6 +46,7 @@ __all__ = [
     "PROFILES",
     "TRAINING_OF",
     "Recipe",
+    "Record",
     "RecordError",
     "RunsFailed",
     "compare",
@@ -60,7 +61,6 @@ __all__ = [
     "open_progress",
     "power",
     "prepare",
-    "read_record",
     "run",
     "run_all",
     "run_on_ray",

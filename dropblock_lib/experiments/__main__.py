@@ -114,7 +114,7 @@ def _table(options) -> int:
         raise RecordError(f"{directory} does not exist: there are no records.")
     wanted = _filters(options)
     records = [
-        record for record in load_records(directory) if passes(record["recipe"], wanted)
+        record for record in load_records(directory) if passes(record.recipe, wanted)
     ]
     print(format_table(summarize(records), options.format), end="")
     return 0

@@ -51,7 +51,8 @@ def stop_at(step):
 def attempt(recipe, results, **options):
     """The record, or the error message."""
     try:
-        return run(recipe, results_dir=results, data=tiny_data(), **options)
+        record = run(recipe, results_dir=results, data=tiny_data(), **options)
+        return record.to_dict()
     except (Stopped, ValueError) as error:
         return str(error)
 

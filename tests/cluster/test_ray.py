@@ -80,9 +80,9 @@ def test_every_run_has_one_record_when_a_process_and_a_node_die(cluster, tmp_pat
     watcher.join(60)
     assert not watcher.is_alive() and (tmp_path / "process").exists()
     assert load_records(results / "records") == records
-    assert [r["name"] for r in records] == [recipe.name for recipe in recipes]
+    assert [r.name for r in records] == [recipe.name for recipe in recipes]
     # Two runs died in their second epoch and resumed after the first.
-    epochs = [[resume["epoch"] for resume in r["resumes"]] for r in records]
+    epochs = [[resume["epoch"] for resume in r.resumes] for r in records]
     assert sorted(epochs) == [[], [1], [1]]
     alone = [run(r, results_dir=tmp_path / "alone", data=tiny_data()) for r in recipes]
     assert [outcome(r) for r in records] == [outcome(r) for r in alone]

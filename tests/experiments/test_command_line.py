@@ -11,9 +11,8 @@ import keras
 import pytest
 from tiny import outcome, tiny_data, tiny_recipe, use_tiny_net
 
-from dropblock_lib.experiments import PROFILES, make_recipes, run
+from dropblock_lib.experiments import PROFILES, Record, make_recipes, run
 from dropblock_lib.experiments.__main__ import main
-from dropblock_lib.experiments.records.record import write_record
 from dropblock_lib.experiments.running.progress import LineProgress, open_progress
 
 run_module = sys.modules["dropblock_lib.experiments.running.run"]
@@ -213,7 +212,7 @@ def some_of_each(tmp_path, whole):
     grid = tmp_path / "grid.toml"
     grid.write_text(GRID)
     results = tmp_path / "results"
-    write_record(whole, results / "records")
+    whole.write(results / "records")
     partial = results / ".partial" / tiny_recipe(seed=1).name_on("shapes-for-x")
     partial.mkdir(parents=True)
     state = {"recipe": tiny_recipe(seed=1).to_dict(), "history": {"loss": [1.0, 0.5]}}
@@ -292,9 +291,8 @@ def test_corrupt_files_are_named_by_every_command(some_of_each, capsys, monkeypa
 
 def test_list_reads_every_record_once(results, capsys, monkeypatch):
     reads = []
-    module = sys.modules["dropblock_lib.experiments.records.record"]
-    read = module.read_record
-    monkeypatch.setattr(module, "read_record", lambda p: reads.append(p) or read(p))
+    read = Record.read
+    monkeypatch.setattr(Record, "read", lambda path: reads.append(path) or read(path))
     listed(capsys, "--profile", *PROFILES, "--results", results)
     assert len(reads) == 2
 
@@ -389,18 +387,18 @@ def test_a_disk_that_fills_up_in_training_loses_nothing(
 def test_a_disk_that_is_full_for_the_record_loses_nothing(
     whole, tmp_path, monkeypatch, capsys, full_disk
 ):
-    write_record = run_module.record.write_record
+    write = Record.write
 
     def fill_up(*arguments):
         full_disk(100)
-        write_record(*arguments)
+        write(*arguments)
 
     with monkeypatch.context() as full:
-        full.setattr(run_module.record, "write_record", fill_up)
+        full.setattr(Record, "write", fill_up)
         code, _, err = run_grid(capsys, full, tmp_path)
         full_disk(None)
     assert code == 1
-    assert "Cannot write" in err and "File too large" in err and whole["name"] in err
+    assert "Cannot write" in err and "File too large" in err and whole.name in err
     left = names_of_files(tmp_path / "results")
     assert left == {"epoch-3.keras", "state.json", "lock"}
     monkeypatch.setattr("keras.Model.fit", None)

@@ -81,7 +81,7 @@ def results(tmp_path_factory):
 
 def test_records_hold_the_numbers(results):
     records = load_records(results / "records")
-    found = {r["recipe"]["variant"]: r["recipe"]["regularizer"] for r in records}
+    found = {r.recipe.variant: r.recipe.regularizer for r in records}
     assert found == {
         "none": {"method": "none"},
         "gaussian": {"method": "custom", "rate": 0.1},
@@ -93,7 +93,7 @@ def test_records_hold_the_numbers(results):
             "per_channel": True,
         },
     }
-    assert all("calibration" in record["final"] for record in records)
+    assert all("calibration" in record.final for record in records)
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "csv", "json"])
@@ -159,4 +159,4 @@ def is_text(artist):
 def test_the_quick_profile_takes_them(results):
     recipe = make_recipe("quick", "shapes", "gaussian", network="little")
     record = run(recipe, results_dir=results / "quick")
-    assert record["recipe"]["regularizer"]["rate"] == 0.1
+    assert record.recipe.regularizer["rate"] == 0.1

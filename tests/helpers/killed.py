@@ -105,7 +105,9 @@ def main(results, moments):
         report = {
             "moment": moment,
             "exit": os.waitstatus_to_exitcode(status),
-            "records": load_records(Path(results) / "records"),
+            "records": [
+                record.to_dict() for record in load_records(Path(results) / "records")
+            ],
             "files": sorted(
                 str(path.relative_to(results))
                 for path in Path(results).rglob("*")

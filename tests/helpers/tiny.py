@@ -79,8 +79,12 @@ def use_tiny_net(monkeypatch):
 
 
 def outcome(record):
-    """A record without the values that differ between equal runs."""
-    record = copy.deepcopy(record)
+    """A record without the values that differ between equal runs.
+
+    Args:
+        record: A `Record`, or what its file holds.
+    """
+    record = copy.deepcopy(record if isinstance(record, dict) else record.to_dict())
     for key in ("seconds", "date", "git", "resumes"):
         del record[key]
     del record["history"]["seconds"]

@@ -16,8 +16,9 @@ from pathlib import Path
 import keras
 
 from dropblock_lib.experiments.engines.orders import SHARE_THE_GPU, Report, carry_out
-from dropblock_lib.experiments.records import checkpoint, record
+from dropblock_lib.experiments.records import checkpoint
 from dropblock_lib.experiments.records.json_files import check_writable
+from dropblock_lib.experiments.records.record import Record, default_results_directory
 
 # How often Ray retries a run whose process or machine has died.
 RETRIES = 10
@@ -65,7 +66,7 @@ def run_on_ray(
         RunsFailed: If runs have failed, after all others are done.
     """
     ray = _ray()
-    results_dir = Path(results_dir or record.default_results_directory()).absolute()
+    results_dir = Path(results_dir or default_results_directory()).absolute()
     check_writable(results_dir / "records", results_dir / ".partial")
     report = Report(recipes, results_dir, say)
     with contextlib.ExitStack() as stack:
@@ -98,7 +99,7 @@ def run_on_ray(
                     report.failed(order, _reason(error))
                 else:
                     recipe = report.recipes[order["index"]]
-                    reached = recipe.task.metrics.describe(done["final"])
+                    reached = recipe.task.metrics.describe(done.final)
                     report.finished(order, done, f"in {results_dir}, {reached}")
         except BaseException:
             for reference in tasks:
@@ -132,10 +133,10 @@ def _task(order):
 
 def _keep(done, results_dir):
     """Writes a record, unless its task has done so, and returns it."""
-    path = results_dir / "records" / f"{done['name']}.json"
+    path = results_dir / "records" / f"{done.name}.json"
     if path.exists():
-        return record.read_record(path)
-    record.write_record(done, results_dir / "records")
+        return Record.read(path)
+    done.write(results_dir / "records")
     return done
 
 

@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dropblock_lib.experiments.recipes.recipe import Recipe
-from dropblock_lib.experiments.records import record
+from dropblock_lib.experiments.records.record import (
+    Record,
+    default_results_directory,
+    find_records,
+)
 from dropblock_lib.experiments.running.progress import LineProgress, clock
-from dropblock_lib.experiments.running.run import RunsFailed, find_records, run
+from dropblock_lib.experiments.running.run import RunsFailed, run
 
 # Without these, each process would reserve the whole memory of a GPU.
 SHARE_THE_GPU = {
@@ -36,7 +40,7 @@ class Report:
         say: Callable[[str], None] | None = None,
     ):
         self.recipes = dict(enumerate(recipes, 1))
-        self.results_dir = Path(results_dir or record.default_results_directory())
+        self.results_dir = Path(results_dir or default_results_directory())
         self._say = say or LineProgress(0, sys.stdout).say
         self._lock = threading.Lock()
         self._done, self._failures = {}, {}
@@ -69,7 +73,7 @@ class Report:
         with self._lock:
             self._say(line)
 
-    def finished(self, order: dict, done, reached: str = "") -> None:
+    def finished(self, order: dict, done: Record, reached: str = "") -> None:
         """A run has its record; `reached` describes it."""
         self._done[order["index"]] = done
         self._over(order, reached)
@@ -79,7 +83,7 @@ class Report:
         self._failures[order["index"]] = reason
         self._over(order, reason)
 
-    def records(self) -> list:
+    def records(self) -> list[Record]:
         """The records of all runs.
 
         Raises:
@@ -109,9 +113,7 @@ class Report:
         """The record that makes a run unnecessary, whatever data is available."""
         for done in find_records(recipe, self.results_dir / "records"):
             # A stand-in's record may not suffice: the run itself decides by its data.
-            if not record.is_stand_in(
-                done["data"]["requested"], done["data"]["source"]
-            ):
+            if not done.is_stand_in:
                 return done
         return None
 

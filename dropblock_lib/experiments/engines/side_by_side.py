@@ -12,7 +12,7 @@ import threading
 import time
 
 from dropblock_lib.experiments.engines.orders import SHARE_THE_GPU, Report
-from dropblock_lib.experiments.running.run import find_records
+from dropblock_lib.experiments.records.record import find_records
 
 # Seconds that an interrupted process has to end by itself.
 PATIENCE = 10.0

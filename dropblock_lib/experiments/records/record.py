@@ -1,10 +1,13 @@
 """Records: what a run was made of and what came out, one JSON file each."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any, NoReturn
 
-from dropblock_lib.experiments.recipes.recipe import Recipe, hash_of
+from dropblock_lib.data.dataset import label_of
+from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.json_files import (
     check_sections,
     read_json,
@@ -38,86 +41,230 @@ class RecordError(ValueError):
     """A file that should be a record and is not."""
 
 
+@dataclasses.dataclass(frozen=True)
+class DataAccount:
+    """Which data a run used.
+
+    Attributes:
+        requested: Name of the data set in the recipe.
+        source: What exactly was used, as in `Dataset.source`.
+        origin: Where it was found, as in `Dataset.origin`.
+        sha256: Of all images and labels; for detection, of all annotations.
+        train, validation, test: Numbers of images.
+        skipped: For detection, what was found wrong in each part, and how often.
+        too_small: For detection, the number of training boxes that are too small for
+            any anchor.
+    """
+
+    requested: str
+    source: str
+    origin: str
+    sha256: str
+    train: int
+    validation: int
+    test: int
+    skipped: dict[str, dict[str, int]] | None = None
+    too_small: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What one run was made of and what came out.
+
+    Attributes:
+        recipe: The `Recipe`.
+        data: A `DataAccount`.
+        history: Metric -> list of its values, one per epoch; `None` where an epoch
+            had no validation or a value is not finite.
+        final: Metric -> result of the finished network, and its probes.
+        best: The epoch that did best on the validation images.
+        parameters: Numbers of weights, "total" and "trainable".
+        seconds: Duration of the run.
+        hardware: "cpu", "cores", "gpus" and the number of "devices" used.
+        backend: The Keras backend.
+        versions: Package -> version.
+        git: "commit", and whether the source tree was "clean"; `None` outside git.
+        resumes: One entry for each time the run was resumed.
+        date: When the run ended, in ISO format.
+        detections: For detection, "before" and "after" training, on a few images.
+    """
+
+    recipe: Recipe
+    data: DataAccount
+    history: dict[str, list]
+    final: dict[str, Any]
+    best: dict[str, Any]
+    parameters: dict[str, int]
+    seconds: float
+    hardware: dict[str, Any]
+    backend: str
+    versions: dict[str, str]
+    git: dict[str, Any] | None
+    resumes: list[dict[str, Any]]
+    date: str
+    detections: dict[str, Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """What names of runs call the data, see `Dataset.label`."""
+        return label_of(self.data.requested, self.data.source)
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether other data was used than was requested."""
+        return self.label != self.data.source
+
+    @property
+    def name(self) -> str:
+        """The name of the run and of its file."""
+        return self.recipe.name_on(self.label)
+
+    @property
+    def setting(self) -> str:
+        """What records that are compared with one another have in common.
+
+        Everything but variant and random seed; data and backend are part of it.
+        """
+        recipe = self.recipe.to_dict()
+        for field in ("variant", "regularizer", "seed"):
+            del recipe[field]
+        common = [recipe, self.data.source, self.data.sha256, self.backend]
+        return json.dumps(common, sort_keys=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain values, in the order of the file."""
+        recipe, data = self.recipe, vars(self.data)
+        document = {
+            "schema": SCHEMA,
+            "name": self.name,
+            "recipe": recipe.to_dict(),
+            "recipe_hash": recipe.hash,
+            "data": {key: data[key] for key in data if data[key] is not None},
+            "history": self.history,
+            "final": self.final,
+            "best": self.best,
+        }
+        if self.detections is not None:
+            document["detections"] = self.detections
+        rest = [key for key in _SECTIONS if key not in document]
+        return document | {key: getattr(self, key) for key in rest}
+
+    @classmethod
+    def from_dict(cls, document: Any, path: Path | str) -> "Record":
+        """The record of `to_dict`, or of the first layout.
+
+        Args:
+            document: What its file holds.
+            path: The file, whose name must be the record's.
+
+        Raises:
+            RecordError: If it is not a valid record; the message names the file.
+        """
+        path = Path(path)
+
+        def refuse(why) -> NoReturn:
+            raise RecordError(f"{path} is not a record: {why}.")
+
+        try:
+            document = upgrade(document)
+        except (KeyError, TypeError, ValueError) as error:
+            refuse(repr(error))
+        check_sections(document, SCHEMA, _SECTIONS, path.stem, refuse)
+        try:
+            recipe = Recipe.from_dict(document["recipe"])
+        except ValueError as error:
+            refuse(f"its recipe is not valid ({error})")
+        if recipe.hash != document["recipe_hash"]:
+            refuse("its recipe does not have the hash that it states")
+        for field in dataclasses.fields(DataAccount):
+            required = field.default is dataclasses.MISSING
+            if required and field.name not in document["data"]:
+                refuse(f"`data` has no `{field.name}`")
+        try:
+            data = DataAccount(**document["data"])
+        except TypeError as error:
+            refuse(f"`data` is not valid ({error})")
+        fields = [field.name for field in dataclasses.fields(cls)[2:]]
+        found = {field: document[field] for field in fields if field in document}
+        record = cls(recipe, data, **found)
+        if document["name"] != record.name:
+            refuse(f"its recipe and data make the run {record.name!r}")
+        _check_metrics(record, refuse)
+        return record
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Record":
+        """Reads and checks a record.
+
+        Args:
+            path: A file of `write`, or one of the first layout.
+
+        Raises:
+            RecordError: If the file is not a valid record; the message names it.
+
+        Example:
+
+        >>> Record.read("results/records/NAME.json").final["test_accuracy"]
+        """
+        path = Path(path)
+        return cls.from_dict(read_json(path, "record", RecordError), path)
+
+    def write(self, directory: Path | str) -> Path:
+        """Checks the record and writes it to `directory/NAME.json`, atomically.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            RecordError: If the record is not valid, or the file exists.
+            OSError: If it cannot be written, because the disk is full, say.
+        """
+        document = self.to_dict()
+        path = Path(directory) / f"{self.name}.json"
+        self.from_dict(document, path)
+        if path.exists():
+            raise RecordError(f"{path} exists, and records are never overwritten.")
+        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        try:
+            write_atomically(path, text)
+        except OSError as error:
+            raise OSError(
+                f"Cannot write {path} ({error.strerror}). The run is trained and "
+                "saved: once it can be written, the same command writes it without "
+                "training."
+            ) from error
+        return path
+
+
 def default_results_directory() -> Path:
-    """Where runs write: the source tree's `results`, or else `./results`."""
+    """The folder to write to: `results` of the source tree, or else `./results`."""
     root = Path(__file__).resolve().parents[3]
     is_source_tree = (root / "pyproject.toml").is_file()
     return (root if is_source_tree else Path.cwd()) / "results"
 
 
 def default_records_directory() -> Path:
-    """Where records are read: those shipped in the package, or the source tree's."""
+    """The folder to read from: the package's own, or else the source tree's."""
     shipped = Path(__file__).resolve().parents[2] / "results" / "records"
     return shipped if shipped.is_dir() else default_results_directory() / "records"
 
 
-def is_stand_in(requested: str, source: str) -> bool:
-    """Whether other data was used than was asked for: "shapes" for "cifar10".
-
-    "cifar10-jpeg" is CIFAR-10 after JPEG, and no stand-in.
-    """
-    return source != requested and not source.startswith(f"{requested}-")
-
-
-def data_label(requested: str, source: str) -> str:
-    """How a record's name calls the data: what was used, not what was asked for.
-
-    "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" where a stand-in was used:
-    records of real data and of stand-ins never share a name.
-    """
-    return f"{source}-for-{requested}" if is_stand_in(requested, source) else source
-
-
-def write_record(record: dict, directory: Path | str) -> Path:
-    """Check a record and write it to `directory/NAME.json`, atomically.
-
-    Raises:
-        RecordError: If the record is not valid, or a file of that name exists.
-        OSError: If it cannot be written, because the disk is full, say.
-    """
-    path = Path(directory) / f"{record.get('name')}.json"
-    _check(record, path)
-    if path.exists():
-        raise RecordError(f"{path} exists, and records are never overwritten.")
-    try:
-        write_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
-    except OSError as error:
-        raise OSError(
-            f"Cannot write {path} ({error.strerror}). The run is trained and saved: "
-            "once it can be written, the same command writes it without training."
-        ) from error
-    return path
-
-
-def read_record(path: Path | str) -> dict:
-    """Read one record and check it.
-
-    Raises:
-        RecordError: If the file is not a valid record; the message names it.
-    """
-    path = Path(path)
-    record = read_json(path, "record", RecordError)
-    try:
-        record = upgrade(record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{path} is not a record: {error!r}.") from None
-    _check(record, path)
-    return record
-
-
-def load_records(directory: Path | str | None = None) -> list[dict]:
-    """All records of a directory, sorted by name.
+def load_records(directory: Path | str | None = None) -> list[Record]:
+    """All records of a folder, sorted by name.
 
     Args:
-        directory: Folder with one JSON file a run. By default the records that
+        directory: Folder with one JSON file per run. By default the records that
             come with the package, or those of the source tree.
 
     Returns:
-        A list of records (dictionaries); empty if the folder has none or does
-        not exist.
+        A list of `Record`; empty if the folder has none or does not exist.
 
     Raises:
         RecordError: If a file is not a valid record; the message names all of them.
+
+    Example:
+
+    >>> [record.final["test_accuracy"] for record in load_records()]
     """
     records, errors = read_all(directory or default_records_directory())
     if errors:
@@ -125,62 +272,64 @@ def load_records(directory: Path | str | None = None) -> list[dict]:
     return records
 
 
-def read_all(directory: Path | str) -> tuple[list[dict], dict[Path, RecordError]]:
-    """All valid records of a directory by name, and what is wrong with the others.
+def read_all(directory: Path | str) -> tuple[list[Record], dict[Path, RecordError]]:
+    """All valid records of a folder by name, and the errors of the other files.
 
     Args:
-        directory: Folder with one JSON file a run.
+        directory: Folder with one JSON file per run.
 
     Returns:
-        A pair: a list of records, and a dictionary of path -> `RecordError`.
+        A pair: a list of `Record`, and a dictionary of path -> `RecordError`.
     """
     records, errors = [], {}
     for path in sorted(Path(directory).glob("*.json")):
         try:
-            records.append(read_record(path))
+            records.append(Record.read(path))
         except RecordError as error:
             errors[path] = error
     return records, errors
 
 
-def _check(record, path: Path) -> None:
-    def refuse(why):
-        raise RecordError(f"{path} is not a record: {why}.")
+def find_records(recipe: Recipe, directory: Path | str) -> list[Record]:
+    """The records of a recipe, whatever data they used; real data first.
 
-    check_sections(record, SCHEMA, _SECTIONS, path.stem, refuse)
-    try:
-        recipe = Recipe.from_dict(record["recipe"])
-    except ValueError as error:
-        refuse(f"its recipe is not valid ({error})")
-    if hash_of(record["recipe"]) != record["recipe_hash"]:
-        refuse("its recipe does not have the hash that it states")
-    for key in ("requested", "source", "origin", "sha256", "train", "test"):
-        if key not in record["data"]:
-            refuse(f"`data` has no `{key}`")
-    label = data_label(record["data"]["requested"], record["data"]["source"])
-    if record["name"] != recipe.name_on(label):
-        refuse(f"its recipe and data make the run {recipe.name_on(label)!r}")
-    metrics = recipe.task.metrics
+    Args:
+        recipe: The recipe.
+        directory: Folder with one JSON file per run.
+    """
+    found = [
+        Record.read(path)
+        for path in sorted(Path(directory).glob("*.json"))
+        if recipe.label_in(path.stem) is not None
+    ]
+    return sorted(
+        (record for record in found if record.recipe == recipe),
+        key=lambda record: record.is_stand_in,
+    )
+
+
+def _check_metrics(record, refuse):
+    epochs, metrics = record.recipe.epochs, record.recipe.task.metrics
     for key in metrics.history:
-        values = record["history"].get(key)
-        if not isinstance(values, list) or len(values) != recipe.epochs:
-            refuse(f"`history` does not have {recipe.epochs} values of `{key}`")
+        values = record.history.get(key)
+        if not isinstance(values, list) or len(values) != epochs:
+            refuse(f"`history` does not have {epochs} values of `{key}`")
     for key in metrics.fractions:
-        value = record["final"].get(key, "")
+        value = record.final.get(key, "")
         if not (_is_fraction(value) or (value is None and metrics.may_be_none)):
             refuse(f"`final` has no valid `{key}`")
     for key in metrics.final_losses:
-        # None stands for a loss that was not finite, which JSON cannot hold.
-        if not isinstance(record["final"].get(key, ""), (float, type(None))):
+        # None is a loss that was not finite, which JSON has no number for.
+        if not isinstance(record.final.get(key, ""), (float, type(None))):
             refuse(f"`final` has no valid `{key}`")
-    best = record["best"].get(metrics.best, "")
+    best = record.best.get(metrics.best, "")
     if not (_is_fraction(best) or (metrics.lowest_is_best and _is_loss(best))):
         refuse(f"`best` has no valid `{metrics.best}`")
 
 
-def _is_fraction(value) -> bool:
-    return isinstance(value, float) and math.isfinite(value) and 0 <= value <= 1
+def _is_fraction(value):
+    return isinstance(value, float) and 0 <= value <= 1
 
 
-def _is_loss(value) -> bool:
+def _is_loss(value):
     return value is None or (isinstance(value, float) and math.isfinite(value))

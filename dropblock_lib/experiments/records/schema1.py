@@ -1,9 +1,11 @@
 """Records of the first layout, read as records of the present one."""
 
+from typing import Any
+
 from dropblock_lib.experiments.recipes.recipe import default_placement, hash_of
 from dropblock_lib.variants import get_variant
 
-# What a recipe of the first layout means by the fields that it lacks.
+# The values of fields that recipes of the first layout lack.
 LATER_FIELDS = {
     "augmentation": "none",
     "image_size": None,
@@ -19,14 +21,14 @@ LATER_FIELDS = {
 }
 
 
-def upgrade(record):
-    """A record in the present layout; other documents as they are.
+def upgrade(record: Any) -> Any:
+    """Converts a record of the first layout to the present one.
 
     Args:
         record: What a JSON file holds.
 
     Returns:
-        The same object, or a new record.
+        A new dictionary, or `record` itself if it is of another layout.
 
     Raises:
         ValueError: If the recipe does not have the hash that the record states.

@@ -1,15 +1,17 @@
-"""Is a variant better than plain training, or is that only the seeds?"""
+"""Comparisons of variants over seeds: is a difference more than noise?"""
 
 import itertools
 import warnings
+from collections.abc import Iterable
 
 from dropblock_lib.arguments import invalid
-from dropblock_lib.experiments.reports.tables import setting_of
+from dropblock_lib.experiments.records.record import Record
+from dropblock_lib.experiments.reports.columns import Column, format_rows
 from dropblock_lib.variants import variant_order, variant_title
 
 
-def select(records, **fields):
-    """Those records whose recipe has the given values.
+def select(records: Iterable[Record], **fields) -> list[Record]:
+    """The records whose recipes have the given values.
 
     Args:
         records: From `load_records`.
@@ -28,14 +30,14 @@ def select(records, **fields):
     found = [
         record
         for record in records
-        if all(record["recipe"].get(key) == value for key, value in fields.items())
+        if all(getattr(record.recipe, key, None) == fields[key] for key in fields)
     ]
     if not found:
         raise invalid("fields", "values that some record has", fields)
     return found
 
 
-def histories(records):
+def histories(records: Iterable[Record]) -> dict[str, list[dict]]:
     """The history of every run, for `plots.learning_curves`.
 
     Args:
@@ -48,15 +50,17 @@ def histories(records):
     Raises:
         ValueError: If the records differ in more than variant and seed.
     """
-    return _of_each_variant(records, lambda record: record["history"])
+    return _of_each_variant(records, lambda record: record.history)
 
 
-def by_variant(records, metric="test_accuracy"):
-    """One value a seed, for every variant.
+def by_variant(
+    records: Iterable[Record], metric: str = "test_accuracy"
+) -> dict[str, list]:
+    """One value per seed, for every variant.
 
     Args:
         records: Records that differ in nothing but variant and seed.
-        metric: A key of a record's `"final"`.
+        metric: A key of `Record.final`.
 
     Returns:
         Dict of variant -> list of floats by rising seed, in the order of
@@ -65,21 +69,26 @@ def by_variant(records, metric="test_accuracy"):
     Raises:
         ValueError: If the records differ in more than variant and seed.
     """
-    return _of_each_variant(records, lambda record: record["final"][metric])
+    return _of_each_variant(records, lambda record: record.final[metric])
 
 
-def differences(records, baseline="none", confidence=0.95, metric="test_accuracy"):
+def differences(
+    records: Iterable[Record],
+    baseline: str = "none",
+    confidence: float = 0.95,
+    metric: str = "test_accuracy",
+) -> list[dict]:
     """Every variant against a baseline, with an interval for the difference.
 
-    The interval is Welch's, which does not take the two spreads to be equal. Each
-    is a statement on its own: of several 95 % intervals one may well miss.
+    The interval is Welch's, which does not assume equal spreads. The confidence is
+    that of each interval: of several 95 % intervals one may well miss.
 
     Args:
         records: Records that differ in nothing but variant and seed, with at least
-            two seeds a variant.
+            two seeds per variant.
         baseline: The variant to compare with.
         confidence: Float in (0, 1).
-        metric: A key of a record's `"final"`.
+        metric: A key of `Record.final`.
 
     Returns:
         List of dicts with `variant`, `difference` (of the means of `metric`),
@@ -103,8 +112,10 @@ def differences(records, baseline="none", confidence=0.95, metric="test_accuracy
     return rows
 
 
-def ranking(records, published, confidence=0.95):
-    """Does a published ranking of the variants hold over the seeds?
+def ranking(
+    records: Iterable[Record], published: dict[str, float], confidence: float = 0.95
+) -> list[dict]:
+    """Whether a published ranking of the variants holds over the seeds.
 
     Args:
         records: As for `differences`.
@@ -142,7 +153,7 @@ def ranking(records, published, confidence=0.95):
     return sorted(rows, key=lambda row: -row["published"])
 
 
-def format_differences(rows):
+def format_differences(rows: list[dict]) -> str:
     """Rows of `differences` as a Markdown table, in percentage points.
 
     Args:
@@ -151,37 +162,35 @@ def format_differences(rows):
     Returns:
         A string that ends in a newline.
     """
-    lines = [
-        "| against plain | difference | interval | verdict |",
-        "| :-- | :-: | :-: | :-- |",
+    columns = [
+        Column("against plain", lambda row: variant_title(row["variant"])),
+        Column("difference", lambda row: _percent(row["difference"]), True),
+        Column(
+            "interval",
+            lambda row: f"{_percent(row['low'])} to {_percent(row['high'])}",
+            True,
+        ),
+        Column("verdict", lambda row: row["verdict"]),
     ]
-    for row in rows:
-        difference, low, high = (
-            f"{100 * row[end]:+.2f}" for end in ("difference", "low", "high")
-        )
-        cells = (
-            variant_title(row["variant"]),
-            difference,
-            f"{low} to {high}",
-            row["verdict"],
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return format_rows(rows, columns, "markdown")
+
+
+def _percent(difference):
+    return f"{100 * difference:+.2f}"
 
 
 def _of_each_variant(records, value):
-    """Dict of variant -> values by rising seed, of records of one setting."""
-    settings = {setting_of(record) for record in records}
-    if len(settings) != 1:
+    """Variant -> values by rising seed, for records of one setting."""
+    if len({record.setting for record in records}) != 1:
         raise invalid(
             "records",
             "records of one setting and backend, which differ in variant and seed only",
-            [record["name"] for record in records],
+            [record.name for record in records],
         )
-    ordered = sorted(records, key=lambda record: record["recipe"]["seed"])
+    ordered = sorted(records, key=lambda record: record.recipe.seed)
     values = {}
     for record in ordered:
-        values.setdefault(record["recipe"]["variant"], []).append(value(record))
+        values.setdefault(record.recipe.variant, []).append(value(record))
     return {variant: values[variant] for variant in sorted(values, key=variant_order)}
 
 
@@ -192,11 +201,11 @@ def _check_seeds(values):
 
 
 def _difference(ours, theirs, confidence):
-    """Difference of two means, with Welch's interval."""
+    """The difference of two means, with Welch's interval."""
     from scipy.stats import ttest_ind
 
     with warnings.catch_warnings():
-        # Seeds may agree to the last image: networks that always guess the same.
+        # SciPy warns of seeds without any spread: networks that make the same guesses.
         warnings.simplefilter("ignore", RuntimeWarning)
         test = ttest_ind(ours, theirs, equal_var=False)
     low, high = (float(end) for end in test.confidence_interval(confidence))

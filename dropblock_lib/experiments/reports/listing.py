@@ -1,28 +1,32 @@
-"""The runs there are, and how far each of them is."""
+"""Lists of runs and their progress."""
 
 import json
+from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
 
+from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.record import read_all
 from dropblock_lib.experiments.reports.columns import Column, format_rows
 
 
-def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
-    """One row a run, and what is wrong with files that cannot be read.
+def list_runs(
+    recipes: Iterable[Recipe], results_dir: Path | str
+) -> tuple[list[dict], list[str]]:
+    """One row per run, and the errors of files that cannot be read.
 
     Every record is read once, however many recipes there are.
 
     Args:
-        recipes: An iterable of `Recipe`.
+        recipes: The recipes of the runs.
         results_dir: Folder with `records/` and `.partial/`.
 
     Returns:
         A pair. First a list of rows (dictionaries) with `name` (of the recipe),
-        `network`, `data` (what was used, or else is asked for), `variant`,
-        `profile`, `seed`, `state` ("done", "unfinished", "to do" or "corrupt"),
-        `epoch` (whole epochs that are done), `epochs` (of the recipe),
-        `test_accuracy`, or `AP` of a detector (`None` until it is done), and
+        `network`, `data` (the label of the data used, or else the data requested),
+        `variant`, `profile`, `seed`, `state` ("done", "unfinished", "to do" or
+        "corrupt"), `epoch` (number of finished epochs), `epochs` (of the recipe),
+        `test_accuracy`, or for a detector `AP` (`None` until it is done), and
         `recipe_hash`. A recipe with a record of real data and one of a stand-in has
         two rows. Then a list of messages, each of which names a file.
     """
@@ -32,7 +36,7 @@ def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
     messages = [str(error) for error in errors.values()]
     done = {}
     for record in records:
-        done.setdefault(record["recipe_hash"], []).append(record)
+        done.setdefault(record.recipe.hash, []).append(record)
     unfinished = {}
     for path in sorted(results_dir.glob(".partial/*/state.json")):
         try:
@@ -45,27 +49,21 @@ def list_runs(recipes, results_dir) -> tuple[list[dict], list[str]]:
 
     rows = []
     for recipe in recipes:
+        metric = recipe.task.metrics.fractions[0]
         for record in done.get(recipe.hash, []):
-            row = _row(recipe, record["name"], "done", recipe.epochs)
-            measure = recipe.task.metrics.fractions[0]
-            row[measure] = record["final"][measure]
-            rows.append(row)
+            row = _row(recipe, record.label, "done", recipe.epochs)
+            rows.append(row | {metric: record.final[metric]})
         if recipe.hash in done:
             continue
-        prefix, _, suffix = recipe.name_on("\0").partition("\0")
-        broken = sorted(
-            name
-            for name in corrupt
-            if name.startswith(prefix) and name.endswith(suffix)
-        )
+        broken = [label for label in map(recipe.label_in, sorted(corrupt)) if label]
         key = json.dumps(recipe.to_dict(), sort_keys=True)
         if broken:
-            rows += [_row(recipe, name, "corrupt") for name in broken]
+            rows += [_row(recipe, label, "corrupt") for label in broken]
         elif key in unfinished:
             name, epoch = unfinished[key]
-            rows.append(_row(recipe, name, "unfinished", epoch))
+            rows.append(_row(recipe, recipe.label_in(name), "unfinished", epoch))
         else:
-            rows.append(_row(recipe, recipe.name, "to do"))
+            rows.append(_row(recipe, recipe.dataset, "to do"))
     return rows, messages
 
 
@@ -82,13 +80,12 @@ def format_runs(rows: list[dict], format: str = "text") -> str:
     return format_rows(rows, _COLUMNS, format)
 
 
-def _row(recipe, name, state, epoch=0):
-    prefix, _, suffix = recipe.name_on("\0").partition("\0")
+def _row(recipe, label, state, epoch=0):
     return {
         # What `run` takes, whatever data was used.
         "name": recipe.name,
         "network": recipe.network,
-        "data": name.removeprefix(prefix).removesuffix(suffix),
+        "data": label,
         "variant": recipe.variant,
         "profile": recipe.profile,
         "seed": recipe.seed,

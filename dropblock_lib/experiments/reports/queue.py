@@ -1,26 +1,28 @@
-"""The queue: which runs come first, which are done, and how long the rest takes."""
+"""The queue: the order of the runs, their progress, and the time left."""
 
 import dataclasses
 import fnmatch
-import json
 import statistics
 import tomllib
+from operator import itemgetter
 from pathlib import Path
 
 import keras
 
 from dropblock_lib.experiments.recipes.grids import grid_path, read_grid
+from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records import environment
 from dropblock_lib.experiments.records.record import read_all
-from dropblock_lib.experiments.reports.columns import aligned
+from dropblock_lib.experiments.reports.columns import Column, format_rows
 from dropblock_lib.experiments.reports.listing import list_runs
 from dropblock_lib.experiments.running.progress import clock
 from dropblock_lib.experiments.tasks.split import IMAGE_SIZE
 
 DEFAULT = "queue"
+# Fields of a recipe that choose among the runs of a grid.
 FILTERS = ("network", "dataset", "variant", "profile", "seed")
-# Seconds for each image that is trained on, as a multiple of CustomNet's, for
-# networks that this machine has no record of. Measured on two cores.
+# Seconds per training image, as a multiple of CustomNet's, for networks without a
+# record on this machine. Measured on two cores.
 RELATIVE_COST = {
     "custom_net": 1.0,
     "resnet9": 2.7,
@@ -30,8 +32,8 @@ RELATIVE_COST = {
     "retinanet": 900.0,
     "retinanet_light": 60.0,
 }
-# Where there is no record at all: two cores, CustomNet, an image.
-SECONDS_AN_IMAGE = 0.002
+# Seconds per image of CustomNet on two cores, for machines without any record.
+SECONDS_PER_IMAGE = 0.002
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +41,24 @@ class Step:
     """Runs of a queue that belong together.
 
     Args:
-        title: What they are for.
-        recipes: A tuple of `Recipe`, in their order.
+        title: Their purpose.
+        recipes: The recipes, in their order.
     """
 
     title: str
-    recipes: tuple
+    recipes: tuple[Recipe, ...]
 
 
-def read_queue(path=DEFAULT) -> list[Step]:
+def read_queue(path: Path | str = DEFAULT) -> list[Step]:
     """The steps of a queue file.
 
     The file is TOML: a list of `[[step]]`, each with a `title`, a `grid` (one or
     several names or paths, as `read_grid` takes them) and keys that choose among its
     runs: network, dataset, variant, profile, seed, each a value, a pattern or a list
-    of them. A run that an earlier step has is left out of the later ones.
+    of them. Runs of earlier steps are left out.
 
     Args:
-        path: Path of the file, or the name of one that ships with the package.
+        path: Path of the file, or the name of a queue of the book: "queue" or "gpu".
 
     Returns:
         A list of `Step`.
@@ -83,28 +85,30 @@ def read_queue(path=DEFAULT) -> list[Step]:
     return steps
 
 
-def recipes_of(steps: list[Step]) -> list:
+def recipes_of(steps: list[Step]) -> list[Recipe]:
     """All recipes of a queue, in its order."""
     return [recipe for step in steps for recipe in step.recipes]
 
 
-def passes(recipe, wanted: dict) -> bool:
-    """Whether every field is, or matches, one of the values asked for.
+def passes(recipe: Recipe, wanted: dict[str, list | None]) -> bool:
+    """Whether every field matches one of the values that are wanted.
 
     Args:
-        recipe: A `Recipe`, or its dictionary.
-        wanted: Dict of field -> list of values or patterns, or `None` for any.
+        recipe: The recipe.
+        wanted: Field -> list of values or patterns, or `None` for any.
     """
-    values = recipe if isinstance(recipe, dict) else recipe.to_dict()
     return all(
         choices is None
-        or any(fnmatch.fnmatchcase(str(values[field]), str(each)) for each in choices)
+        or any(
+            fnmatch.fnmatchcase(str(getattr(recipe, field)), str(choice))
+            for choice in choices
+        )
         for field, choices in wanted.items()
     )
 
 
-def status(steps: list[Step], results_dir) -> tuple[list[dict], list[str]]:
-    """How far each step is, and the hours that are left of it on this machine.
+def status(steps: list[Step], results_dir: Path | str) -> tuple[list[dict], list[str]]:
+    """The progress of each step, and the hours left on this machine.
 
     Args:
         steps: From `read_queue`.
@@ -112,8 +116,8 @@ def status(steps: list[Step], results_dir) -> tuple[list[dict], list[str]]:
 
     Returns:
         A pair. First a list of rows (dictionaries) with `step`, `runs`, `done`,
-        `unfinished`, `to_do` and `hours` (of what is left, a float). Then messages
-        that name files which cannot be read.
+        `unfinished`, `to_do` and `hours` (left, a float). Then messages that name
+        files which cannot be read.
     """
     results_dir = Path(results_dir)
     recipes = recipes_of(steps)
@@ -139,7 +143,7 @@ def status(steps: list[Step], results_dir) -> tuple[list[dict], list[str]]:
 
 
 def format_status(rows: list[dict], format: str = "text") -> str:
-    """Rows of `status` as a table for a terminal, with their sum, or as JSON.
+    """Rows of `status` as a table for a terminal, with their total, or as JSON.
 
     Args:
         rows: From `status`.
@@ -148,71 +152,71 @@ def format_status(rows: list[dict], format: str = "text") -> str:
     Returns:
         A string that ends in a newline.
     """
-    if format == "json":
-        return json.dumps(rows, indent=2) + "\n"
-    columns = ("runs", "done", "unfinished", "to_do", "hours")
-    total = {"step": "all"} | {key: sum(row[key] for row in rows) for key in columns}
-    cells = [
-        [row["step"], *(row[key] for key in columns[:-1]), clock(3600 * row["hours"])]
-        for row in [*rows, total]
-    ]
-    heading = ["step", "runs", "done", "unfinished", "to do", "time left"]
-    return aligned(heading, cells)
+    if format == "text":
+        numbers = ("runs", "done", "unfinished", "to_do", "hours")
+        total = {key: sum(row[key] for row in rows) for key in numbers}
+        rows = [*rows, {"step": "all", **total}]
+    return format_rows(rows, _COLUMNS, format)
+
+
+_COLUMNS = (
+    *(
+        Column(key.replace("_", " "), itemgetter(key))
+        for key in ("step", "runs", "done", "unfinished", "to_do")
+    ),
+    Column("time left", lambda row: clock(3600 * row["hours"])),
+)
 
 
 class _Seconds:
-    """How long a run takes here, by the records of this machine, or else of others."""
+    """Estimates the duration of runs from this machine's records, or from others'."""
 
     def __init__(self, records):
-        here = environment.hardware()
-        backend = keras.backend.backend()
-        # Runs of the first recipes compiled each epoch anew, and took several times as
-        # long; they are the ones that changed keep_prob once an epoch.
+        here, backend = environment.hardware(), keras.backend.backend()
+        # Runs of the first recipes, the ones that changed keep_prob once an epoch,
+        # compiled each epoch anew and took several times as long.
         own = [
             record
             for record in records
-            if record["recipe"]["keep_prob_schedule"] != "linear-epoch"
-            and record["backend"] == backend
-            and record["hardware"]["cpu"] == here["cpu"]
-            and record["hardware"]["cores"] == here["cores"]
-            and record["hardware"]["gpus"] == here["gpus"]
+            if record.recipe.keep_prob_schedule != "linear-epoch"
+            and record.backend == backend
+            and all(record.hardware[key] == here[key] for key in here)
         ]
-        self._by_network = _seconds_an_image(own)
+        self._by_network = _seconds_per_image(own)
         costs = [
             seconds / RELATIVE_COST[network]
             for network, seconds in self._by_network.items()
             if network in RELATIVE_COST
         ]
-        self._unit = statistics.median(costs) if costs else SECONDS_AN_IMAGE
+        self._unit = statistics.median(costs) if costs else SECONDS_PER_IMAGE
 
     def of(self, recipe):
-        an_image = self._by_network.get(
+        per_image = self._by_network.get(
             recipe.network, self._unit * RELATIVE_COST.get(recipe.network, 1.0)
         )
         images = recipe.train_size
         if images is None:
             everything = {"mnist": 60_000, "cifar10": 50_000}
             images = everything.get(recipe.dataset, 10_000) - recipe.validation_size
-        return images * recipe.epochs * an_image * _pixels(recipe)
+        return images * recipe.epochs * per_image * _relative_area(recipe)
 
 
-def _seconds_an_image(records):
-    """Network -> seconds for each image trained on, of the records that are like ours.
+def _seconds_per_image(records):
+    """Network -> seconds per training image of 32 x 32, by its ten newest records.
 
-    The newest records of each network decide: they are of the present code.
+    Older ones may be of slower code.
     """
     found = {}
-    for record in sorted(records, key=lambda record: record["date"], reverse=True):
-        recipe = record["recipe"]
-        times = found.setdefault(recipe["network"], [])
+    for record in sorted(records, key=lambda record: record.date, reverse=True):
+        recipe = record.recipe
+        times = found.setdefault(recipe.network, [])
         if len(times) < 10:
-            images = record["data"]["train"] * recipe["epochs"]
-            size = (recipe["image_size"] or IMAGE_SIZE) / IMAGE_SIZE
-            times.append(record["seconds"] / images / size**2)
+            images = record.data.train * recipe.epochs
+            times.append(record.seconds / images / _relative_area(recipe))
     return {network: statistics.median(times) for network, times in found.items()}
 
 
-def _pixels(recipe):
+def _relative_area(recipe):
     return ((recipe.image_size or IMAGE_SIZE) / IMAGE_SIZE) ** 2
 
 

@@ -1,21 +1,21 @@
-"""Records in, one row a variant out: mean and spread over the seeds."""
+"""Tables of records: mean and spread over the seeds, one row per variant."""
 
-import json
 import statistics
 from functools import partial
 
-from dropblock_lib.experiments.recipes.recipe import TASKS, Recipe, find_task
-from dropblock_lib.experiments.records.record import is_stand_in
+from dropblock_lib.arguments import invalid
+from dropblock_lib.experiments.recipes.recipe import TASKS, find_task
+from dropblock_lib.experiments.records.record import Record
 from dropblock_lib.experiments.reports.columns import Column, format_rows
 from dropblock_lib.models import LABELS
 from dropblock_lib.variants import variant_order, variant_title
 
 
-def summarize(records: list[dict]) -> list[dict]:
+def summarize(records: list[Record]) -> list[dict]:
     """One row for each recipe and data source, over all its seeds.
 
-    Records are put together only if their recipes differ in nothing but the seed
-    and if they used the same data and the same backend.
+    Records share a row if their recipes differ in nothing but the seed and they used
+    the same data and backend.
 
     Args:
         records: From `load_records`.
@@ -36,16 +36,12 @@ def summarize(records: list[dict]) -> list[dict]:
     """
     groups = {}
     for record in records:
-        seed = record["recipe"]["seed"]
-        key = (setting_of(record), record["recipe"]["variant"])
+        key = (record.setting, record.recipe.variant)
         group = groups.setdefault(key, {})
-        if seed in group:
-            raise ValueError(
-                "Invalid value received for argument `records`. Expected one "
-                f"record a recipe and seed. Received: {group[seed]['name']!r} "
-                f"and {record['name']!r}"
-            )
-        group[seed] = record
+        other = group.setdefault(record.recipe.seed, record)
+        if other is not record:
+            expected = "one record for each recipe and seed"
+            raise invalid("records", expected, [other.name, record.name])
     return sorted((_row(group) for group in groups.values()), key=_position)
 
 
@@ -76,7 +72,7 @@ def format_table(rows: list[dict], format: str = "text") -> str:
     return "\n".join(tables) or "No records.\n"
 
 
-def describe_setting(records: list[dict]) -> str:
+def describe_setting(records: list[Record]) -> str:
     """One sentence that says how records of one setting were made.
 
     Args:
@@ -85,10 +81,10 @@ def describe_setting(records: list[dict]) -> str:
     Returns:
         A string in Markdown.
     """
-    data, recipe = records[0]["data"], Recipe.from_dict(records[0]["recipe"])
-    seeds = sorted({record["recipe"]["seed"] for record in records})
+    data, recipe = records[0].data, records[0].recipe
+    seeds = sorted({record.recipe.seed for record in records})
     return (
-        f"**{data['source']}**: {recipe.task.describe_images(recipe, data)}; "
+        f"**{data.source}**: {recipe.task.describe_images(recipe, data)}; "
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}; "
         f"augmentation: {recipe.augmentation}; {_describe_optimizer(recipe)}; "
         f"{_describe_schedule(recipe)}; "
@@ -98,13 +94,12 @@ def describe_setting(records: list[dict]) -> str:
 
 def _describe_optimizer(recipe):
     name = {"adam": "Adam", "sgd": "SGD with Nesterov momentum"}[recipe.optimizer]
-    extras = []
-    if recipe.weight_decay:
-        extras.append(f"weight decay {recipe.weight_decay:g}")
-    if recipe.label_smoothing:
-        extras.append(f"label smoothing {recipe.label_smoothing:g}")
     rate = f"a learning rate of {recipe.learning_rate:g}"
-    return ", ".join([f"{name} with {rate} ({recipe.learning_rate_schedule})", *extras])
+    text = f"{name} with {rate} ({recipe.learning_rate_schedule})"
+    for field in ("weight_decay", "label_smoothing"):
+        if getattr(recipe, field):
+            text += f", {field.replace('_', ' ')} {getattr(recipe, field):g}"
+    return text
 
 
 def _describe_schedule(recipe):
@@ -120,53 +115,37 @@ def mean_and_std(mean: float, std: float | None, digits: int = 4) -> str:
     return f"{mean:.{digits}f}{spread}"
 
 
-def _row(group: dict[int, dict]) -> dict:
+def _row(group):
+    """One row of `summarize`, from the records of each seed."""
     seeds = sorted(group)
-    any_record = group[seeds[0]]
-    recipe = Recipe.from_dict(any_record["recipe"])
+    record = group[seeds[0]]
+    recipe = record.recipe
     row = {
         "network": recipe.network,
         "dataset": recipe.dataset,
-        "source": any_record["data"]["source"],
+        "source": record.data.source,
         "profile": recipe.profile,
         "variant": recipe.variant,
-        "backend": any_record["backend"],
+        "backend": record.backend,
         "n": len(seeds),
         "seeds": seeds,
     }
     for metric in recipe.task.metrics.table:
         values = [_metric(group[seed], metric) for seed in seeds]
-        known = None not in values  # a loss that was not finite, an AP of no object
+        known = None not in values  # a loss that is not finite, an AP of no object
         several = known and len(values) > 1
         row[f"{metric}_mean"] = statistics.fmean(values) if known else None
         row[f"{metric}_std"] = statistics.stdev(values) if several else None
-    # A figure on CIFAR-10 says nothing beside one on drawn shapes.
-    compares = not is_stand_in(recipe.dataset, row["source"])
-    return row | recipe.task.published(recipe if compares else None)
+    # A result on CIFAR-10 cannot be compared with one on drawn shapes.
+    return row | recipe.task.published(None if record.is_stand_in else recipe)
 
 
-def setting_of(record: dict) -> str:
-    """What records that are compared with one another have in common.
-
-    Everything but the variant and the random seed: data and backend are part of it.
-    """
-    recipe = {
-        field: value
-        for field, value in record["recipe"].items()
-        if field not in ("variant", "regularizer", "seed")
-    }
-    data = record["data"]
-    common = [recipe, data["source"], data["sha256"], record["backend"]]
-    return json.dumps(common, sort_keys=True)
-
-
-def _metric(record: dict, metric: str) -> float | None:
+def _metric(record, metric):
     if metric == "seconds":
-        return record["seconds"]
-    final = record["final"]
+        return record.seconds
     if metric == "gap":
-        return final["train_accuracy"] - final["test_accuracy"]
-    return final[metric]
+        return record.final["train_accuracy"] - record.final["test_accuracy"]
+    return record.final[metric]
 
 
 def _position(row: dict):

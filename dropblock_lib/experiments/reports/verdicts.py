@@ -1,57 +1,28 @@
 """Verdicts on the variants of a table of records, and the table of a page."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection
 
 from dropblock_lib.arguments import invalid
+from dropblock_lib.experiments.records.record import Record
 from dropblock_lib.experiments.reports.columns import markdown
 from dropblock_lib.experiments.reports.statistics import Arms, blocked
-from dropblock_lib.experiments.reports.tables import setting_of
 from dropblock_lib.variants import variant_order, variant_title
 
 DID_NOT_LEARN = "did not learn"
 
 
-class _Run(NamedTuple):
-    """What this module reads of a record."""
-
-    name: str
-    backend: str
-    data: str
-    setting: str
-    variant: str
-    seed: int
-    recipe: tuple  # every field but the seed
-    final: Mapping
-
-    @classmethod
-    def of(cls, record):
-        recipe = record["recipe"]
-        return cls(
-            name=record["name"],
-            backend=record["backend"],
-            data=record["data"]["sha256"],
-            setting=setting_of(record),
-            variant=recipe["variant"],
-            seed=recipe["seed"],
-            recipe=tuple(
-                sorted((k, repr(v)) for k, v in recipe.items() if k != "seed")
-            ),
-            final=record["final"],
-        )
-
-
 def arms_of(
-    records: Collection,
+    records: Collection[Record],
     metric: str = "test_accuracy",
-    label: Callable | None = None,
+    label: Callable[[Record], str] | None = None,
 ) -> dict[str, dict[int, float]]:
     """Arranges records by arm and seed.
 
     Args:
         records: From `load_records`: of one backend and on the same data.
-        metric: A key of a record's `final`.
+        metric: A key of `Record.final`.
         label: Function from a record to the name of its arm, for arms that differ in
             other fields than the variant. By default the name is the variant's, and
             the recipes must differ in variant and seed only.
@@ -71,40 +42,39 @@ def arms_of(
     >>> arms_of(records)["none"]
     """
     records = list(records)
-    runs = [_Run.of(record) for record in records]
-    if not runs:
+    if not records:
         raise invalid("records", "at least one record", records)
     for what, values in (
-        ("of one backend", {run.backend for run in runs}),
-        ("on the same data", {run.data for run in runs}),
+        ("of one backend", {record.backend for record in records}),
+        ("on the same data", {record.data.sha256 for record in records}),
     ):
         if len(values) > 1:
             expected = f"records {what}; select one of them"
             raise invalid("records", expected, sorted(values))
-    without = [run.name for run in runs if metric not in run.final]
+    without = [record.name for record in records if metric not in record.final]
     if without:
         raise invalid("metric", f"one that every record has, unlike {without}", metric)
-    if label is None and len({run.setting for run in runs}) > 1:
+    if label is None and len({record.setting for record in records}) > 1:
         expected = (
             "recipes that differ in variant and seed only, or a `label` that names the "
             "arms"
         )
-        raise invalid("records", expected, [run.name for run in runs])
+        raise invalid("records", expected, [record.name for record in records])
 
-    names = [label(r) for r in records] if label else [run.variant for run in runs]
     arms, recipes = {}, {}
-    for run, arm in sorted(
-        zip(runs, names, strict=True),
-        key=lambda item: (variant_order(item[0].variant), item[0].seed),
+    for record in sorted(
+        records, key=lambda r: (variant_order(r.recipe.variant), r.recipe.seed)
     ):
+        arm = label(record) if label else record.recipe.variant
+        seed, value = record.recipe.seed, record.final[metric]
         found = arms.setdefault(arm, {})
-        if run.seed in found:
+        if seed in found:
             expected = "one record for an arm and a seed"
-            raise invalid("records", expected, (arm, run.seed))
-        if recipes.setdefault(arm, run.recipe) != run.recipe:
+            raise invalid("records", expected, (arm, seed))
+        recipe = dataclasses.replace(record.recipe, seed=0)
+        if recipes.setdefault(arm, recipe) != recipe:
             raise invalid("records", "one recipe for an arm, except for the seed", arm)
-        value = run.final[metric]
-        found[run.seed] = math.nan if value is None else float(value)
+        found[seed] = math.nan if value is None else float(value)
     return arms
 
 
@@ -212,10 +182,10 @@ def verdicts(
 
 
 def verdict_table(
-    records: Collection,
+    records: Collection[Record],
     baseline: str = "none",
     metric: str = "test_accuracy",
-    label: Callable | None = None,
+    label: Callable[[Record], str] | None = None,
     confidence: float = 0.95,
     learned_by: str | None = "train_accuracy",
 ) -> dict:

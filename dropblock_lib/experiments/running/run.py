@@ -1,15 +1,23 @@
-"""Train one recipe, or a grid of them, and keep what came out."""
+"""Running recipes that have no record yet."""
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
 
-from dropblock_lib.experiments.records import record
+from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.checkpoint import BusyError, PartialRun
 from dropblock_lib.experiments.records.json_files import (
     check_writable,
     remove_leftovers,
+)
+from dropblock_lib.experiments.records.record import (
+    Record,
+    RecordError,
+    default_records_directory,
+    default_results_directory,
+    find_records,
 )
 from dropblock_lib.experiments.running.progress import open_progress
 from dropblock_lib.experiments.running.train import train
@@ -24,31 +32,36 @@ class RunsFailed(RuntimeError):
 
 
 def run(
-    recipe, *, results_dir=None, data_dir=None, data=None, progress=None, devices=1
-):
-    """Train a recipe, unless there is a record of it already.
+    recipe: Recipe,
+    *,
+    results_dir: Path | str | None = None,
+    data_dir: Path | str | None = None,
+    data=None,
+    progress=None,
+    devices: int = 1,
+) -> Record:
+    """Trains a recipe unless it has a record.
 
     Args:
-        recipe: A `Recipe`.
-        results_dir: Folder for `records/NAME.json` and, while the run is under
-            way, `.partial/NAME/`. By default the source tree's `results`, or
+        recipe: The recipe.
+        results_dir: Folder for `records/NAME.json` and, during the run,
+            `.partial/NAME/`. By default the source tree's `results`, or
             `./results` if the package is installed without its tree.
         data_dir: Folder of real data files, as for `load_dataset`.
         data: A loaded data set, to save loading it again.
         progress: From `open_progress`; by default one for this run.
-        devices: Over how many devices of this machine each batch is spread. The
-            numbers are those of one device, but for the order of sums.
+        devices: Number of devices of this machine over which each batch is spread.
+            The numbers are those of one device, up to the order of sums.
 
     Returns:
-        The record, a dictionary: the new one, or the one that was there.
+        The new `Record`, or the one that the recipe had.
 
     Raises:
-        RecordError: If a file stands in the record's place that is not a record
-            of this recipe.
+        RecordError: If the record's file exists and is not a record of this recipe.
         ValueError: If that many devices cannot share the work.
         OSError: If nothing can be written to `results_dir`. Nothing was trained.
     """
-    results_dir = Path(results_dir or record.default_results_directory())
+    results_dir = Path(results_dir or default_results_directory())
     with contextlib.ExitStack() as stack:
         if progress is None:
             progress = stack.enter_context(open_progress(1))
@@ -57,51 +70,49 @@ def run(
         records = results_dir / "records"
         done, why = _existing(recipe, data, records)
         if done is not None:
-            progress.skip_run(done["name"], why)
-            # What a process left that was killed while it removed it.
-            PartialRun(results_dir / ".partial" / done["name"]).remove_if_unused()
+            progress.skip_run(done.name, why)
+            # A process that was killed while it removed the folder leaves a part.
+            PartialRun(results_dir / ".partial" / done.name).remove_if_unused()
             return done
-        name = recipe.name_on(record.data_label(data.requested, data.source))
+        name = recipe.name_on(data.label)
         partial = PartialRun(results_dir / ".partial" / name)
         check_writable(records, partial.directory)
         stack.enter_context(partial.locked())
-        # Another process may have finished it while this one waited for the lock.
+        # Another process may have finished the run while this one waited.
         done, why = _existing(recipe, data, records)
         if done is not None:
             partial.remove()
-            progress.skip_run(done["name"], why)
+            progress.skip_run(done.name, why)
             return done
         remove_leftovers(records / f"{name}.json")
-        finished = train(recipe, name, data, partial, progress, devices)
-        record.write_record(finished, records)
+        done = train(recipe, name, data, partial, progress, devices)
+        done.write(records)
         partial.remove()
-        reached = recipe.task.metrics.describe(finished["final"])
-        progress.end_run(f"{reached}, {finished['seconds']:.0f} s")
-        return finished
+        reached = recipe.task.metrics.describe(done.final)
+        progress.end_run(f"{reached}, {done.seconds:.0f} s")
+        return done
 
 
 def run_all(
-    recipes,
+    recipes: Iterable[Recipe],
     *,
-    results_dir=None,
-    data_dir=None,
+    results_dir: Path | str | None = None,
+    data_dir: Path | str | None = None,
     progress=None,
-    devices=1,
-    keep_going=False,
-):
-    """Train recipes one after another; those with a record are skipped.
+    devices: int = 1,
+    keep_going: bool = False,
+) -> list[Record]:
+    """Trains recipes one after another; those with a record are skipped.
 
     Args:
-        recipes: An iterable of `Recipe`.
-        results_dir: As for `run`.
-        data_dir: As for `run`.
+        recipes: The recipes.
+        results_dir, data_dir, devices: As for `run`.
         progress: From `open_progress`; by default one for these runs.
-        devices: As for `run`.
-        keep_going: Whether a run that fails, or that another process is training,
-            leaves the others alone.
+        keep_going: Whether the others are still run if a run fails, or if another
+            process is training it.
 
     Returns:
-        The list of their records.
+        The records, in the order of the recipes.
 
     Raises:
         RunsFailed: With `keep_going`, if runs have left no record, after all others
@@ -134,60 +145,44 @@ def run_all(
                     progress.skip_run(recipe.name, "another process is training it")
                 else:
                     progress.say(f"{recipe.name}: {error}")
-            # Or the memory of all earlier models stays taken.
+            # Frees the memory of the model.
             keras.utils.clear_session()
     if failures:
         raise RunsFailed(failures, len(recipes))
     return records
 
 
-def run_or_load(recipe, *, results_dir=None, data_dir=None):
-    """The record of a recipe: read if there is one, made if not. Says which.
+def run_or_load(
+    recipe: Recipe,
+    *,
+    results_dir: Path | str | None = None,
+    data_dir: Path | str | None = None,
+) -> Record:
+    """Reads the record of a recipe, or makes it; prints which.
 
     Looks in `results_dir` and among the records that come with the package.
 
     Args:
-        recipe: A `Recipe`.
-        results_dir: As for `run`.
-        data_dir: As for `run`.
+        recipe: The recipe.
+        results_dir, data_dir: As for `run`.
 
     Returns:
-        The record, a dictionary.
+        The `Record`.
     """
-    results_dir = Path(results_dir or record.default_results_directory())
-    for directory in (results_dir / "records", record.default_records_directory()):
-        found = find_records(recipe, directory)
-        if found:
-            done = found[0]
+    results_dir = Path(results_dir or default_results_directory())
+    for directory in (results_dir / "records", default_records_directory()):
+        for done in find_records(recipe, directory):
             print(
-                f"Read the record {done['name']}: {done['date'][:10]}, "
-                f"{done['seconds']:.0f} s on {done['hardware']['cpu']}."
+                f"Read the record {done.name}: {done.date[:10]}, "
+                f"{done.seconds:.0f} s on {done.hardware['cpu']}."
             )
             return done
     print(f"No record of {recipe.name} yet: training it now.")
     return run(recipe, results_dir=results_dir, data_dir=data_dir)
 
 
-def find_records(recipe, directory):
-    """The records of a recipe, whatever data they used; real data first."""
-    directory = Path(directory)
-    prefix, _, suffix = recipe.name_on("\0").partition("\0")
-    candidates = (
-        record.read_record(path)
-        for path in sorted(directory.glob("*.json"))
-        if path.stem.startswith(prefix) and path.stem.endswith(suffix)
-    )
-    found = [done for done in candidates if done["recipe_hash"] == recipe.hash]
-    return sorted(
-        found,
-        key=lambda done: record.is_stand_in(
-            done["data"]["requested"], done["data"]["source"]
-        ),
-    )
-
-
 def _load(name, data_dir):
-    # Here, because a machine that only reads records needs no data.
+    # Imported late: a machine that only reads records needs no data.
     from dropblock_lib.data import load_dataset
 
     return load_dataset(name, data_dir=data_dir)
@@ -195,27 +190,26 @@ def _load(name, data_dir):
 
 def _existing(recipe, data, directory):
     """The record that makes a run needless, and why; or (None, None)."""
-    name = recipe.name_on(record.data_label(data.requested, data.source))
-    path = directory / f"{name}.json"
+    path = directory / f"{recipe.name_on(data.label)}.json"
     if path.exists():
-        done = record.read_record(path)
-        if done["recipe_hash"] != recipe.hash:
-            raise record.RecordError(
+        done = Record.read(path)
+        if done.recipe != recipe:
+            raise RecordError(
                 f"{path} is a record of another recipe: "
-                f"{_difference(done['recipe'], recipe)}. Give this recipe a "
+                f"{_difference(done.recipe, recipe)}. Give this recipe a "
                 "`profile` of its own, or remove the record."
             )
         return done, "its record exists"
-    if record.is_stand_in(data.requested, data.source):
+    if data.label != data.source:
         for done in find_records(recipe, directory):
-            return done, f"and here there is only the stand-in {data.source}"
+            return done, f"because only the stand-in {data.source} is available here"
     return None, None
 
 
-def _difference(values, recipe):
-    wanted = recipe.to_dict()
+def _difference(theirs, ours):
+    theirs, ours = theirs.to_dict(), ours.to_dict()
     return ", ".join(
-        f"{field} is {values[field]!r} there and {wanted[field]!r} here"
-        for field in wanted
-        if values[field] != wanted[field]
+        f"{field} is {theirs[field]!r} there and {ours[field]!r} here"
+        for field in ours
+        if theirs[field] != ours[field]
     )

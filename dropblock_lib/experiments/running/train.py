@@ -1,9 +1,9 @@
-"""Train one recipe: the numbers of a record, from images, seed and network.
+"""Training of one recipe.
 
-A run that is killed goes on after its last whole epoch and ends with the numbers
-of a run that was not: the order of the images depends on nothing but seed and
-epoch, the saved model holds its optimizer, and the random states of its layers,
-which Keras does not save, are saved beside it.
+A run that is killed resumes after its last whole epoch and ends with the same numbers:
+the order of the images depends on seed and epoch alone, the saved model holds its
+optimizer, and the random states of its layers, which Keras does not save, are saved
+beside it.
 """
 
 import contextlib
@@ -14,7 +14,9 @@ import time
 import keras
 import numpy as np
 
-from dropblock_lib.experiments.records import environment, record
+from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.records import environment
+from dropblock_lib.experiments.records.record import DataAccount, Record
 from dropblock_lib.experiments.running.devices import check_shares, prepare, spread_over
 from dropblock_lib.experiments.running.optimizers import make_optimizer
 from dropblock_lib.keep_prob_scheduler import (
@@ -24,19 +26,21 @@ from dropblock_lib.keep_prob_scheduler import (
 )
 
 
-def train(recipe, name, data, partial, progress, devices=1):
-    """Train a recipe from where it was left.
+def train(
+    recipe: Recipe, name: str, data, partial, progress, devices: int = 1
+) -> Record:
+    """Trains a recipe, from its last saved epoch if there is one.
 
     Args:
-        recipe: A `Recipe`.
+        recipe: The recipe.
         name: Name of the run, which says what data is used.
         data: A loaded data set.
-        partial: A `PartialRun`, locked: where the state is kept.
+        partial: A locked `PartialRun`, which keeps the state.
         progress: From `open_progress`.
-        devices: Over how many devices each batch is spread.
+        devices: Number of devices over which each batch is spread.
 
     Returns:
-        The record, a dictionary.
+        The `Record`, not written yet.
 
     Raises:
         ValueError: If that many devices cannot share the work.
@@ -62,7 +66,7 @@ def _train(recipe, name, data, partial, progress, devices):
             "history": {key: [] for key in metrics.history},
             "seconds": 0.0,
         }
-        # The order in which the rest draws from the global generators is fixed.
+        # Everything below draws from the global generators in a fixed order.
         keras.utils.set_random_seed(recipe.seed)
         with _precision(recipe.precision):
             model = task.make(make_optimizer(recipe, task.steps), _jit())
@@ -103,7 +107,7 @@ def _train(recipe, name, data, partial, progress, devices):
             verbose=0,
         ).history
         logs = task.rename(logs)
-        # An epoch without validation has no figures of it.
+        # An epoch without a validation has no "val_" values.
         row = {
             key: _number(logs[key][-1]) if key in logs else None
             for key in metrics.per_epoch
@@ -118,41 +122,39 @@ def _train(recipe, name, data, partial, progress, devices):
         progress.end_epoch(epoch, row)
 
     final, detections = task.final(model, history)
-    return {
-        "schema": record.SCHEMA,
-        "name": name,
-        "recipe": recipe.to_dict(),
-        "recipe_hash": recipe.hash,
-        "data": {
-            "requested": data.requested,
-            "source": data.source,
-            "origin": data.origin,
+    detections = state.get("detections", {}) | detections
+    return Record(
+        recipe=recipe,
+        data=DataAccount(
+            requested=data.requested,
+            source=data.source,
+            origin=data.origin,
             **task.account(),
-        },
-        "history": history,
-        "final": {
+        ),
+        history=history,
+        final={
             key: value if isinstance(value, (dict, str)) else _number(value)
             for key, value in final.items()
         },
-        "best": _best(history, metrics),
-        **_detections(state.get("detections", {}) | detections),
-        "parameters": {
+        best=_best(history, metrics),
+        detections=detections or None,
+        parameters={
             "total": model.count_params(),
             "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
         },
-        "seconds": round(seconds_before + time.monotonic() - started, 3),
-        "hardware": {**environment.hardware(), "devices": devices},
-        "backend": keras.backend.backend(),
-        "versions": state["versions"],
-        "git": state["git"],
-        "resumes": state["resumes"],
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+        seconds=round(seconds_before + time.monotonic() - started, 3),
+        hardware={**environment.hardware(), "devices": devices},
+        backend=keras.backend.backend(),
+        versions=state["versions"],
+        git=state["git"],
+        resumes=state["resumes"],
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
 
 
 @contextlib.contextmanager
 def _precision(policy):
-    """Layers made in this context compute in the given precision."""
+    """Layers made in this context compute with this dtype policy."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -162,21 +164,18 @@ def _precision(policy):
 
 
 def _jit():
-    """`jit_compile`: off on TensorFlow without a GPU.
-
-    XLA takes longer to compile there, and the code runs no faster.
-    """
+    """`jit_compile`: off on TensorFlow without a GPU, where XLA runs no faster."""
     slow = keras.backend.backend() == "tensorflow" and not environment.has_gpu()
     return False if slow else "auto"
 
 
 def _seed_epoch(seed, epoch):
-    """Begin an epoch with known global generators, resumed or not.
+    """Seeds the generator that PyTorch's Dropout uses, whether resumed or not.
 
-    PyTorch draws the noise of Keras' Dropout from its own, whose state Keras does
-    not give away. The other backends have generators in the layers. TensorFlow,
-    given a seed, forgets what it has compiled, and a detector takes half a minute to
-    compile.
+    PyTorch draws the noise of Keras' Dropout from a global generator, whose state
+    Keras does not expose; on the other backends the layers have their own. TensorFlow
+    is not seeded again because it would discard its compiled functions, and a detector
+    takes half a minute to compile.
     """
     if keras.backend.backend() == "torch":
         epoch_seed = np.random.SeedSequence((seed, epoch)).generate_state(1)
@@ -184,7 +183,7 @@ def _seed_epoch(seed, epoch):
 
 
 def _keep_prob_schedulers(recipe, steps_per_epoch):
-    """The callbacks that move keep_prob from 1 to its target."""
+    """The callbacks that lower keep_prob from 1 to its target."""
     unit = {"linear": "step", "linear-epoch": "epoch"}.get(recipe.keep_prob_schedule)
     target = recipe.regularizer.get("keep_prob")
     if unit is None or target is None:
@@ -199,7 +198,7 @@ def _keep_prob(model):
 
 
 def _best(history, metrics):
-    """The epoch that was best on the validation images, which nothing else heeds."""
+    """The epoch with the best validation; nothing else depends on it."""
     values = history[metrics.best]
     worst = float("inf") if metrics.lowest_is_best else float("-inf")
     known = [worst if value is None else value for value in values]
@@ -207,12 +206,8 @@ def _best(history, metrics):
     return {"epoch": best + 1, metrics.best: values[best]}
 
 
-def _detections(detections):
-    return {"detections": detections} if detections else {}
-
-
 def _number(value):
-    """A float, or None if JSON cannot hold it: the loss of a run that diverged."""
+    """A float, or `None` if it is not finite, because JSON has no such numbers."""
     if value is None:
         return None
     value = float(keras.ops.convert_to_numpy(value))

@@ -59,8 +59,8 @@ class Classification(Task):
     @classmethod
     def describe_images(cls, recipe, data):
         return (
-            f"{data['train']:,} training, {data['validation']:,} validation and "
-            f"{data['test']:,} test images"
+            f"{data.train:,} training, {data.validation:,} validation and "
+            f"{data.test:,} test images"
         )
 
     def sizes(self):

@@ -91,7 +91,7 @@ class Detection(Task):
     @classmethod
     def describe_images(cls, recipe, data):
         return (
-            f"{data['train']:,} training and {data['validation']:,} validation images "
+            f"{data.train:,} training and {data.validation:,} validation images "
             f"of {recipe.image_size} x {recipe.image_size} pixels"
         )
 

@@ -29,12 +29,12 @@ def test_keep_prob_falls_by_the_step(run_tiny):
     record = run_tiny(keep_prob_schedule="linear")
     # Twelve steps in three epochs: the history has it after steps 4, 8 and 12.
     expected = [1 - 0.3 * step / 11 for step in (3, 7, 11)]
-    assert record["history"]["keep_prob"] == pytest.approx(expected, abs=1e-6)
+    assert record.history["keep_prob"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_constant_keep_prob_stays(run_tiny):
     record = run_tiny(keep_prob_schedule="constant")
-    assert record["history"]["keep_prob"] == pytest.approx([0.7] * 3, abs=1e-6)
+    assert record.history["keep_prob"] == pytest.approx([0.7] * 3, abs=1e-6)
 
 
 def test_the_learning_rate_goes_up_and_down(run_tiny):
@@ -46,20 +46,20 @@ def test_the_learning_rate_goes_up_and_down(run_tiny):
     )
     # At the start of each epoch, that is before steps 1, 5 and 9 of 12.
     expected = [0.12 * min((step + 1) / 6, (12 - step) / 6) for step in (0, 4, 8)]
-    assert record["history"]["learning_rate"] == pytest.approx(expected, rel=1e-5)
+    assert record.history["learning_rate"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_not_every_epoch_is_validated_but_the_last_is(run_tiny):
     record = run_tiny(epochs=5, validation_every=2, validation_subset=8)
-    known = [value is not None for value in record["history"]["val_loss"]]
+    known = [value is not None for value in record.history["val_loss"]]
     assert known == [False, True, False, True, True]
     # Eighths, of the images that are watched.
     assert all(
         (8 * value).is_integer()
-        for value in record["history"]["val_accuracy"]
+        for value in record.history["val_accuracy"]
         if value is not None
     )
-    assert record["best"]["epoch"] in (2, 4, 5)
+    assert record.best["epoch"] in (2, 4, 5)
 
 
 def test_smoothed_labels_are_trained_on_but_not_reported_at_the_end(
@@ -79,7 +79,7 @@ def test_smoothed_labels_are_trained_on_but_not_reported_at_the_end(
     log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     right = log_probabilities[np.arange(len(images.y_val)), images.y_val]
     smoothed = 0.6 * right + 0.4 * log_probabilities.mean(-1)
-    final, history = record["final"], record["history"]
+    final, history = record.final, record.history
     assert final["val_loss"] == pytest.approx(-right.mean(), rel=1e-4)
     assert history["val_loss"][-1] == pytest.approx(-smoothed.mean(), rel=1e-4)
 
@@ -169,16 +169,16 @@ def test_the_precision_is_that_of_the_layers_of_the_run_alone(monkeypatch, tmp_p
     record = run(recipe, results_dir=tmp_path, data=tiny_data())
     assert dtypes == [{"bfloat16"}]
     assert keras.config.dtype_policy().name == "float32"
-    assert np.isfinite(record["final"]["test_loss"])
+    assert np.isfinite(record.final["test_loss"])
 
 
 def test_probes_are_in_the_record(run_tiny, tmp_path):
     record = run_tiny(probes=True)
     [on_disk] = load_records(tmp_path / tiny_recipe(probes=True).hash / "records")
     assert on_disk == json.loads(json.dumps(record))
-    final = record["final"]
-    assert sum(final["calibration"]["count"]) == record["data"]["test"]
+    final = record.final
+    assert sum(final["calibration"]["count"]) == record.data.test
     for key in ("recalibrated", "drop_block_at_inference", "occlusion", "noise"):
         assert final[key] is not None
-    assert final["predictions"]["count"] == record["data"]["test"]
-    assert "calibration" not in run_tiny()["final"]
+    assert final["predictions"]["count"] == record.data.test
+    assert "calibration" not in run_tiny().final

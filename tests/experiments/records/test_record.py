@@ -1,7 +1,7 @@
 """Records on disk, and the table made of them."""
 
-import copy
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -9,81 +9,46 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from records import make_record
 
 from dropblock_lib.experiments import (
     Recipe,
+    Record,
     RecordError,
     describe_setting,
     format_table,
     load_records,
     make_recipe,
-    read_record,
     summarize,
 )
 from dropblock_lib.experiments.recipes.recipe import hash_of
 from dropblock_lib.experiments.recipes.slides import ACCURACY, RETINANET_LOSSES
 from dropblock_lib.experiments.records import record as record_module
 from dropblock_lib.experiments.records.json_files import write_atomically
-from dropblock_lib.experiments.records.record import write_record
+from dropblock_lib.experiments.records.record import default_results_directory
 from dropblock_lib.experiments.records.schema1 import LATER_FIELDS
-from dropblock_lib.experiments.tasks import Classification
 from dropblock_lib.variants import VARIANTS
 
 
-def make_record(seed=0, variant="none", source="cifar10-jpeg", **final):
-    recipe = Recipe("custom_net", variant, "cifar10", epochs=2, seed=seed)
-    history = {key: [0.5, 0.25] for key in Classification.metrics.history}
-    history["keep_prob"] = [None, None]
-    return {
-        "schema": 2,
-        "name": recipe.name_on(record_module.data_label("cifar10", source)),
-        "recipe": recipe.to_dict(),
-        "recipe_hash": recipe.hash,
-        "data": {
-            "requested": "cifar10",
-            "source": source,
-            "origin": "data_dir",
-            "sha256": source,
-            "train": 9000,
-            "validation": 1000,
-            "test": 10000,
-        },
-        "history": history,
-        "final": {
-            "test_loss": 1.0,
-            "test_accuracy": 0.5,
-            "val_loss": 1.0,
-            "val_accuracy": 0.5,
-            "train_loss": 1.0,
-            "train_accuracy": 0.5,
-        }
-        | final,
-        "best": {"epoch": 1, "val_accuracy": 0.5},
-        "parameters": {"total": 309_290, "trainable": 308_394},
-        "seconds": 10.0 + seed,
-        "hardware": {"cpu": "abacus", "cores": 2, "gpus": []},
-        "backend": "jax",
-        "versions": {"keras": "3"},
-        "git": None,
-        "resumes": [],
-        "date": "2026-01-01T00:00:00+00:00",
-    }
+def document_of(record):
+    """A copy of what the record's file holds."""
+    return json.loads(json.dumps(record.to_dict()))
 
 
 def test_round_trip(tmp_path):
     record = make_record()
-    path = write_record(record, tmp_path / "records")
+    path = record.write(tmp_path / "records")
     assert path.name == "custom_net-cifar10-jpeg-none-small-seed0.json"
-    assert read_record(path) == record
+    assert Record.read(path) == record
     assert load_records(tmp_path / "records") == [record]
     assert os.listdir(path.parent) == [path.name], "a temporary file stayed"
 
 
 def test_records_are_never_overwritten(tmp_path):
-    path = write_record(make_record(), tmp_path)
+    path = make_record().write(tmp_path)
     before = path.read_bytes()
     with pytest.raises(RecordError, match="never overwritten"):
-        write_record(make_record(test_accuracy=0.9), tmp_path)
+        make_record(test_accuracy=0.9).write(tmp_path)
     assert path.read_bytes() == before
 
 
@@ -165,17 +130,44 @@ def with_value(value, *keys):
         (without("best", "val_accuracy"), "`best`"),
     ],
 )
-def test_a_faulty_record_is_named_and_neither_read_nor_written(tmp_path, change, says):
-    record = make_record()
+def test_a_faulty_record_is_named_and_not_read(tmp_path, change, says):
+    record = document_of(make_record())
     path = tmp_path / f"{record['name']}.json"
     change(record)
     path.write_text(json.dumps(record))
     with pytest.raises(RecordError) as caught:
         load_records(tmp_path)
     assert str(path) in str(caught.value) and says in str(caught.value)
-    with pytest.raises(RecordError):
-        write_record(record, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"history": {}}, "`loss`"),
+        ({"final": {}}, "`test_accuracy`"),
+        ({"best": {}}, "`best`"),
+        ({"seconds": "fast"}, "`seconds`"),
+    ],
+)
+def test_a_faulty_record_is_named_and_not_written(tmp_path, change, says):
+    record = dataclasses.replace(make_record(), **change)
+    with pytest.raises(RecordError) as caught:
+        record.write(tmp_path / "other")
+    assert record.name in str(caught.value) and says in str(caught.value)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_record_that_is_read_and_written_again_is_the_same_file(tmp_path):
+    paths = sorted((default_results_directory() / "records").glob("*.json"))
+    if not paths:
+        pytest.skip("the package is installed without its source tree")
+    for path in paths:
+        text = path.read_text()
+        record = Record.read(path)
+        if json.loads(text)["schema"] == 2:
+            assert record.write(tmp_path).read_text() == text
+        else:
+            assert record.name == path.stem
 
 
 @pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"[]", b"\xff\xfe", b"null"])
@@ -188,7 +180,7 @@ def test_a_file_that_is_no_record_is_named(tmp_path, content):
 
 def test_a_diverged_loss_is_kept_as_null(tmp_path):
     record = make_record(test_loss=None)
-    assert read_record(write_record(record, tmp_path))["final"]["test_loss"] is None
+    assert Record.read(record.write(tmp_path)).final["test_loss"] is None
 
 
 def test_a_folder_without_records_is_empty(tmp_path):
@@ -206,10 +198,10 @@ def test_default_folder_is_the_shipped_one_or_the_source_tree(tmp_path, monkeypa
         str(package / "experiments" / "records" / "record.py"),
     )
     results = tmp_path / "tree" / "results"
-    write_record(make_record(seed=1), results / "records")
-    assert [record["recipe"]["seed"] for record in load_records()] == [1]
-    write_record(make_record(seed=2), package / "results" / "records")
-    assert [record["recipe"]["seed"] for record in load_records()] == [2]
+    make_record(seed=1).write(results / "records")
+    assert [record.recipe.seed for record in load_records()] == [1]
+    make_record(seed=2).write(package / "results" / "records")
+    assert [record.recipe.seed for record in load_records()] == [2]
 
     assert record_module.default_results_directory() == results
     (tmp_path / "tree" / "pyproject.toml").unlink()
@@ -238,7 +230,7 @@ def three_seeds(variant="none", source="cifar10-jpeg"):
 def test_mean_and_sample_deviation_are_numpys():
     records = three_seeds()
     [row] = summarize(records)
-    final = {key: np.array([r["final"][key] for r in records]) for key in row_keys()}
+    final = {key: np.array([r.final[key] for r in records]) for key in row_keys()}
     values = final | {
         "gap": final["train_accuracy"] - final["test_accuracy"],
         "seconds": np.array([10.0, 11.0, 12.0]),
@@ -281,8 +273,7 @@ def test_only_like_is_put_together_with_like():
         ("shapes", "none", 3),
     ]
 
-    longer = copy.deepcopy(records[0])
-    longer["recipe"]["epochs"] = 3
+    longer = make_record(variant="dropblock-7-0.9", epochs=3)
     assert [row["n"] for row in summarize([longer, *records[1:3]])] == [1, 2]
 
     with pytest.raises(ValueError, match="argument `records`"):
@@ -314,8 +305,8 @@ def test_csv_and_json_hold_the_same_rows():
 
 def test_a_setting_is_described_from_its_records():
     text = describe_setting([make_record(0), make_record(2)])
-    recipe = make_record()["recipe"]
-    assert f"{recipe['epochs']} epochs in batches of {recipe['batch_size']}" in text
+    recipe = make_record().recipe
+    assert f"{recipe.epochs} epochs in batches of {recipe.batch_size}" in text
     assert text.endswith("seeds 0, 2.")
 
 
@@ -327,9 +318,9 @@ def test_markdown_is_in_percent():
 
 
 def test_markdown_names_the_networks_where_there_are_several():
-    other = make_record(0)
-    other["recipe"]["network"] = "resnet50"
-    rows = summarize([make_record(0), other])
+    record = make_record(0)
+    recipe = Recipe("resnet50", "none", "cifar10")
+    rows = summarize([record, dataclasses.replace(record, recipe=recipe)])
     heading, rule, *rows = format_table(rows, "markdown").splitlines()
     assert heading.startswith("| network | data |")
     assert [row.split(" | ")[0] for row in rows] == ["| CustomNet", "| ResNet-50"]
@@ -367,7 +358,7 @@ def test_the_slides_figures_are_complete_and_say_what_is_known_of_them():
 
 def first_layout():
     """A record as it was written before recipes held numbers."""
-    record = make_record(variant="dropblock-3-0.7")
+    record = document_of(make_record(variant="dropblock-3-0.7"))
     later = {"regularizer", *LATER_FIELDS}
     recipe = {k: v for k, v in record["recipe"].items() if k not in later}
     return record | {
@@ -381,8 +372,8 @@ def test_a_record_of_the_first_layout_is_read_as_one_of_the_present(tmp_path):
     old = first_layout()
     path = tmp_path / f"{old['name']}.json"
     path.write_text(json.dumps(old))
-    new = read_record(path)
-    recipe = Recipe.from_dict(new["recipe"])
+    new = Record.read(path)
+    recipe = new.recipe
     assert recipe.regularizer == {
         "method": "dropblock",
         "block_size": 3,
@@ -393,8 +384,7 @@ def test_a_record_of_the_first_layout_is_read_as_one_of_the_present(tmp_path):
     assert recipe.placement == "after-pooling"
     # It fell once an epoch then.
     assert recipe.keep_prob_schedule == "linear-epoch"
-    assert new["recipe_hash"] == recipe.hash
-    assert new["final"] == old["final"] and new["history"] == old["history"]
+    assert new.final == old["final"] and new.history == old["history"]
     assert json.loads(path.read_text()) == old, "the file was changed"
 
 
@@ -402,10 +392,10 @@ def test_the_recipe_of_an_old_record_is_that_of_its_profile():
     [record] = [
         record
         for record in load_records()
-        if record["name"] == "resnet50-mnist-none-small-seed1"
+        if record.name == "resnet50-mnist-none-small-seed1"
     ]
     recipe = make_recipe("small", "mnist", "none", 1, network="resnet50")
-    assert record["recipe_hash"] == recipe.hash
+    assert record.recipe == recipe
 
 
 def test_a_changed_record_of_the_first_layout_is_refused(tmp_path):
@@ -414,4 +404,4 @@ def test_a_changed_record_of_the_first_layout_is_refused(tmp_path):
     path = tmp_path / f"{old['name']}.json"
     path.write_text(json.dumps(old))
     with pytest.raises(RecordError, match="the hash that it states"):
-        read_record(path)
+        Record.read(path)

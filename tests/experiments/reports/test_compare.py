@@ -1,9 +1,11 @@
 """Comparing variants over seeds."""
 
+import dataclasses
 import math
 import warnings
 
 import pytest
+from records import make_record
 
 from dropblock_lib.experiments.reports.compare import (
     by_variant,
@@ -15,14 +17,8 @@ from dropblock_lib.experiments.reports.compare import (
 )
 
 
-def record(variant, seed, accuracy, epochs=2, backend="tensorflow"):
-    return {
-        "name": f"{variant}-{seed}",
-        "recipe": {"variant": variant, "seed": seed, "epochs": epochs},
-        "data": {"source": "cifar10", "sha256": "0"},
-        "backend": backend,
-        "final": {"test_accuracy": accuracy},
-    }
+def record(variant, seed, accuracy, **fields):
+    return make_record(seed, variant, test_accuracy=accuracy, **fields)
 
 
 PLAIN = [record("none", seed, a) for seed, a in enumerate((0.50, 0.52, 0.51))]
@@ -43,7 +39,7 @@ def test_records_of_two_settings_are_refused():
 
 def test_backends_are_never_pooled():
     with pytest.raises(ValueError, match=r"`records`.*one setting and backend"):
-        by_variant([*PLAIN, record("none", 3, 0.5, backend="jax")])
+        by_variant([*PLAIN, record("none", 3, 0.5, backend="torch")])
 
 
 def test_seeds_that_agree_are_compared_without_a_warning():
@@ -68,7 +64,7 @@ def test_select_takes_those_with_all_the_values():
 
 def test_histories_are_ordered_as_the_values_are():
     def with_history(variant, seed, loss):
-        return record(variant, seed, 0.5) | {"history": {"loss": [loss]}}
+        return dataclasses.replace(record(variant, seed, 0.5), history={"loss": [loss]})
 
     records = [
         with_history("dropout-0.25", 0, 3.0),
@@ -161,8 +157,8 @@ def test_another_metric_is_compared_by_its_own_values():
         for s in range(3)
     ]
     for one in records:
-        worse = one["recipe"]["variant"] == "none"
-        one["final"] |= {"test_loss": 2 * worse + 0.1 * one["recipe"]["seed"]}
+        worse = one.recipe.variant == "none"
+        one.final["test_loss"] = 2 * worse + 0.1 * one.recipe.seed
     (row,) = differences(records, metric="test_loss")
     assert math.isclose(row["difference"], -2) and row["verdict"] == "lower"
     (row,) = differences(records)

@@ -6,7 +6,7 @@ import json
 import pytest
 from tiny import tiny_data, tiny_recipe, use_tiny_net
 
-from dropblock_lib.experiments import run_all
+from dropblock_lib.experiments import Recipe, run_all
 from dropblock_lib.experiments.__main__ import main
 from dropblock_lib.experiments.records.checkpoint import PartialRun
 from dropblock_lib.experiments.reports.queue import (
@@ -105,7 +105,7 @@ def test_status_counts_runs_and_estimates_what_is_left(queue, tmp_path):
     [row] = rows
     assert (row["runs"], row["done"], row["unfinished"], row["to_do"]) == (4, 1, 0, 3)
     # The other runs are as long as the one of this machine.
-    assert row["hours"] == pytest.approx(3 * done["seconds"] / 3600)
+    assert row["hours"] == pytest.approx(3 * done.seconds / 3600)
     assert "all" in format_status(rows) and json.loads(format_status(rows, "json"))
 
 
@@ -130,7 +130,7 @@ def test_a_run_under_way_elsewhere_is_left_alone(monkeypatch, tmp_path):
 
 
 def test_filters_take_values_patterns_and_lists():
-    recipe = {"network": "resnet9", "seed": 3}
+    recipe = Recipe("resnet9", "none", "cifar10", seed=3)
     assert passes(recipe, {"network": ["resnet*"], "seed": [3]})
     assert passes(recipe, {"network": None, "seed": [1, "3"]})
     assert not passes(recipe, {"network": ["resnet50"]})

@@ -11,12 +11,13 @@ import pytest
 from tiny import outcome, tiny_data, tiny_net, tiny_recipe, use_tiny_net
 
 from dropblock_lib.experiments import (
+    Record,
     RecordError,
-    read_record,
     run,
     run_or_load,
 )
 from dropblock_lib.experiments.records import checkpoint
+from dropblock_lib.experiments.records.record import DataAccount
 from dropblock_lib.experiments.tasks.split import fingerprint, split
 from dropblock_lib.models import NETWORKS
 
@@ -68,7 +69,7 @@ def test_the_record_is_on_disk_and_nothing_else(whole):
     record, results = whole
     [path] = (results / "records").iterdir()
     assert path.name == "tiny-shapes-dropblock-3-0.7-tiny-seed0.json"
-    assert read_record(path) == record
+    assert Record.read(path) == record
     assert list((results / ".partial").iterdir()) == []
 
 
@@ -76,54 +77,54 @@ def test_the_record_is_on_disk_and_nothing_else(whole):
 def test_the_record_says_how_it_was_made(whole):
     record, _ = whole
     recipe = tiny_recipe()
-    assert record["recipe"] == recipe.to_dict()
-    assert record["data"] == {
-        "requested": "shapes",
-        "source": "shapes",
-        "origin": "built-in",
-        "sha256": fingerprint(tiny_data()),
-        "train": 48,
-        "validation": 16,
-        "test": 20,
-    }
-    assert record["backend"] == keras.backend.backend()
-    assert record["versions"]["keras"] == keras.__version__
-    assert record["versions"]["numpy"] == np.__version__
-    assert record["versions"][record["backend"]]
-    assert record["hardware"]["cores"] >= 1 and record["hardware"]["cpu"]
-    assert set(record["git"] or {}) in (set(), {"commit", "clean"})
-    assert record["resumes"] == []
-    text = json.dumps(record)
+    assert record.recipe == recipe
+    assert record.data == DataAccount(
+        requested="shapes",
+        source="shapes",
+        origin="built-in",
+        sha256=fingerprint(tiny_data()),
+        train=48,
+        validation=16,
+        test=20,
+    )
+    assert record.backend == keras.backend.backend()
+    assert record.versions["keras"] == keras.__version__
+    assert record.versions["numpy"] == np.__version__
+    assert record.versions[record.backend]
+    assert record.hardware["cores"] >= 1 and record.hardware["cpu"]
+    assert set(record.git or {}) in (set(), {"commit", "clean"})
+    assert record.resumes == []
+    text = json.dumps(record.to_dict())
     for private in (str(Path.home()), os.getcwd(), os.uname().nodename):
         assert private not in text
 
 
 @pytest.mark.backends
 def test_the_history_is_what_was_asked_for(whole):
-    history = whole[0]["history"]
+    history = whole[0].history
     assert history["keep_prob"] == pytest.approx([1.0, 0.85, 0.7], abs=1e-6)
     # Cosine over 12 steps, at the beginning of each epoch: steps 0, 4 and 8.
     cosine = 1e-3 * (1 + np.cos(np.pi * np.array([0, 4, 8]) / 12)) / 2
     assert history["learning_rate"] == pytest.approx(cosine, rel=1e-5)
     assert all(seconds > 0 for seconds in history["seconds"])
     best = int(np.argmax(history["val_accuracy"]))
-    assert whole[0]["best"] == {
+    assert whole[0].best == {
         "epoch": best + 1,
         "val_accuracy": history["val_accuracy"][best],
     }
-    assert whole[0]["seconds"] >= sum(history["seconds"])
+    assert whole[0].seconds >= sum(history["seconds"])
 
 
 def test_the_final_figures_are_those_of_the_final_weights(monkeypatch, tmp_path):
     saved = tmp_path / "last.keras"
-    write_record = run_module.record.write_record
+    write = Record.write
 
     def keep_last_model(*arguments):
         [path] = tmp_path.glob(".partial/*/*.keras")
         saved.write_bytes(path.read_bytes())
-        return write_record(*arguments)
+        return write(*arguments)
 
-    monkeypatch.setattr(run_module.record, "write_record", keep_last_model)
+    monkeypatch.setattr(Record, "write", keep_last_model)
     recipe, data = tiny_recipe(epochs=1), tiny_data()
     record = run(recipe, results_dir=tmp_path, data=data)
     model = keras.saving.load_model(saved)
@@ -133,14 +134,14 @@ def test_the_final_figures_are_those_of_the_final_weights(monkeypatch, tmp_path)
         labels = getattr(images, f"y_{part}")
         logits = np.asarray(model.predict(x, verbose=0), "float64")
         accuracy = np.mean(logits.argmax(axis=-1) == labels)
-        assert record["final"][f"{part}_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+        assert record.final[f"{part}_accuracy"] == pytest.approx(accuracy, abs=1e-6)
         peak = logits.max(axis=-1, keepdims=True)
         logsum = peak[:, 0] + np.log(np.exp(logits - peak).sum(axis=-1))
         loss = np.mean(logsum - logits[np.arange(len(labels)), labels])
-        assert record["final"][f"{part}_loss"] == pytest.approx(loss, rel=1e-4)
+        assert record.final[f"{part}_loss"] == pytest.approx(loss, rel=1e-4)
     trainable = sum(np.prod(v.shape) for v in model.trainable_variables)
-    assert record["parameters"]["trainable"] == trainable
-    assert record["parameters"]["total"] == model.count_params()
+    assert record.parameters["trainable"] == trainable
+    assert record.parameters["total"] == model.count_params()
 
 
 def test_the_test_set_is_seen_once_at_the_end(monkeypatch, tmp_path):
@@ -197,8 +198,8 @@ def test_compiled_code_is_kept_from_epoch_to_epoch(tmp_path, monkeypatch):
 
 def test_another_seed_is_another_run_and_noise_differs(whole, tmp_path):
     other = run(tiny_recipe(seed=1), results_dir=tmp_path, data=tiny_data())
-    assert other["name"].endswith("-seed1")
-    assert other["history"]["loss"] != whole[0]["history"]["loss"]
+    assert other.name.endswith("-seed1")
+    assert other.history["loss"] != whole[0].history["loss"]
 
 
 # === Stopped runs ===
@@ -218,7 +219,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(whole, tmp_path, monkeypatch, 
     record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert outcome(record) == outcome(whole[0])
     epochs_done = (step - 1) // 4
-    assert [r["epoch"] for r in record["resumes"]] == [epochs_done] * bool(epochs_done)
+    assert [r["epoch"] for r in record.resumes] == [epochs_done] * bool(epochs_done)
     assert list((tmp_path / ".partial").iterdir()) == []
 
 
@@ -230,7 +231,7 @@ def test_a_run_stopped_between_training_and_record_does_not_train_again(
         def stop(*arguments):
             raise Stopped
 
-        stopping.setattr(run_module.record, "write_record", stop)
+        stopping.setattr(Record, "write", stop)
         with pytest.raises(Stopped):
             run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     forbid_training(monkeypatch)
@@ -254,7 +255,7 @@ def test_a_run_stopped_while_saving_resumes_from_the_save_before(
         with pytest.raises(Stopped):
             run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
-    assert [resume["epoch"] for resume in record["resumes"]] == [1]
+    assert [resume["epoch"] for resume in record.resumes] == [1]
     assert outcome(record) == outcome(whole[0])
 
 
@@ -271,7 +272,7 @@ def test_what_another_recipe_or_version_began_is_not_continued(
     path.write_text(json.dumps(content))
     record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert "starting over" in capsys.readouterr().out
-    assert record["resumes"] == []
+    assert record.resumes == []
     assert outcome(record) == outcome(whole[0])
 
 
@@ -302,7 +303,7 @@ def test_a_run_with_a_record_is_skipped_and_says_so(whole, monkeypatch, capsys):
     record, results = whole
     forbid_training(monkeypatch)
     assert run(tiny_recipe(), results_dir=results, data=tiny_data()) == record
-    assert f"{record['name']}: skipped, its record exists" in capsys.readouterr().out
+    assert f"{record.name}: skipped, its record exists" in capsys.readouterr().out
 
 
 def test_a_corrupt_record_is_named_and_not_overwritten(tmp_path, monkeypatch):
@@ -329,15 +330,15 @@ def test_stand_ins_and_real_data_have_records_of_their_own(
     real = tiny_data("cifar10", "cifar10", "cifar10-jpeg")
 
     first = run(recipe, results_dir=tmp_path, data=stand_in)
-    assert first["name"] == "tiny-shapes-for-cifar10-dropblock-3-0.7-tiny-seed0"
+    assert first.name == "tiny-shapes-for-cifar10-dropblock-3-0.7-tiny-seed0"
     second = run(recipe, results_dir=tmp_path, data=real)
-    assert second["name"] == "tiny-cifar10-jpeg-dropblock-3-0.7-tiny-seed0"
+    assert second.name == "tiny-cifar10-jpeg-dropblock-3-0.7-tiny-seed0"
 
     # Where both are, the real one is shown.
     forbid_training(monkeypatch)
     assert run_or_load(recipe, results_dir=tmp_path) == second
     # Once there is a real record, a stand-in adds nothing to it.
-    (tmp_path / "records" / f"{first['name']}.json").unlink()
+    (tmp_path / "records" / f"{first.name}.json").unlink()
     assert run(recipe, results_dir=tmp_path, data=stand_in) == second
     assert "only the stand-in shapes" in capsys.readouterr().out
 
@@ -367,9 +368,9 @@ def test_an_unusable_folder_is_found_out_before_training(
 def test_a_diverging_run_still_leaves_a_record(tmp_path):
     recipe = tiny_recipe(optimizer="sgd", learning_rate=1e30, epochs=1)
     record = run(recipe, results_dir=tmp_path, data=tiny_data())
-    assert record["final"]["test_loss"] is None
+    assert record.final["test_loss"] is None
     [path] = (tmp_path / "records").iterdir()
-    assert read_record(path) == record
+    assert Record.read(path) == record
 
 
 def test_a_model_of_the_registry_is_what_is_trained(tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """Runs of a detector: what their records hold, and that a killed one goes on."""
 
 import csv
+import dataclasses
 import io
-import json
 
 import numpy as np
 import pytest
@@ -61,23 +61,23 @@ def record(results):
 
 
 def test_a_record_holds_losses_precision_and_detections(record, results):
-    assert load_records(results / "records") == [json.loads(json.dumps(record))]
-    assert record["name"] == "tiny_detector-scenes-dropblock-3-0.7-tiny-seed0"
-    history = record["history"]
+    assert load_records(results / "records") == [record]
+    assert record.name == "tiny_detector-scenes-dropblock-3-0.7-tiny-seed0"
+    history = record.history
     assert history["keep_prob"] == pytest.approx([1.0, 0.85, 0.7])
     for total, a, b in zip(
         history["loss"], history["class_loss"], history["box_loss"], strict=True
     ):
         assert total == pytest.approx(a + b, rel=1e-4)
     assert history["loss"][-1] < history["loss"][0]
-    final = record["final"]
+    final = record.final
     assert 0 <= final["AP"] <= final["AP50"] <= 1
     assert final["val_loss"] == history["val_loss"][-1]
-    assert record["best"]["val_loss"] == min(history["val_loss"])
-    shown = record["detections"]
+    assert record.best["val_loss"] == min(history["val_loss"])
+    shown = record.detections
     validation = load_dataset("scenes").validation.take(4)
     assert set(shown["before"]) == set(shown["after"]) == set(map(str, validation.ids))
-    assert record["data"]["train"] == 12 and record["data"]["validation"] == 4
+    assert record.data.train == 12 and record.data.validation == 4
 
 
 class Stop(Exception):
@@ -100,12 +100,12 @@ def test_a_run_that_ended_early_goes_on_to_the_same_numbers(record, tmp_path):
     with pytest.raises(Stop):
         run(recipe(), results_dir=tmp_path, progress=StopAfter(2))
     again = run(recipe(), results_dir=tmp_path)
-    assert again["resumes"][0]["epoch"] == 2
-    for key, values in record["history"].items():
+    assert again.resumes[0]["epoch"] == 2
+    for key, values in record.history.items():
         if key != "seconds":
-            np.testing.assert_array_equal(values, again["history"][key], err_msg=key)
-    assert again["final"] == record["final"]
-    assert again["detections"] == record["detections"]
+            np.testing.assert_array_equal(values, again.history[key], err_msg=key)
+    assert again.final == record.final
+    assert again.detections == record.detections
 
 
 def test_more_images_than_there_are_is_refused(tmp_path):
@@ -116,28 +116,30 @@ def test_more_images_than_there_are_is_refused(tmp_path):
 
 def test_tables_and_lists_show_average_precision(record, results):
     [row] = summarize([record])
-    assert row["AP_mean"] == record["final"]["AP"] and row["AP_std"] is None
+    assert row["AP_mean"] == record.final["AP"] and row["AP_std"] is None
     assert row["slides_val_loss"] is None  # the slides had no drawn scenes
     text = format_table([row], "text")
-    assert f"{record['final']['val_loss']:.4f}" in text and "AP50" in text
+    assert f"{record.final['val_loss']:.4f}" in text and "AP50" in text
     table = format_table([row], "markdown")
-    assert f"{100 * record['final']['AP50']:.2f}" in table and "slides" not in table
+    assert f"{100 * record.final['AP50']:.2f}" in table and "slides" not in table
     classifier = {"network": "custom_net", "seeds": [0], "test_accuracy_mean": 0.5}
     both = csv.DictReader(io.StringIO(format_table([classifier, row], "csv")))
     first, second = both
     assert first["test_accuracy_mean"] == "0.5" and first["AP_mean"] == ""
     assert second["AP_mean"] == str(row["AP_mean"])
     [listed], _ = list_runs([recipe()], results)
-    assert listed["state"] == "done" and listed["AP"] == record["final"]["AP"]
+    assert listed["state"] == "done" and listed["AP"] == record.final["AP"]
     assert listed["test_accuracy"] is None
 
 
 def test_the_slides_stand_beside_coco(record):
-    coco = {
-        **record,
-        "recipe": {**record["recipe"], "dataset": "coco2017-mini"},
-        "data": {**record["data"], "source": "coco2017-mini"},
-    }
+    coco = dataclasses.replace(
+        record,
+        recipe=dataclasses.replace(record.recipe, dataset="coco2017-mini"),
+        data=dataclasses.replace(
+            record.data, requested="coco2017-mini", source="coco2017-mini"
+        ),
+    )
     [row] = summarize([coco])
     published = row["slides_loss"], row["slides_val_loss"]
     assert published == RETINANET_LOSSES["dropblock-3-0.7"]
@@ -146,7 +148,7 @@ def test_the_slides_stand_beside_coco(record):
 
 def test_a_setting_says_how_large_the_images_are(record):
     text = describe_setting([record])
-    used, size = record["data"], record["recipe"]["image_size"]
-    assert f"{used['train']} training and {used['validation']} validation" in text
+    used, size = record.data, record.recipe.image_size
+    assert f"{used.train} training and {used.validation} validation" in text
     assert f"images of {size} x {size} pixels" in text
     assert " test" not in text and text.endswith("seed 0.")
