@@ -5,13 +5,14 @@ from pathlib import Path
 
 from dropblock_lib import models
 from dropblock_lib.experiments import (
+    BOOK_NETWORKS,
     PROFILES,
     format_table,
     load_records,
-    make_recipe,
+    make_recipes,
     summarize,
 )
-from dropblock_lib.experiments.recipes.profiles import BOOK_NETWORKS, VARIANTS_OF
+from dropblock_lib.experiments.recipes import slides
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,15 +43,16 @@ def test_the_variants_of_a_comparison_have_the_same_seeds():
     }
     assert found
     for (network, source), seeds in found.items():
-        assert set(seeds) == set(VARIANTS_OF[network]), (network, source)
+        assert set(seeds) == set(slides.ACCURACY[network, "cifar10"]), (network, source)
         assert len(set(map(tuple, seeds.values()))) == 1, (network, source)
 
 
 def test_the_detectors_of_the_slides_have_all_their_seeds():
     found = _seeds_of_comparisons()
-    least = set(PROFILES["small"].detector_seeds)
+    recipes = make_recipes("small", networks=["retinanet_light"])
+    least = {recipe.seed for recipe in recipes}
     seeds = found["retinanet_light", "coco2017-mini"]
-    assert set(seeds) == set(VARIANTS_OF["retinanet_light"])
+    assert set(seeds) == set(slides.RETINANET_LOSSES)
     # More of some, to see how far seeds alone are apart.
     assert all(least <= set(those) for those in seeds.values())
     drawn = found["retinanet_light", "scenes"]
@@ -81,27 +83,24 @@ def test_the_page_of_the_records_states_the_profiles_as_they_are():
         for network in _labels(networks)
         for dataset in datasets.split(", ")
     }
-    actual = {}
-    for profile, about in PROFILES.items():
-        for dataset in about.settings:
-            for network in BOOK_NETWORKS:
-                recipe = make_recipe(profile, dataset, network=network)
-                train = f"{recipe.train_size:,}" if recipe.train_size else "all others"
-                actual[profile, models.LABELS[network], dataset] = [
-                    f"{train} + {recipe.validation_size:,}",
-                    f"{recipe.test_size:,}" if recipe.test_size else "all",
-                    str(recipe.epochs),
-                    str(recipe.batch_size),
-                    ", ".join(map(str, about.seeds)),
-                ]
-        for network, datasets in about.detectors.items():
-            for dataset in datasets:
-                recipe = make_recipe(profile, dataset, network=network)
-                actual[profile, models.LABELS[network], dataset] = [
-                    f"{recipe.train_size:,} + {recipe.validation_size:,}",
-                    str(recipe.image_size),
-                    str(recipe.epochs),
-                    str(recipe.batch_size),
-                    ", ".join(map(str, about.detector_seeds)),
-                ]
+    groups = {}
+    for profile in PROFILES:
+        for recipe in make_recipes(profile):
+            key = (profile, models.LABELS[recipe.network], recipe.dataset)
+            groups.setdefault(key, []).append(recipe)
+    actual = {key: _cells(recipes) for key, recipes in groups.items()}
     assert stated == actual
+
+
+def _cells(recipes):
+    """The cells of a profile's table, but for those that name the runs."""
+    recipe = recipes[0]
+    train = f"{recipe.train_size:,}" if recipe.train_size else "all others"
+    test_images = f"{recipe.test_size:,}" if recipe.test_size else "all"
+    return [
+        f"{train} + {recipe.validation_size:,}",
+        str(recipe.image_size) if recipe.image_size else test_images,
+        str(recipe.epochs),
+        str(recipe.batch_size),
+        ", ".join(map(str, sorted({recipe.seed for recipe in recipes}))),
+    ]

@@ -1,4 +1,4 @@
-"""Experiments: a recipe is run, a run leaves a record, and records make a table."""
+"""Experiments: a recipe is run, each run leaves a record, records make tables."""
 
 from dropblock_lib.experiments import guessing
 from dropblock_lib.experiments.engines.on_ray import run_on_ray
@@ -7,7 +7,6 @@ from dropblock_lib.experiments.recipes import slides
 from dropblock_lib.experiments.recipes.profiles import (
     BOOK_NETWORKS,
     PROFILES,
-    TRAINING_OF,
     make_recipe,
     make_recipes,
 )
@@ -44,7 +43,6 @@ from dropblock_lib.experiments.tasks.split import split
 __all__ = [
     "BOOK_NETWORKS",
     "PROFILES",
-    "TRAINING_OF",
     "Recipe",
     "Record",
     "RecordError",

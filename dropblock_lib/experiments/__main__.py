@@ -1,4 +1,4 @@
-"""`python -m dropblock_lib.experiments run | table | list | status`."""
+"""The command `python -m dropblock_lib.experiments run | table | list | status`."""
 
 import argparse
 import difflib
@@ -11,6 +11,7 @@ from dropblock_lib.experiments.engines.on_ray import run_on_ray
 from dropblock_lib.experiments.engines.orders import import_modules
 from dropblock_lib.experiments.engines.side_by_side import run_side_by_side
 from dropblock_lib.experiments.recipes.grids import read_grid
+from dropblock_lib.experiments.recipes.profiles import datasets_of
 from dropblock_lib.experiments.records.record import (
     RecordError,
     default_records_directory,
@@ -31,20 +32,24 @@ from dropblock_lib.experiments.reports.queue import (
 from dropblock_lib.experiments.reports.tables import format_table, summarize
 from dropblock_lib.experiments.running.run import RunsFailed
 
-# The exit code of a process that was interrupted from the keyboard.
+# Exit code after Ctrl-C.
 INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Runs the command and returns its exit code.
+
+    Args:
+        arguments: Command-line arguments; those of the process by default.
+    """
     options = _parser().parse_args(arguments)
     try:
         import_modules(options.modules)
         return options.command(options)
     except KeyboardInterrupt:
         print(
-            "\nInterrupted. Finished runs have their records; the unfinished one goes "
-            "on after its last whole epoch when the same command is given again.",
+            "\nInterrupted. Finished runs have their records; the same command "
+            "resumes the unfinished one: it goes on after its last whole epoch.",
             file=sys.stderr,
         )
         return INTERRUPTED
@@ -53,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _run(options) -> int:
+def _run(options):
     recipes = _chosen(options)
     results = options.results or default_results_directory()
     _, errors = read_all(results / "records")
@@ -68,8 +73,6 @@ def _run(options) -> int:
         "data_dir": options.data_dir,
         "devices": options.devices,
     }
-    if options.engine != "ray" and (options.address or options.gpus):
-        raise ValueError("--address and --gpus are for --engine ray.")
     if options.engine == "ray":
         if options.jobs != 1:
             raise ValueError("--jobs is for one machine; with --engine ray use --cpus.")
@@ -81,6 +84,8 @@ def _run(options) -> int:
             modules=options.modules,
             **where,
         )
+    elif options.address or options.gpus:
+        raise ValueError("--address and --gpus are for --engine ray.")
     elif options.jobs == 1:
         run_all(recipes, keep_going=options.queue is not None, **where)
     else:
@@ -88,66 +93,63 @@ def _run(options) -> int:
     return 0
 
 
-def _list(options) -> int:
+def _list(options):
     results = options.results or default_results_directory()
-    rows, messages = list_runs(_chosen(options), results)
-    print(format_runs(rows, options.format), end="")
-    for message in messages:
-        print(f"error: {message}", file=sys.stderr)
-    return 1 if messages else 0
+    rows, errors = list_runs(_chosen(options), results)
+    return _print(format_runs(rows, options.format), errors)
 
 
-def _status(options) -> int:
+def _status(options):
     results = options.results or default_results_directory()
-    rows, messages = status(read_queue(options.queue), results)
-    print(format_status(rows, options.format), end="")
-    for message in messages:
-        print(f"error: {message}", file=sys.stderr)
-    return 1 if messages else 0
+    rows, errors = status(read_queue(options.queue), results)
+    return _print(format_status(rows, options.format), errors)
 
 
-def _table(options) -> int:
+def _print(text, errors):
+    print(text, end="")
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def _table(options):
     directory = (
         options.results / "records" if options.results else default_records_directory()
     )
     if not directory.is_dir():
         raise RecordError(f"{directory} does not exist: there are no records.")
     wanted = _filters(options)
-    records = [
-        record for record in load_records(directory) if passes(record.recipe, wanted)
-    ]
-    print(format_table(summarize(records), options.format), end="")
-    return 0
+    records = [r for r in load_records(directory) if passes(r.recipe, wanted)]
+    return _print(format_table(summarize(records), options.format), [])
 
 
-def _chosen(options) -> list:
+def _chosen(options):
+    """The recipes that the options name."""
     if options.queue is not None:
         recipes = recipes_of(read_queue(options.queue))
-        return _named(_filtered(recipes, options), options)
-    if options.grid is not None:
-        return _named(_filtered(read_grid(options.grid), options), options)
-    profiles = options.profile or (list(PROFILES) if options.names else ["small"])
-    recipes = [
-        recipe
-        for profile in profiles
-        for recipe in make_recipes(
-            profile,
-            networks=options.network,
-            datasets=_datasets(options, profile, alone=len(profiles) == 1),
-            variants=options.variant,
-            seeds=options.seeds,
-        )
-    ]
-    return _named(recipes, options)
-
-
-def _filtered(recipes, options) -> list:
-    """Of the recipes of a file, those that pass every filter."""
+    elif options.grid is not None:
+        recipes = read_grid(options.grid)
+    else:
+        return _named(_of_profiles(options), options.names)
     wanted = _filters(options)
-    return [recipe for recipe in recipes if passes(recipe, wanted)]
+    return _named([r for r in recipes if passes(r, wanted)], options.names)
 
 
-def _filters(options) -> dict:
+def _of_profiles(options):
+    profiles = options.profile or (PROFILES if options.names else ["small"])
+    recipes = []
+    for profile in profiles:
+        datasets = options.dataset
+        if datasets is not None and len(profiles) > 1:
+            # Each profile takes the data sets that it has.
+            datasets = [name for name in datasets if name in datasets_of(profile)]
+        recipes += make_recipes(
+            profile, options.network, datasets, options.variant, options.seeds
+        )
+    return recipes
+
+
+def _filters(options):
     return {
         "network": options.network,
         "dataset": options.dataset,
@@ -157,28 +159,22 @@ def _filters(options) -> dict:
     }
 
 
-def _named(recipes, options) -> list:
-    if not options.names:
+def _named(recipes, names):
+    """The recipes with one of the names or patterns; all without names."""
+    if not names:
         return recipes
     chosen = {}
-    for name in options.names:
+    for name in names:
         found = [r for r in recipes if fnmatch.fnmatchcase(r.name, name)]
         if not found:
             close = difflib.get_close_matches(name, [r.name for r in recipes], n=3)
             hint = f" Did you mean {', '.join(close)}?" if close else ""
             raise ValueError(
                 f"There is no run named {name!r}.{hint} "
-                "`python -m dropblock_lib.experiments list` shows those there are."
+                "`python -m dropblock_lib.experiments list` shows all runs."
             )
         chosen |= {recipe.name: recipe for recipe in found}
     return list(chosen.values())
-
-
-def _datasets(options, profile, alone):
-    """The data sets asked for; of several profiles, each takes those it has."""
-    if options.dataset is None or alone:
-        return options.dataset
-    return [d for d in options.dataset if d in PROFILES[profile].datasets]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -190,20 +186,14 @@ def _parser() -> argparse.ArgumentParser:
         required=True, metavar="run | table | list | status"
     )
 
-    filters = argparse.ArgumentParser(add_help=False)
-    filters.add_argument("--network", nargs="+", metavar="NAME")
-    filters.add_argument("--dataset", nargs="+", metavar="NAME")
-    filters.add_argument("--variant", nargs="+", metavar="NAME")
-    filters.add_argument("--profile", nargs="+", metavar="NAME")
-    filters.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
-    filters.add_argument(
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
         "--results",
         type=Path,
         metavar="DIR",
         help="folder of records/ (default: results of the source tree)",
     )
-
-    filters.add_argument(
+    common.add_argument(
         "--import",
         dest="modules",
         nargs="+",
@@ -211,13 +201,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE",
         help="modules to import first, which add networks or variants of your own",
     )
+    filters = argparse.ArgumentParser(add_help=False, parents=[common])
+    filters.add_argument("--network", nargs="+", metavar="NAME")
+    filters.add_argument("--dataset", nargs="+", metavar="NAME")
+    filters.add_argument("--variant", nargs="+", metavar="NAME")
+    filters.add_argument("--profile", nargs="+", metavar="NAME")
+    filters.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
     output = argparse.ArgumentParser(add_help=False)
     output.add_argument("--format", choices=FORMATS, default="text")
     names = argparse.ArgumentParser(add_help=False)
     names.add_argument(
         "--grid",
         metavar="FILE",
-        help="recipes of a TOML file, or of a grid of the book: slides, dose, when",
+        help="recipes of a TOML file or of a grid of the book, such as slides",
     )
     names.add_argument(
         "--queue",
@@ -247,38 +243,38 @@ def _parser() -> argparse.ArgumentParser:
         type=_at_least_one,
         default=1,
         metavar="N",
-        help="train N runs side by side, each in a process of its own (default: 1)",
+        help="train N runs at a time, each in its own process (default: 1)",
     )
     run.add_argument(
         "--devices",
         type=_at_least_one,
         default=1,
         metavar="N",
-        help="spread every batch of a run over N devices (default: 1)",
+        help="spread each batch of a run over N devices (default: 1)",
     )
     run.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="where runs take place: here, or on a Ray cluster (extra `cluster`)",
+        help="run on this machine, or on a Ray cluster (extra `cluster`)",
     )
     run.add_argument(
         "--address",
-        help="of the Ray cluster, such as auto (default: one of this machine alone)",
+        help="address of the Ray cluster, such as auto (default: this machine alone)",
     )
     run.add_argument(
         "--cpus",
         type=float,
         default=1,
         metavar="N",
-        help="processors that a run takes of a Ray cluster (default: 1)",
+        help="processors per run on a Ray cluster (default: 1)",
     )
     run.add_argument(
         "--gpus",
         type=float,
         metavar="N",
-        help="GPUs that a run takes of a Ray cluster; 0.25 lets four share one "
-        "(default: 1 where the cluster has any)",
+        help="GPUs per run on a Ray cluster; with 0.25 four runs share one "
+        "(default: 1 if the cluster has any)",
     )
     run.set_defaults(command=_run)
 
@@ -290,19 +286,15 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser(
         "list",
         parents=[names, filters, output],
-        help="the runs there are, and their state",
+        help="all runs and their state",
     )
     listing.set_defaults(command=_list)
 
     state = commands.add_parser(
-        "status", help="how far the queue is, and the time left"
+        "status", parents=[common], help="progress of the queue, and the time left"
     )
     state.add_argument("--queue", default=DEFAULT, metavar="FILE")
-    state.add_argument("--results", type=Path, metavar="DIR")
     state.add_argument("--format", choices=("text", "json"), default="text")
-    state.add_argument(
-        "--import", dest="modules", nargs="+", default=[], metavar="MODULE"
-    )
     state.set_defaults(command=_status)
     return parser
 

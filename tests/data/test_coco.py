@@ -481,7 +481,7 @@ def test_the_stand_in_says_that_it_is_one(tmp_path, caplog):
     dataset = load_dataset("coco2017-mini", data_dir=tmp_path)
     assert (dataset.requested, dataset.name) == ("coco2017-mini", "scenes")
     assert (dataset.source, dataset.origin) == ("scenes", "stand-in")
-    assert dataset.is_stand_in
+    assert dataset.is_stand_in and dataset.label == "scenes-for-coco2017-mini"
     assert "standing in for coco2017-mini" in str(dataset)
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert any("coco2017-mini; it is not downloaded" in text for text in warnings)

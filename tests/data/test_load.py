@@ -129,7 +129,7 @@ def test_the_stand_in_says_that_it_is_one(requested, used, shape, caplog, tmp_pa
         dataset = load_dataset(requested, data_dir=tmp_path)
     assert (dataset.requested, dataset.name) == (requested, used)
     assert (dataset.source, dataset.origin) == (used, "stand-in")
-    assert dataset.is_stand_in
+    assert dataset.is_stand_in and dataset.label == f"{used}-for-{requested}"
     assert dataset.input_shape == shape
     assert f"standing in for {requested}" in str(dataset)
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
@@ -144,7 +144,7 @@ def test_built_in_sets_are_looked_for_nowhere(name, monkeypatch, tmp_path):
     dataset = load_dataset(name, data_dir=tmp_path / "absent")
     assert dataset.requested == dataset.name == dataset.source == name
     assert dataset.origin == "built-in"
-    assert not dataset.is_stand_in
+    assert not dataset.is_stand_in and dataset.label == name
 
 
 def test_which_file_was_used_is_logged(mnist_npz, caplog):

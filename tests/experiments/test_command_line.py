@@ -13,6 +13,7 @@ from tiny import outcome, tiny_data, tiny_recipe, use_tiny_net
 
 from dropblock_lib.experiments import PROFILES, Record, make_recipes, run
 from dropblock_lib.experiments.__main__ import main
+from dropblock_lib.experiments.recipes import profiles
 from dropblock_lib.experiments.running.progress import LineProgress, open_progress
 
 run_module = sys.modules["dropblock_lib.experiments.running.run"]
@@ -108,14 +109,23 @@ def test_bad_usage_exits_with_2(capsys, arguments):
     assert "usage: python -m dropblock_lib.experiments" in capsys.readouterr().err
 
 
+QUICK = """
+[quick]
+network = "custom_net"
+dataset = "shapes"
+variant = "none"
+train_size = 48
+validation_size = 16
+epochs = 1
+"""
+
+
 def test_run_runs_then_skips_and_table_shows(tmp_path, monkeypatch, capsys):
     use_tiny_net(monkeypatch)
     monkeypatch.setattr(run_module, "_load", lambda name, data_dir: tiny_data())
-    monkeypatch.setitem(
-        PROFILES["quick"].settings,
-        "shapes",
-        {"train_size": 48, "validation_size": 16, "epochs": 1},
-    )
+    monkeypatch.setattr(profiles, "SHIPPED", tmp_path)
+    (tmp_path / "quick.toml").write_text(QUICK)
+    (tmp_path / "cifar_stems.toml").write_text(QUICK)
     command = ["run", "--profile", "quick", "--network", "tiny", "--dataset"]
     command += ["shapes", "--variant", "none", "--seeds", "0", "1"]
     command += ["--results", tmp_path]
@@ -431,6 +441,7 @@ import sys
 for name in ("sklearn", "matplotlib", "IPython"):
     sys.modules[name] = None
 from dropblock_lib.experiments.__main__ import main
+from dropblock_lib.experiments.recipes import profiles
 sys.exit(main(["list", "--profile", "quick"]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

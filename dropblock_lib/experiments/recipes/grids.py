@@ -1,9 +1,10 @@
-"""Grids of recipes from a file."""
+"""Grids of recipes in TOML files."""
 
 import dataclasses
 import itertools
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from dropblock_lib.experiments.recipes.recipe import Recipe
 
@@ -12,34 +13,93 @@ _FIELDS = [
     for field in dataclasses.fields(Recipe)
     if field.init and field.name != "profile"
 ]
-# The grids of the book.
+_MAY_BE_NONE = ("train_size", "test_size", "validation_subset")
+# The folder of the book's grids.
 SHIPPED = Path(__file__).parent
 
 
-def grid_path(name) -> Path:
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of a grid file.
+
+    Args:
+        path: The file.
+        profile: Its heading.
+        fields: Field of `Recipe` -> value or list of values.
+    """
+
+    path: Path
+    profile: str
+    fields: dict[str, Any]
+
+    def values(self, field: str) -> list:
+        """All values of a field; "none" is `None` where a number is expected."""
+        value = self.fields[field]
+        values = value if isinstance(value, list) else [value]
+        if not values:
+            raise self._error(f"`{field}` is an empty list.")
+        # TOML has no null.
+        may_be_none = field in _MAY_BE_NONE
+        return [None if may_be_none and each == "none" else each for each in values]
+
+    def recipes(self, **fields) -> list[Recipe]:
+        """The recipes of the table: all combinations of its values.
+
+        Args:
+            **fields: Values, or lists of them, that replace those of the table.
+        """
+        table = dataclasses.replace(self, fields=self.fields | fields)
+        known = [field.name for field in _FIELDS]
+        unknown = [name for name in table.fields if name not in known]
+        if unknown:
+            raise self._error(
+                f"expected the fields {', '.join(known)}. "
+                f"Received: {', '.join(unknown)}"
+            )
+        required = [f.name for f in _FIELDS if f.default is dataclasses.MISSING]
+        missing = [name for name in required if name not in table.fields]
+        if missing:
+            raise self._error(f"{', '.join(missing)} is missing.")
+        # The variant changes fastest and the seed comes next: each seed is complete
+        # before the next one begins.
+        speed = {"seed": 1, "variant": 2}
+        names = sorted(table.fields, key=lambda name: speed.get(name, 0))
+        combinations = itertools.product(*map(table.values, names))
+        try:
+            return [
+                Recipe(**dict(zip(names, values, strict=True)), profile=self.profile)
+                for values in combinations
+            ]
+        except ValueError as error:
+            if fields:  # The file may not be at fault.
+                raise
+            raise self._error(error) from None
+
+    def _error(self, what):
+        return ValueError(f"{self.path}, table [{self.profile}]: {what}")
+
+
+def grid_path(name: Path | str) -> Path:
     """The file of a grid: one of the book's by its name, or a path.
 
     Args:
         name: "slides", say, or the path of a TOML file.
-
-    Returns:
-        A `Path`.
     """
     shipped = SHIPPED / f"{name}.toml"
     return shipped if shipped.is_file() and not Path(name).exists() else Path(name)
 
 
-def read_grid(path) -> list[Recipe]:
+def read_grid(path: Path | str) -> list[Recipe]:
     """The recipes of a grid file.
 
-    The file is TOML. Each table of it is a profile, named by its heading, and holds
-    fields of `Recipe`. A list stands for all of its values: the recipes are all
-    their combinations, each seed complete before the next begins. Keys above the
-    first table hold for all tables that do not say otherwise. Fields that are left
-    out are as `Recipe` has them; "none" is no number: all images. Several tables may
-    share a heading, in double brackets: `[[slides]]`. Runs that differ in anything
-    but network, variant, data set and seed go by the same name within a profile, so
-    they need profiles of their own.
+    The file is TOML. Each table is a profile, named by its heading, and has fields of
+    `Recipe`. A list stands for all of its values: the recipes are all combinations,
+    each seed complete before the next begins. Keys above the first table are the
+    defaults of all tables. Fields that are left out are as `Recipe` has them; "none"
+    as a number of images means all. Several tables may share a heading, in double
+    brackets: `[[slides]]`. Runs that differ in anything but network, variant, data
+    set and seed have the same name within a profile, so they need profiles of their
+    own.
 
     Args:
         path: Path of the file, or the name of a grid of the book, such as "slides".
@@ -70,13 +130,31 @@ def read_grid(path) -> list[Recipe]:
     augmentation = "none"
     ```
     """
+    recipes = {}
+    for table in read_tables(path):
+        for recipe in table.recipes():
+            if recipe.name in recipes:
+                raise ValueError(
+                    f"{table.path}, table [{table.profile}]: two runs have the same "
+                    f"name, {recipe.name}, and would claim the same record. Give each "
+                    "a profile of its own."
+                )
+            recipes[recipe.name] = recipe
+    return list(recipes.values())
+
+
+def read_tables(path: Path | str) -> list[Table]:
+    """The tables of a grid file, with the keys above them.
+
+    Args:
+        path: As for `read_grid`.
+    """
     path = grid_path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a grid: it is not TOML ({error}).") from None
-    common = {}
-    tables = []
+    common, tables = {}, []
     for key, value in content.items():
         if isinstance(value, dict):
             tables.append((key, value))
@@ -86,59 +164,4 @@ def read_grid(path) -> list[Recipe]:
             common[key] = value
     if not tables:
         raise ValueError(f"{path} is not a grid: it has no table, such as [mine].")
-    recipes = []
-    for profile, fields in tables:
-        place = f"{path}, table [{profile}]"
-        recipes += _combinations(place, profile, common | fields)
-    _refuse_equal_names(path, recipes)
-    return recipes
-
-
-def _combinations(place, profile, fields):
-    known = [field.name for field in _FIELDS]
-    unknown = [name for name in fields if name not in known]
-    if unknown:
-        raise ValueError(
-            f"{place}: expected the fields {', '.join(known)}. "
-            f"Received: {', '.join(unknown)}"
-        )
-    required = [f.name for f in _FIELDS if f.default is dataclasses.MISSING]
-    missing = [name for name in required if name not in fields]
-    if missing:
-        raise ValueError(f"{place}: {', '.join(missing)} is missing.")
-    # The variant changes fastest and the seed comes next, as in the book's grids.
-    speed = {"seed": 1, "variant": 2}
-    slow_to_fast = sorted(fields, key=lambda name: speed.get(name, 0))
-    choices = [
-        [(name, value) for value in _values(name, fields[name], place)]
-        for name in slow_to_fast
-    ]
-    try:
-        recipes = [
-            Recipe(**dict(chosen), profile=profile)
-            for chosen in itertools.product(*choices)
-        ]
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
-    return recipes
-
-
-def _refuse_equal_names(path, recipes):
-    seen = {}
-    for recipe in recipes:
-        other = seen.setdefault(recipe.name, recipe)
-        if other is not recipe:
-            raise ValueError(
-                f"{path}, table [{recipe.profile}]: two runs have the same name, "
-                f"{recipe.name}, and would claim the same record. Give each a profile "
-                "of its own."
-            )
-
-
-def _values(name, value, place):
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise ValueError(f"{place}: `{name}` is an empty list.")
-    # TOML has no null.
-    may_be_none = name in ("train_size", "test_size", "validation_subset")
-    return [None if may_be_none and each == "none" else each for each in values]
+    return [Table(path, profile, common | fields) for profile, fields in tables]

@@ -1,6 +1,7 @@
 """Recipes: names, hashes, checks, and the grids of the book."""
 
 import dataclasses
+import hashlib
 
 import pytest
 from tiny import use_tiny_net
@@ -12,8 +13,7 @@ from dropblock_lib.experiments import (
     make_recipes,
 )
 from dropblock_lib.experiments.recipes import slides
-from dropblock_lib.experiments.recipes.profiles import VARIANTS_OF
-from dropblock_lib.models import DETECTORS
+from dropblock_lib.experiments.tasks import Classification, Detection
 
 RECIPE = Recipe("custom_net", "dropblock-3-0.9", "cifar10")
 
@@ -171,7 +171,7 @@ def test_names_are_unique_over_all_grids():
 
 
 def test_small_is_the_slides_comparison_over_three_seeds():
-    recipes = [r for r in make_recipes("small") if r.network not in DETECTORS]
+    recipes = [r for r in make_recipes("small") if r.task is Classification]
     found = [(r.network, r.dataset, r.variant, r.seed) for r in recipes]
     expected = [
         (network, dataset, variant, seed)
@@ -187,11 +187,41 @@ def test_small_is_the_slides_comparison_over_three_seeds():
     assert len(settings) == 6
 
 
+@pytest.mark.parametrize(
+    ("profile", "networks", "count", "digest"),
+    [
+        ("quick", None, 67, "3f06b7c7850f"),
+        ("small", None, 104, "2614991bb4a6"),
+        ("full", None, 111, "c70b24d90364"),
+        ("quick", ["resnet50_cifar"], 20, "9692fd70e3a5"),
+        ("small", ["resnet50_cifar"], 30, "ee60bcb7159d"),
+        ("full", ["resnet50_cifar"], 30, "37571cda6d03"),
+        ("quick", ["densenet121_cifar"], 20, "ac37a4395723"),
+        ("small", ["densenet121_cifar"], 30, "08f7038ce0dc"),
+        ("full", ["densenet121_cifar"], 30, "8d06839a13c9"),
+    ],
+)
+def test_the_recipes_of_a_profile_never_change(profile, networks, count, digest):
+    # Records in the world carry their hashes.
+    recipes = sorted(make_recipes(profile, networks), key=lambda r: (r.name, r.hash))
+    hashes = "".join(recipe.hash for recipe in recipes)
+    assert len(recipes) == count
+    assert hashlib.sha256(hashes.encode()).hexdigest()[:12] == digest
+
+
+def test_a_network_without_settings_of_its_own_is_trained_as_custom_net_is():
+    [recipe] = make_recipes("quick", ["resnet9"], ["cifar10"])
+    [model] = make_recipes("quick", ["custom_net"], ["cifar10"], ["none"])
+    assert recipe == dataclasses.replace(
+        model, network="resnet9", placement=recipe.placement
+    )
+
+
 @pytest.mark.parametrize("profile", ["small", "full"])
 def test_detectors_are_compared_in_the_slides_seven_variants(profile):
-    recipes = [r for r in make_recipes(profile) if r.network in DETECTORS]
+    recipes = [r for r in make_recipes(profile) if r.task is Detection]
     settings = {dataclasses.replace(r, variant="none", seed=0) for r in recipes}
-    seeds = PROFILES[profile].detector_seeds
+    seeds = {recipe.seed for recipe in recipes}
     assert len(recipes) == len(settings) * len(seeds) * 7 > 0
     assert {r.variant for r in recipes} == set(slides.RETINANET_LOSSES)
     assert "coco2017-mini" in {r.dataset for r in recipes}
@@ -201,7 +231,7 @@ def test_an_interrupted_grid_has_whole_comparisons():
     recipes = make_recipes("small", networks=["resnet50"], datasets=["cifar10"])
     for beginning in range(5, 16, 5):
         done = recipes[:beginning]
-        assert {r.variant for r in done} == set(VARIANTS_OF["resnet50"])
+        assert {r.variant for r in done} == set(slides.ACCURACY["resnet50", "cifar10"])
         assert len({r.seed for r in done}) == beginning // 5
 
 
