@@ -1,4 +1,4 @@
-"""The slides' figures: one run each, by Ludovico Ottobre and Gianmarco Evangelista."""
+"""The slides' results, one run each, by Ludovico Ottobre and Gianmarco Evangelista."""
 
 CREDIT = "Ludovico Ottobre and Gianmarco Evangelista, La Sapienza, University of Rome"
 
@@ -50,7 +50,7 @@ RETINANET_LOSSES = {
 
 
 def accuracy(network: str, dataset: str, variant: str) -> float | None:
-    """The slides' test accuracy, or None if they have no such figure.
+    """The slides' test accuracy, or `None` if they do not report it.
 
     Example:
 

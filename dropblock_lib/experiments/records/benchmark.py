@@ -1,4 +1,4 @@
-"""What `make bench` measured: one JSON file for each benchmark and backend."""
+"""Results of `make bench`, one JSON file for each benchmark and backend."""
 
 import json
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ class BenchmarkError(ValueError):
 
 
 def default_benchmarks_directory() -> Path:
-    """Those shipped in the package, or the source tree's."""
+    """The folder to read from: the package's own, or else the source tree's."""
     shipped = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
     return shipped if shipped.is_dir() else default_results_directory() / "benchmarks"
 
@@ -45,14 +45,14 @@ def default_benchmarks_directory() -> Path:
 def make_benchmark(
     benchmark: str, rows: list[dict], settings: dict, missing: dict, versions: dict
 ) -> dict:
-    """A benchmark with the machine, the versions and the commit behind it.
+    """Adds machine, versions and commit to the results of a benchmark.
 
     Args:
-        benchmark: Its name; with the backend's it makes the file's name.
-        rows: One dictionary for each thing that was measured.
-        settings: How it was measured.
-        missing: What could not be measured -> the reason.
-        versions: Of packages beside Keras, its backend and this one.
+        benchmark: Name of the benchmark; the file's name adds the backend.
+        rows: One dictionary per measurement.
+        settings: How the measurements were made.
+        missing: Name of what could not be measured -> the reason.
+        versions: Versions of packages other than Keras, its backend and this one.
 
     Returns:
         A dictionary for `write_benchmark`.
@@ -74,7 +74,7 @@ def make_benchmark(
 
 
 def write_benchmark(document: dict, directory: Path | str) -> Path:
-    """Write a benchmark to `directory/NAME.json`, in place of an older one.
+    """Writes a benchmark to `directory/NAME.json` and replaces an older one.
 
     Raises:
         BenchmarkError: If it is not valid.
@@ -87,7 +87,7 @@ def write_benchmark(document: dict, directory: Path | str) -> Path:
 
 
 def read_benchmark(path: Path | str) -> dict:
-    """Read one benchmark and check it.
+    """Reads and checks a benchmark.
 
     Raises:
         BenchmarkError: If the file is not a valid benchmark; the message names it.
@@ -101,16 +101,16 @@ def read_benchmark(path: Path | str) -> dict:
 def load_benchmarks(
     benchmark: str, directory: Path | str | None = None
 ) -> dict[str, dict]:
-    """One benchmark on all backends on which it has been run.
+    """Reads a benchmark for every backend on which it was run.
 
     Args:
         benchmark: `"layer_speed"`, `"step_speed"`, `"peer_rates"` or
             `"anchor_classes"`.
-        directory: Folder of the files. By default those that come with the
-            package, or those of the source tree.
+        directory: Folder of the files; by default the package's own, or else the
+            source tree's.
 
     Returns:
-        Dict of backend -> document; empty if there is none.
+        Dictionary of backend -> document; empty if there is none.
 
     Raises:
         BenchmarkError: If a file is not a valid benchmark.
@@ -126,7 +126,7 @@ def load_benchmarks(
 
 
 def describe(document: dict) -> str:
-    """One sentence that says where a benchmark was run, in Markdown."""
+    """One sentence on the machine and versions of a benchmark, in Markdown."""
     hardware, versions = document["hardware"], dict(document["versions"])
     python, system = versions.pop("python"), versions.pop("system")
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,20 +1,22 @@
-"""From a data set to the images of a run: subset, split, one size."""
+"""The images of a run: a subset of a data set, split and brought to one size."""
 
 import dataclasses
 import hashlib
 
 import numpy as np
 
+from dropblock_lib.arguments import invalid
+from dropblock_lib.data.dataset import Dataset
 from dropblock_lib.experiments.recipes.recipe import Recipe
 
-# Of the test images, and of the validation images that are watched.
+# Random seed of the choice of test images and of the validations during training.
 SPLIT_SEED = 0
 IMAGE_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The images and labels of a run. The test set is for the very end."""
+    """The images and labels of a run. The test set is for the final figures only."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -24,16 +26,16 @@ class Split:
     y_test: np.ndarray
 
 
-def split(dataset, recipe: Recipe) -> Split:
-    """Choose the images of a recipe, every class in its share.
+def split(dataset: Dataset, recipe: Recipe) -> Split:
+    """Chooses the images of a recipe, stratified by class.
 
     Training and validation images are disjoint and both come from the data
     set's training part; the recipe's `subset_seed` chooses them, so that all
     variants are compared on the same images.
 
     Args:
-        dataset: What `dropblock_lib.load_dataset` returns.
-        recipe: States how many images are wanted, and by which random seed.
+        dataset: A `Dataset` from `dropblock_lib.load_dataset`.
+        recipe: Has the numbers of images and the random seed of the choice.
 
     Returns:
         A `Split`; images are `uint8`, 32x32.
@@ -42,22 +44,17 @@ def split(dataset, recipe: Recipe) -> Split:
         ValueError: If the data set has fewer images than the recipe asks for.
     """
     available = len(dataset.y_train)
-    wanted = (recipe.train_size or 1) + recipe.validation_size
-    if wanted > available:
-        field = "train_size" if recipe.train_size else "validation_size"
-        raise ValueError(
-            f"Invalid value received for argument `{field}`. Expected train_size "
-            f"and validation_size to sum to at most {available}, the training "
-            f"images of {dataset.source}. Received: "
-            f"train_size={recipe.train_size}, "
-            f"validation_size={recipe.validation_size}"
+    if (recipe.train_size or 1) + recipe.validation_size > available:
+        raise invalid(
+            "train_size" if recipe.train_size else "validation_size",
+            f"train_size and validation_size to sum to at most {available}, the "
+            f"training images of {dataset.source}",
+            received=f"train_size={recipe.train_size}, "
+            f"validation_size={recipe.validation_size}",
         )
     if recipe.test_size and recipe.test_size > len(dataset.y_test):
-        raise ValueError(
-            "Invalid value received for argument `test_size`. Expected at most "
-            f"{len(dataset.y_test)}, the test images of {dataset.source}. "
-            f"Received: test_size={recipe.test_size}"
-        )
+        expected = f"at most {len(dataset.y_test)}, the test images of {dataset.source}"
+        raise invalid("test_size", expected, recipe.test_size)
     train, val = stratified(
         dataset.y_train,
         recipe.train_size,
@@ -76,9 +73,12 @@ def split(dataset, recipe: Recipe) -> Split:
 
 
 def stratified(
-    labels, first: int | None, second: int | None, rng_seed: int = SPLIT_SEED
-):
-    """Two disjoint, sorted sets of indices, each with every class in its share.
+    labels: np.ndarray,
+    first: int | None,
+    second: int | None,
+    rng_seed: int = SPLIT_SEED,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two disjoint, sorted sets of indices, both stratified by class.
 
     Args:
         labels: The class of every example.
@@ -91,20 +91,20 @@ def stratified(
     """
     rng = np.random.default_rng(rng_seed)
     count = len(labels)
-    # Give each example its rank within its class, as a share of the class: any
-    # beginning of the list sorted by that rank holds all classes in proportion.
+    # Each example is ranked within its class, as a fraction of the class: the first
+    # examples by that rank, however many, have all classes in proportion.
     ranks = np.empty(count)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         ranks[members] = (np.arange(len(members)) + 0.5) / len(members)
-    # Ties between classes are broken at random, not by the order of classes.
+    # Ties between classes are broken at random.
     order = np.lexsort((rng.random(count), ranks))
     second = count - first if second is None else second
     first = count - second if first is None else first
     return np.sort(order[second : second + first]), np.sort(order[:second])
 
 
-def fingerprint(dataset) -> str:
+def fingerprint(dataset: Dataset) -> str:
     """The sha256 of all images and labels of a data set."""
     digest = hashlib.sha256()
     for part in ("x_train", "y_train", "x_test", "y_test"):
@@ -115,7 +115,7 @@ def fingerprint(dataset) -> str:
 
 
 def _to_image_size(images: np.ndarray) -> np.ndarray:
-    """Enlarge by a whole factor, then pad with black, so that maps halve evenly."""
+    """Enlarges by an integer factor and pads with black, so that maps halve evenly."""
     height, width = images.shape[1:3]
     factor = max(1, IMAGE_SIZE // max(height, width))
     images = images.repeat(factor, axis=1).repeat(factor, axis=2)
