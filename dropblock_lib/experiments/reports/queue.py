@@ -4,6 +4,7 @@ import dataclasses
 import fnmatch
 import statistics
 import tomllib
+from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def recipes_of(steps: list[Step]) -> list[Recipe]:
     return [recipe for step in steps for recipe in step.recipes]
 
 
-def passes(recipe: Recipe, wanted: dict[str, list | None]) -> bool:
+def passes(recipe: Recipe, wanted: Mapping[str, list | None]) -> bool:
     """Whether every field matches one of the values that are wanted.
 
     Args:

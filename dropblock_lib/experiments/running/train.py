@@ -210,5 +210,5 @@ def _number(value):
     """A float, or `None` if it is not finite, because JSON has no such numbers."""
     if value is None:
         return None
-    value = float(keras.ops.convert_to_numpy(value))
+    value = float(np.asarray(keras.ops.convert_to_numpy(value)))
     return value if math.isfinite(value) else None

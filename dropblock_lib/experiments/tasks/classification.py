@@ -1,6 +1,8 @@
 """Image classification as a kind of run."""
 
 import math
+from collections.abc import Callable
+from typing import cast
 
 import keras
 import numpy as np
@@ -37,7 +39,8 @@ class Classification(Task):
         super().__init__(recipe, data, devices)
         self.images = split(data, recipe)
         self.watched = self._watched_images()
-        self.augment = augment.get_augmentation(recipe.augmentation)
+        change = augment.get_augmentation(recipe.augmentation)
+        self.augment = cast(Callable, change)  # not None: `check` refuses that
         self.steps = math.ceil(len(self.images.y_train) / recipe.batch_size)
         self.evaluation_batch = EVALUATION_BATCH - EVALUATION_BATCH % devices
 

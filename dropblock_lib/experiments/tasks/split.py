@@ -55,11 +55,12 @@ def split(dataset: Dataset, recipe: Recipe) -> Split:
     if recipe.test_size and recipe.test_size > len(dataset.y_test):
         expected = f"at most {len(dataset.y_test)}, the test images of {dataset.source}"
         raise invalid("test_size", expected, recipe.test_size)
+    subset_seed = recipe.seed if recipe.subset_seed == "seed" else recipe.subset_seed
     train, val = stratified(
         dataset.y_train,
         recipe.train_size,
         recipe.validation_size,
-        rng_seed=recipe.seed if recipe.subset_seed == "seed" else recipe.subset_seed,
+        rng_seed=int(subset_seed),
     )
     test = stratified(dataset.y_test, 0, recipe.test_size)[1]
     return Split(
@@ -99,8 +100,10 @@ def stratified(
         ranks[members] = (np.arange(len(members)) + 0.5) / len(members)
     # Ties between classes are broken at random.
     order = np.lexsort((rng.random(count), ranks))
-    second = count - first if second is None else second
-    first = count - second if first is None else first
+    if second is None:
+        second = count - (first or 0)
+    if first is None:
+        first = count - second
     return np.sort(order[second : second + first]), np.sort(order[:second])
 
 
