@@ -119,9 +119,10 @@ bench: $(READY) ## measure the layer, training steps and peers, BENCHFLAGS=...
 	$(BIN)/python -m benchmarks.run $(BENCHFLAGS)
 
 .PHONY: lint
-lint: $(READY) ## check style, and that notebooks carry no outputs
+lint: $(READY) ## check style, types, and that notebooks carry no outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify --keep-id $(NOTEBOOKS))
 	$(BIN)/python book/setup_cell.py --check
 

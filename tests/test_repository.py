@@ -148,7 +148,7 @@ def test_the_wheel_holds_the_package_and_its_records(wheel):
     modules = {
         path.relative_to(ROOT).as_posix()
         for path in ROOT.glob("dropblock_lib/**/*")
-        if path.suffix in (".py", ".js", ".css")
+        if path.suffix in (".py", ".js", ".css", ".toml", ".typed")
     }
     assert modules <= shipped
     assert {f"dropblock_lib/results/records/{name}" for name in records} <= shipped
