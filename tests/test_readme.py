@@ -1,15 +1,26 @@
-"""The front page, and the one of the records, state what the code and records do."""
+"""README.md and results/README.md say what the code does and the records hold."""
 
+import io
 import re
+import runpy
 from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
 
 from dropblock_lib import models
 from dropblock_lib.experiments import (
     BOOK_NETWORKS,
     PROFILES,
+    compare,
     format_table,
+    load_benchmarks,
     load_records,
+    make_recipe,
     make_recipes,
+    speed,
     summarize,
 )
 from dropblock_lib.experiments.recipes import slides
@@ -17,12 +28,120 @@ from dropblock_lib.experiments.recipes import slides
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_results_are_those_of_the_records():
-    readme = (ROOT / "README.md").read_text()
-    shown = re.search("<!-- results -->\n(.*)<!-- /results -->", readme, re.DOTALL)[1]
+README = (ROOT / "README.md").read_text()
+# As one line, so that a statement may be wrapped anywhere.
+WORDS = " ".join(README.split())
+
+
+def test_the_table_of_results_is_that_of_the_records():
+    page = (ROOT / "results" / "README.md").read_text()
+    shown = re.search("<!-- results -->\n(.*)<!-- /results -->", page, re.DOTALL)[1]
     records = load_records(ROOT / "results" / "records")
     small = [record for record in records if record.recipe.profile == "small"]
     assert shown.strip() == format_table(summarize(small), "markdown").strip()
+
+
+def test_the_code_runs(monkeypatch):
+    use, insert = re.findall("```python\n(.*?)```", README, re.DOTALL)
+    rng = np.random.default_rng(0)
+    given = {"images": rng.random((4, 12, 12, 3)), "labels": np.arange(4)}
+    exec(use, given)
+    assert given["model"].layers[1].keep_prob == pytest.approx(0.9)
+    # Smaller than ResNet-50, with the same kind of blocks, and no download.
+    monkeypatch.setattr(keras.applications, "ResNet50", models.resnet9)
+    exec(insert, given)
+    assert given["dbl"].find_drop_block_layers(given["model"])
+
+
+def test_the_picture_is_drawn_by_the_code():
+    three_ways = runpy.run_path(str(ROOT / "book" / "three_ways.py"))
+    path = three_ways["PICTURE"]
+    assert path.relative_to(ROOT).as_posix() in README
+    assert path.stat().st_size < 100_000
+    with Image.open(path) as kept, Image.open(io.BytesIO(three_ways["draw"]())) as new:
+        assert kept.size == new.size
+        pixels = [np.asarray(image.convert("RGB"), float) for image in (kept, new)]
+    # Fonts and decoders differ a little from version to version.
+    assert np.abs(pixels[0] - pixels[1]).mean() < 3
+
+
+def _dropped(rates, contestant, size):
+    (row,) = speed.select(rates, contestant=contestant, size=size, block_size=7)
+    assert row["nominal"] == 0.1
+    return f"drops {100 * row['dropped']:.0f}%"
+
+
+def test_what_other_packages_drop_is_as_recorded():
+    rates = load_benchmarks("peer_rates")
+    torch, tensorflow = rates["torch"], rates["tensorflow"]
+    timm = _dropped(torch, "timm", (7, 7))
+    wide = _dropped(tensorflow, "KerasCV", (8, 14))
+    tall = _dropped(tensorflow, "KerasCV", (14, 8)).removeprefix("drops ")
+    version = torch["versions"] | tensorflow["versions"]
+    for statement in (
+        f"of a 7x7 map in blocks of 7, timm {version['timm']} {timm}",
+        f"KerasCV {version['KerasCV']} {wide} of an 8x14 map and {tall} of a 14x8 map",
+        f"torchvision {version['torchvision']} follows the paper, as this layer does",
+    ):
+        assert statement in WORDS
+    for document in rates.values():
+        for row in document["rows"]:
+            if (
+                row["contestant"] in ("torchvision", "DropBlock2D")
+                and "error" not in row
+            ):
+                error = abs(row["dropped"] - row["expected"])
+                assert error < 4 * row["standard_error"], row
+
+
+def test_the_speed_is_as_recorded():
+    documents = load_benchmarks("layer_speed")
+    case = {"shape": (32, 56, 56, 64), "block_size": 7, "keep_prob": 0.9}
+    ratio, worst = {}, {}
+    for backend, document in documents.items():
+        (row,) = speed.select(document, contestant="DropBlock2D", **case)
+        ratio[backend] = f"{row['ratio']:.2f}"
+        worst[speed.worst_ratio(document, keep_prob=0.9)] = backend
+        assert document["hardware"]["cores"] == 2
+    assert (
+        f"{ratio['tensorflow']} of the time of Keras' Dropout on TensorFlow, "
+        f"{ratio['jax']} on JAX and {ratio['torch']} on PyTorch"
+    ) in WORDS
+    assert worst[max(worst)] == "torch"
+    assert f"at `keep_prob=0.9` is {max(worst):.2f}, for maps of 4x4 on PyT" in WORDS
+
+
+def test_the_accuracies_are_as_recorded():
+    records = load_records(ROOT / "results" / "records")
+    small = compare.select(records, profile="small")
+    runs = [r for r in small if r["recipe"]["network"] in BOOK_NETWORKS]
+    assert f"In {len(runs)} short runs" in WORDS
+    verdicts = {
+        (network, dataset, row["variant"]): row["verdict"]
+        for network in BOOK_NETWORKS
+        for dataset in ("cifar10", "mnist")
+        for row in compare.differences(
+            compare.select(small, network=network, dataset=dataset)
+        )
+    }
+    assert len(BOOK_NETWORKS) == 3 and "higher" not in verdicts.values()
+    drop_block = {
+        k[:2] for k, v in verdicts.items() if "block" in k[2] and v == "lower"
+    }
+    assert drop_block == {("resnet50", "cifar10")}
+    first = {
+        record["recipe"]["variant"]: f"{100 * record['final']['test_accuracy']:.2f}%"
+        for record in compare.select(
+            records, profile="slides", network="custom_net", dataset="cifar10", seed=0
+        )
+    }
+    assert (
+        f"CustomNet reaches {first['none']} without a regularizer, "
+        f"{first['dropblock-3-0.9']} with DropBlock 3/0.9, "
+        f"{first['dropblock-7-0.9']} with DropBlock 7/0.9, "
+        f"{first['dropout-0.25']} with Dropout 0.25 and "
+        f"{first['spatial-0.7']} with SpatialDropout 0.7."
+    ) in WORDS
 
 
 def _seeds_of_comparisons():
@@ -53,7 +172,7 @@ def test_the_detectors_of_the_slides_have_all_their_seeds():
     least = {recipe.seed for recipe in recipes}
     seeds = found["retinanet_light", "coco2017-mini"]
     assert set(seeds) == set(slides.RETINANET_LOSSES)
-    # More of some, to see how far seeds alone are apart.
+    # Some variants have more seeds, to show how far apart seeds alone are.
     assert all(least <= set(those) for those in seeds.values())
     drawn = found["retinanet_light", "scenes"]
     assert {"none", "dropblock-3-0.9"} <= set(drawn)
@@ -65,7 +184,7 @@ def _is_of_profile(row):
 
 
 def _labels(cell):
-    """The networks of a cell; a label may hold a comma itself."""
+    """The networks of a cell. A label may itself contain a comma."""
     found = [label for label in models.LABELS.values() if label == cell]
     return found or cell.split(", ")
 

@@ -9,6 +9,7 @@ import tomllib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -16,8 +17,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
-# Files that must repeat the address, for whoever reads them alone.
-COPIES = {"pyproject.toml", "CITATION.cff"}
+# Files that repeat the address, because people read them on their own.
+COPIES = {"pyproject.toml", "CITATION.cff", "README.md"}
 
 
 def run_python(code, *, cwd, **environment):
@@ -33,7 +34,7 @@ def run_python(code, *, cwd, **environment):
 
 @pytest.fixture(scope="module")
 def texts():
-    """Path and content of every text file of the tree, as git sees the tree."""
+    """Path and content of every text file that git tracks or would track."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
         listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
@@ -60,15 +61,28 @@ def test_no_file_names_a_place_on_somebodys_machine(texts):
     assert found == set()
 
 
-def test_the_address_stands_in_one_place(texts):
+def test_no_other_file_repeats_the_address(texts):
     repeated = {name for name, text in texts.items() if ADDRESS in text}
     notebooks = {name for name in repeated if name.endswith(".ipynb")}
     assert repeated - notebooks <= COPIES
 
 
+def test_the_books_address_follows_from_that_of_the_repository():
+    owner, name = urlsplit(ADDRESS).path.strip("/").split("/")
+    published = f"https://{owner}.github.io/{name}/"
+    assert PROJECT["urls"]["Documentation"] == published
+    assert PROJECT["urls"]["Changelog"] == f"{ADDRESS}/blob/main/CHANGELOG.md"
+    readme = (ROOT / "README.md").read_text()
+    _, first, *_ = readme.split("\n\n")
+    assert f"<{published}>" in first
+    assert re.findall(r"https://[^/\s]*github\.io[^\s>)]*", readme) == [published]
+    assert re.findall(r"git\+(https:[^\s\"]+)", readme) == [ADDRESS]
+
+
 def test_the_citation_agrees_with_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["repository-code"] == ADDRESS
+    assert citation["url"] == PROJECT["urls"]["Documentation"]
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] == PROJECT["license"]
 
