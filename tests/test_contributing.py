@@ -1,0 +1,124 @@
+"""The recipes of CONTRIBUTING.md work, and the paths that pages name exist."""
+
+import json
+import re
+import runpy
+import shlex
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+import nbformat
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from matplotlib.figure import Figure
+
+import dropblock_lib as dbl
+from dropblock_lib.experiments import load_records
+from dropblock_lib.experiments.__main__ import main
+from dropblock_lib.models import NETWORKS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md")
+
+
+def fenced(language, section):
+    """The contents of a section's fenced blocks in one language."""
+    text = re.split(r"^## ", PAGE, flags=re.M)
+    (text,) = (part for part in text if part.startswith(f"{section}\n"))
+    blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.M | re.S)
+    return [textwrap.dedent(block) for _, block in blocks]
+
+
+def test_the_floors_are_those_of_the_imports():
+    imports = runpy.run_path(str(ROOT / "tests" / "test_imports.py"))
+    stated = [
+        tuple(tuple(line.partition("#")[0].split()) for line in block.splitlines())
+        for block in fenced("text", "Code structure")
+    ]
+    assert stated == [imports["FLOORS"][::-1], imports["EXPERIMENTS"][::-1]]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder with the module and the grid of the recipes, which imports find."""
+    blocks = fenced("python", "Add a network or a variant")
+    for block in blocks + fenced("toml", "Add a grid"):
+        (tmp_path / re.match(r"# (\S+)\n", block)[1]).write_text(block)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    known = dict(NETWORKS), dict(dbl.VARIANTS)
+    yield tmp_path
+    for registry, before in zip((NETWORKS, dbl.VARIANTS), known, strict=True):
+        registry.clear()
+        registry.update(before)
+
+
+def test_a_grid_runs_a_network_and_a_variant_of_ones_own(own, capsys):
+    (block,) = fenced("sh", "Add a grid")
+    program = ["python", "-m", "dropblock_lib.experiments"]
+    for line in block.splitlines():
+        words = shlex.split(line)
+        assert words[:3] == program
+        assert main(words[3:]) == 0
+    table = capsys.readouterr().out
+    assert "two_layers" in table and "gaussian" in table
+    variants = [r["recipe"]["variant"] for r in load_records(own / "records")]
+    assert sorted(variants) == 2 * ["dropblock-5-0.95"] + 2 * ["gaussian"] + 2 * [
+        "none"
+    ]
+
+
+def test_a_chapter_is_set_up_and_runs(tmp_path, monkeypatch):
+    (drawing,) = fenced("python", "Add a chapter")
+    (metadata,) = fenced("json", "Add a chapter")
+    v4 = nbformat.v4
+    cells = [
+        v4.new_markdown_cell("# A chapter"),
+        v4.new_code_cell(drawing.strip(), metadata=json.loads(metadata)),
+    ]
+    path = tmp_path / "book" / "99-chapter.ipynb"
+    path.parent.mkdir()
+    nbformat.write(v4.new_notebook(cells=cells), path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    script = shutil.copy(ROOT / "book" / "setup_cell.py", path.parent)
+
+    for options, code in ((["--check"], 1), (["--write"], 0), (["--check"], 0)):
+        monkeypatch.setattr(sys, "argv", [script, *options])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(script, run_name="__main__")
+        assert ended.value.code == code
+
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    title, setup, drawn = notebook.cells
+    assert title.source == "# A chapter"
+    assert drawn.metadata["mystnb"]["figure"]["caption"]
+    namespace = {}
+    to_python = TransformerManager().transform_cell
+    exec(to_python(setup.source), namespace)
+    assert namespace["dbl"] is dbl
+    *lines, last = drawn.source.splitlines()
+    exec("\n".join(lines), namespace)
+    assert isinstance(eval(last, namespace), Figure)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_on_a_page_exist(page):
+    here = (ROOT / page).parent
+    text = (ROOT / page).read_text()
+    prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S)
+    links = set(re.findall(r"\]\((?!https?:)([^)#\s]+)", prose))
+    missing = {link for link in links if not (here / link).exists()}
+    folders = (here, ROOT, *(ROOT / name for name in ("dropblock_lib", "results")))
+    for named in re.findall(r"`([^`\s]+)`", prose):
+        is_path = re.search(r"/|\.(py|md|toml|json|js|css|yml|txt)$", named)
+        # Placeholders, what is made at run time, and other text with a slash.
+        if not is_path or re.search(r"NN|BACKEND|[{}()=*]|^\.venv|^_build|part", named):
+            continue
+        if not any((folder / named).exists() for folder in folders):
+            missing.add(named)
+    assert missing == set()
