@@ -37,7 +37,7 @@ def test_the_table_of_results_is_that_of_the_records():
     page = (ROOT / "results" / "README.md").read_text()
     shown = re.search("<!-- results -->\n(.*)<!-- /results -->", page, re.DOTALL)[1]
     records = load_records(ROOT / "results" / "records")
-    small = [record for record in records if record.recipe.profile == "small"]
+    small = compare.select(records, profile="small")
     assert shown.strip() == format_table(summarize(small), "markdown").strip()
 
 
@@ -114,8 +114,8 @@ def test_the_speed_is_as_recorded():
 def test_the_accuracies_are_as_recorded():
     records = load_records(ROOT / "results" / "records")
     small = compare.select(records, profile="small")
-    runs = [r for r in small if r["recipe"]["network"] in BOOK_NETWORKS]
-    assert f"In {len(runs)} short runs" in WORDS
+    runs = sum(len(compare.select(small, network=name)) for name in BOOK_NETWORKS)
+    assert f"In {runs} short runs" in WORDS
     verdicts = {
         (network, dataset, row["variant"]): row["verdict"]
         for network in BOOK_NETWORKS
@@ -129,11 +129,12 @@ def test_the_accuracies_are_as_recorded():
         k[:2] for k, v in verdicts.items() if "block" in k[2] and v == "lower"
     }
     assert drop_block == {("resnet50", "cifar10")}
+    of_one_seed = compare.select(
+        records, profile="slides", network="custom_net", dataset="cifar10", seed=0
+    )
     first = {
-        record["recipe"]["variant"]: f"{100 * record['final']['test_accuracy']:.2f}%"
-        for record in compare.select(
-            records, profile="slides", network="custom_net", dataset="cifar10", seed=0
-        )
+        variant: f"{100 * accuracy:.2f}%"
+        for variant, (accuracy,) in compare.by_variant(of_one_seed).items()
     }
     assert (
         f"CustomNet reaches {first['none']} without a regularizer, "

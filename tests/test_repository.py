@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+import dropblock_lib
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
@@ -85,6 +87,12 @@ def test_the_citation_agrees_with_the_package():
     assert citation["url"] == PROJECT["urls"]["Documentation"]
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] == PROJECT["license"]
+
+
+def test_the_package_has_the_version_of_the_project():
+    assert dropblock_lib.__version__ == PROJECT["version"]
+    released = re.findall(r"^## \[(\d.*)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert released[:1] in ([], [PROJECT["version"]])
 
 
 def test_requirements_name_exact_versions_and_no_host():
