@@ -16,6 +16,7 @@ OF_THE_REPOSITORY = (
     "colab",
     "test_benchmarks.py",
     "test_book.py",
+    "test_contributing.py",
     "test_readme.py",
     "test_repository.py",
 )
