@@ -1,5 +1,5 @@
-# Everything a reader or an author does, from nothing but Python and make.
-# `make help` lists it.
+# Everything a reader or an author does. It takes Python and make, nothing else.
+# `make help` lists the targets.
 
 VENV ?= .venv
 PORT ?= 8000
@@ -8,26 +8,38 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# A file stays with one worker, because its fixtures are dear.
-PARALLEL := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile
-APART := browser cluster colab test_book.py
-PYTEST := $(PARALLEL) $(APART:%=--ignore=tests/%)
-NOTEBOOKS = $(wildcard book/*.ipynb)
+# A test file stays with one worker, because its fixtures are expensive.
+PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile \
+  $(patsubst %,--ignore=tests/%,browser cluster colab test_book.py)
 
-# TensorFlow has wheels for these versions; a Python without venv cannot help.
+NOTEBOOKS := $(wildcard book/*.ipynb)
+# The longest run first: later chapters train larger networks.
+EXECUTED := $(patsubst %,_build/executed/%,$(shell ls -r $(NOTEBOOKS)))
+# What the outputs of every notebook depend on.
+CONTENT := requirements.txt book/matplotlibrc \
+  $(shell find dropblock_lib results -name .partial -prune -o -type f \
+    \( -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.js' -o -name '*.css' \) -print)
+DRAWING := _build/ipython/profile_default/ipython_kernel_config.py
+# What pages depend on besides.
+PAGES := _config.yml _toc.yml pyproject.toml Makefile \
+  $(shell find book -type f ! -path '*/.*' ! -name '*.ipynb' ! -name '*.pyc')
+# Two at a time, unless make was called with another number.
+IN_PARALLEL = $(MAKE) --no-print-directory $(if $(findstring j,$(MAKEFLAGS)),,-j$(JOBS))
+
+# TensorFlow has wheels for these versions, and a Python must have venv.
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := python3.13 python3.12 python3.11 python3 python
 
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL := 3
-# TensorFlow leaves oneDNN off on some processors, where it is five times as fast.
+# TensorFlow leaves oneDNN off on some processors, where it is five times faster.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Kernels of this environment come before any of the user's with the same name.
+# This environment's kernels precede a user's kernels of the same name.
 export JUPYTER_PATH := $(abspath $(VENV))/share/jupyter
-# A backend of the user's choice would leave the notebooks without figures.
+# Another backend of Matplotlib would leave the notebooks without figures.
 unexport MPLBACKEND
-# Without byte code every process would compile Keras and TensorFlow anew.
+# Without byte code every process would compile Keras and TensorFlow again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -35,7 +47,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
 
 .PHONY: setup
 setup: $(READY) ## create .venv with the exact tested set and the package
@@ -63,16 +75,53 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 .PHONY: book
-book: $(READY) ## build the book into _build/html
-	$(BIN)/jupyter-book build . $(BOOKFLAGS)
+book: $(READY) ## run the notebooks that changed and build _build/html
+	@$(IN_PARALLEL) _build/html/.built
 	@echo "The book is in _build/html. To read it: make serve"
+
+_build/html/.built: $(EXECUTED) $(CONTENT) $(PAGES)
+	$(BIN)/jupyter-book build . $(BOOKFLAGS)
+	@touch $@
+
+.PHONY: notebooks
+notebooks: $(READY) ## run the notebooks that changed, two at a time
+	@$(IN_PARALLEL) $(EXECUTED)
+
+# nbmake collects nothing below a folder named _build, so a notebook runs in a folder of
+# its own, as a reader's copy does. Only one that ran to its end is moved.
+_build/executed/%.ipynb: %.ipynb $(CONTENT) _build/executed/.environment $(DRAWING)
+	@mkdir -p $(@D)
+	@echo "$< is running"
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cp $< "$$folder" \
+	  && { $(BIN)/pytest -c pyproject.toml -p no:cacheprovider --quiet \
+	         --nbmake --overwrite --nbmake-kernel=python3 --nbmake-timeout=600 \
+	         "$$folder/$(<F)" >"$$folder/log" 2>&1 \
+	       || { cat "$$folder/log"; exit 1; }; } \
+	  && sed -n 's|.*passed in|$< ran in|p' "$$folder/log" \
+	  && mv "$$folder/$(<F)" $@
+
+# Pages show drawings, whatever a user's own settings are.
+$(DRAWING): book/ipython_kernel_config.py
+	@mkdir -p $(@D)
+	@cp $< $@
+_build/executed/% _build/html/%: export IPYTHONDIR := $(CURDIR)/_build/ipython
+_build/executed/% _build/html/%: export MATPLOTLIBRC := $(CURDIR)/book/matplotlibrc
+
+# Changes when another Python, backend or data folder would change the outputs.
+_build/executed/.environment: FORCE | $(READY)
+	@mkdir -p $(@D)
+	@echo "$$($(BIN)/python --version) $(KERAS_BACKEND) $(DROPBLOCK_DATA)" >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+.PHONY: FORCE
+FORCE:
 
 .PHONY: serve
 serve: book ## build the book and serve it on this machine, PORT=8000
 	@$(BIN)/python -u -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 .PHONY: test
-test: $(READY) ## test the library on three backends
+test: $(READY) ## test the library on TensorFlow, JAX and, if installed, PyTorch
 	@echo "== Tests on TensorFlow"
 	KERAS_BACKEND=tensorflow $(PYTEST)
 	@echo "== Tests on JAX"
@@ -86,11 +135,7 @@ test: $(READY) ## test the library on three backends
 
 .PHONY: pages
 pages: book ## build the book and test its pages, also in a browser
-	BOOK_IS_BUILT=1 $(PARALLEL) tests/test_book.py tests/browser
-
-.PHONY: notebooks
-notebooks: $(READY) ## run every notebook as a reader does, apart from the book
-	$(PYTEST) --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 book
+	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadgroup tests/test_book.py tests/browser
 
 .PHONY: cluster
 cluster: $(READY) ## test runs on several processes, devices and machines
@@ -98,7 +143,7 @@ cluster: $(READY) ## test runs on several processes, devices and machines
 	KERAS_BACKEND=jax $(BIN)/pytest tests/cluster -m backends
 
 .PHONY: colab
-colab: $(READY) ## run the notebooks and the tests as Colab would, COLAB_PYTHON=...
+colab: $(READY) ## test and run all notebooks as Colab does, COLAB_PYTHON=...
 	$(BIN)/pytest tests/colab
 
 .PHONY: results
@@ -107,11 +152,11 @@ results: $(READY) ## run the experiments whose records are missing, RUNFLAGS=...
 	$(BIN)/python -m dropblock_lib.experiments run --grid results/tuning.toml $(RUNFLAGS)
 
 .PHONY: queue
-queue: $(READY) ## run what the queue still lacks, in its order, RUNFLAGS=...
+queue: $(READY) ## run what is missing from the queue, in its order, RUNFLAGS=...
 	nice -n 10 $(BIN)/python -m dropblock_lib.experiments run --queue $(RUNFLAGS)
 
 .PHONY: queue-status
-queue-status: $(READY) ## show how far the queue is, and the hours left
+queue-status: $(READY) ## show the queue's progress and the hours left
 	@$(BIN)/python -m dropblock_lib.experiments status
 
 .PHONY: bench
@@ -119,7 +164,7 @@ bench: $(READY) ## measure the layer, training steps and peers, BENCHFLAGS=...
 	$(BIN)/python -m benchmarks.run $(BENCHFLAGS)
 
 .PHONY: lint
-lint: $(READY) ## check style, types, and that notebooks carry no outputs
+lint: $(READY) ## check style, types, and that notebooks have no outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
@@ -127,7 +172,7 @@ lint: $(READY) ## check style, types, and that notebooks carry no outputs
 	$(BIN)/python book/setup_cell.py --check
 
 .PHONY: requirements
-requirements: $(READY) ## compile requirements.txt anew from pyproject.toml
+requirements: $(READY) ## compile requirements.txt from pyproject.toml
 	$(BIN)/uv pip compile --universal --fork-strategy fewest \
 	  --python-version 3.11 --extra dev --no-annotate \
 	  --custom-compile-command "make requirements" \
@@ -135,5 +180,5 @@ requirements: $(READY) ## compile requirements.txt anew from pyproject.toml
 	  pyproject.toml -o requirements.txt
 
 .PHONY: clean
-clean: ## remove what was built; keep .venv
+clean: ## remove what was built, but not .venv
 	rm -rf _build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,9 +1,6 @@
-"""What tests of several modules share."""
+"""Settings and fixtures shared by all tests."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,27 +10,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure():
-    # A shell lets what it runs in the background ignore Ctrl-C, which tests press.
+    # Background jobs of a shell ignore Ctrl-C, which some tests send.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # No test is about time: the first example of many compiles for all others.
+    # No deadlines: the first example compiles for all others.
     settings.register_profile("untimed", deadline=None)
     settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
 def book():
-    """The folder of the built book, brought up to date with its sources.
-
-    Whoever has just built it, as `make pages` does, says so: two workers that build
-    it at a time would get in each other's way.
-    """
-    if os.environ.get("BOOK_IS_BUILT"):
-        return ROOT / "_build" / "html"
-    builder = Path(sys.executable).with_name("jupyter-book")
-    built = subprocess.run(
-        [builder, "build", ROOT, "--quiet"], capture_output=True, text=True
-    )
-    if built.returncode:
-        pytest.fail(f"The book does not build:\n{built.stdout}{built.stderr}", False)
-    return ROOT / "_build" / "html"
+    """The folder of the built book."""
+    folder = ROOT / "_build" / "html"
+    if not (folder / ".built").is_file():
+        pytest.fail("There is no book to test. To build it: make book", False)
+    return folder

@@ -293,6 +293,18 @@ def test_the_style_sheet_holds_only_what_pages_can_use(book):
     assert ".fa-dragon" not in css
 
 
+def test_run_times_are_those_of_the_notebooks_that_make_ran(book):
+    rows = ElementTree.fromstring(
+        re.search(
+            "<tbody>.*?</tbody>", (book / "book/run-times.html").read_text(), re.S
+        )[0]
+    )
+    cells = [["".join(cell.itertext()).strip() for cell in row] for row in rows]
+    seconds = {name: float(time) for name, _, _, time, _ in cells}
+    assert {f"book/{path.stem}" for path in NOTEBOOKS} <= seconds.keys()
+    assert min(seconds.values()) > 0
+
+
 def test_a_notebooks_page_opens_that_notebook_in_colab(book, pages):
     repository = setup_cell.repository()
     owner = urlsplit(repository).path

@@ -1,27 +1,18 @@
-"""The book's own Sphinx extension: what Jupyter Book and the theme leave open.
+"""The book's Sphinx extension: what Jupyter Book and its theme leave to us.
 
-Each module here is one small extension with its own `setup`.
+Each module is a small extension with its own `setup`.
 """
 
 MODULES = (
-    "repository",
-    "assets",
-    "execution",
-    "side_by_side",
-    "description",
-    "card",
-    "docstrings",
-    "accessibility",
-    "images",
-    "schemes",
-    "listings",
+    "notebooks",
+    "metadata",
+    "theme",
+    "body",
+    "autodoc",
     "explorer",
     "scripts",
     "stylesheet",
-    "signatures",
     "versions",
-    "front_door",
-    "sitemap",
 )
 
 

@@ -1,9 +1,9 @@
-"""Brings the mask explorer to life on the pages that show one, and on no others."""
+"""Starts the mask explorer on the pages that show one, and loads it on no other."""
 
 import shutil
 from pathlib import Path
 
-MARK = "data-mask-explorer="
+ATTRIBUTE = "data-mask-explorer="
 START = """\
 import { mount } from "./explorer.js";
 document.querySelectorAll("[data-mask-explorer]").forEach(mount);
@@ -21,7 +21,7 @@ def write_files(app, config):
 
 
 def add_files(app, pagename, templatename, context, doctree):
-    if MARK in context.get("body", ""):
+    if ATTRIBUTE in context.get("body", ""):
         app.add_css_file("explorer.css")
         app.add_js_file("explorer_start.js", type="module")
 

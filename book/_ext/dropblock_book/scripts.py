@@ -1,12 +1,12 @@
-"""Lets no page wait for a script, nor load one that it has no use for."""
+"""Defers each page's scripts, and drops those that the page has no use for."""
 
 import re
 
 from sphinx.builders.html._assets import _JavaScript
 
-# A script is only of use where the page's text has what it works on.
+# What a page's text must contain for a script to be of use.
 WORKS_ON = {
-    # Sphinx counts the formulas of a page's subpages as its own.
+    # Sphinx counts the formulas of subpages as the page's own.
     "startup.js": re.compile(r'class="math\b'),
     "togglebutton.js": re.compile(r'class="[^"]*\b(toggle|dropdown)\b'),
     "design-tabs.js": re.compile(r'class="[^"]*\bsd-tab-set\b'),
@@ -14,8 +14,8 @@ WORKS_ON = {
     "clipboard.min.js": re.compile(r'class="highlight"'),
     "copybutton.js": re.compile(r'class="highlight"'),
 }
-# Inline scripts, and the file they are for. None: for a version switcher, which
-# this book has not.
+# The file that an inline script belongs to. None: the version switcher, which this
+# book does not have.
 INLINE = {
     "window.MathJax": "startup.js",
     "toggleHint": "togglebutton.js",
@@ -29,16 +29,16 @@ def is_of_use(script, body):
     name = str(script.filename or "").rpartition("/")[2]
     if not name:
         text = script.attributes.get("body", "")
-        for mark, served in INLINE.items():
-            if mark in text:
-                name = served
+        for word, file in INLINE.items():
+            if word in text:
+                name = file
     if name is None:
         return False
     return name not in WORKS_ON or bool(WORKS_ON[name].search(body))
 
 
 def deferred(script):
-    """Returns `script` as one that runs when the page has been read, in order."""
+    """Returns `script` as one that runs in order once the page has been parsed."""
     if not script.filename or "type" in script.attributes:
         return script
     attributes = {**script.attributes, "defer": "defer"}
@@ -48,13 +48,13 @@ def deferred(script):
 def lighten(app, pagename, templatename, context, doctree):
     body = context.get("body", "")
     useful = [script for script in context["script_files"] if is_of_use(script, body)]
-    # The search page's own template adds scripts that want these to have run.
+    # The search page's template adds scripts that need these to have run.
     if pagename != "search":
         useful = [deferred(script) for script in useful]
     context["script_files"] = useful
 
 
 def setup(app):
-    # After every extension has added its own.
+    # After every other extension.
     app.connect("html-page-context", lighten, priority=950)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,22 +1,23 @@
-"""Gives every page one style sheet with those rules of the theme's that can apply.
+"""Gives every page one style sheet, with the theme's rules that can apply.
 
-The theme, its icons and the other extensions bring ten sheets of 550 KB, and a page
-waits for all of them before it shows a word. When the pages are written, the rules
-whose classes and elements occur on some page, or in some script, are gathered into
-one file. The book's own sheets stay as they are.
+The theme, its icons and other extensions bring ten sheets of 550 KB, and a page waits
+for all of them before it shows a word. Once the pages are written, the rules whose
+classes and elements occur on some page or in some script are gathered in one file, with
+the few icons that pages show. The book's own sheets stay as they are.
 """
 
+import base64
+import io
 import re
 from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
 
 import tinycss2
+from fontTools import subset
+from fontTools.ttLib import TTFont
 
-from dropblock_book import paper
-from dropblock_book.icons import icon_fonts
-
-# In the order in which the pages would load them.
+# In the order in which pages would load them.
 SHEETS = (
     "basic.css",
     "styles/bootstrap.css",
@@ -31,10 +32,20 @@ SHEETS = (
 )
 RESULT = "theme-in-use.css"
 WORD = re.compile(r"[A-Za-z_][\w-]*")
+DARK = re.compile(r'\[data-theme="?dark"?\]')
+LIGHT = re.compile(r'\[data-theme="?light"?\]')
+# Each font's file, and the family and weight by which the theme's rules ask for it.
+ICON_FONTS = (
+    ("fa-solid-900.ttf", "Font Awesome 6 Free", 900),
+    ("fa-regular-400.ttf", "Font Awesome 6 Free", 400),
+    ("fa-brands-400.ttf", "Font Awesome 6 Brands", 400),
+)
+# Icons are characters of Unicode's private use area.
+ICON = re.compile("[\ue000-\uf8ff]")
 
 
 class Names(HTMLParser):
-    """Collects what selectors can name: elements, classes, ids, and scripts' words."""
+    """Collects what selectors can name: elements, classes, ids and words of scripts."""
 
     def __init__(self):
         super().__init__()
@@ -51,13 +62,13 @@ class Names(HTMLParser):
         self.in_script = False
 
     def handle_data(self, data):
-        # Scripts write elements and switch classes.
+        # Scripts write elements and set classes.
         if self.in_script:
             self.found.update(WORD.findall(data))
 
 
 def names_in_use(outdir):
-    """Returns all names in the pages and in their scripts."""
+    """Returns all names in pages and scripts."""
     names = Names()
     for page in outdir.rglob("*.html"):
         if "_static" not in page.relative_to(outdir).parts:
@@ -69,7 +80,7 @@ def names_in_use(outdir):
 
 
 def alternatives(tokens):
-    """Splits a rule's list of selectors at its commas."""
+    """Splits a list of selectors at its commas."""
     found = [[]]
     for token in tokens:
         if token.type == "literal" and token.value == ",":
@@ -80,7 +91,7 @@ def alternatives(tokens):
 
 
 def can_apply(selector, names):
-    """Tells whether all that a selector names exists; what it excludes is not asked."""
+    """Returns whether everything exists that a selector names, `:not(...)` aside."""
     before = ""
     for token in selector:
         if token.type == "hash" and token.value not in names:
@@ -89,6 +100,24 @@ def can_apply(selector, names):
             return False
         before = token.value if token.type == "literal" else ""
     return True
+
+
+def split_by_media(selectors, body):
+    """Yields a rule's text, split into screen and print where the theme matters.
+
+    A page is printed in light colors, even if its reader has switched to dark: rules of
+    the dark theme apply on the screen only, rules of the light one always on paper.
+    """
+    dark = [selector for selector in selectors if DARK.search(selector)]
+    light = [selector for selector in selectors if LIGHT.search(selector)]
+    if both := [selector for selector in selectors if selector not in dark]:
+        yield f"{','.join(both)}{{{body}}}"
+    if dark:
+        yield f"@media screen{{{','.join(dark)}{{{body}}}}}"
+    if light:
+        # An attribute keeps the specificity, so that no other rule wins.
+        on_paper = ",".join(LIGHT.sub("[data-theme]", name) for name in light)
+        yield f"@media print{{{on_paper}{{{body}}}}}"
 
 
 def usable_rules(rules, names):
@@ -102,17 +131,50 @@ def usable_rules(rules, names):
             ]
             body = tinycss2.serialize(rule.content).strip()
             if selectors and body:
-                yield from paper.rules(selectors, body)
+                yield from split_by_media(selectors, body)
         elif rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
             nested = tinycss2.parse_rule_list(rule.content, True, True)
             if inside := "\n".join(usable_rules(nested, names)):
                 condition = tinycss2.serialize(rule.prelude).strip()
                 yield f"@{rule.at_keyword} {condition}{{{inside}}}"
-        # The icons' fonts are replaced, and the one sheet imported is listed above.
+        # Icon fonts are replaced, and the one imported sheet is in SHEETS.
         elif rule.type == "at-rule" and rule.at_keyword not in ("font-face", "import"):
             yield rule.serialize()
         elif rule.type == "error":
-            raise ValueError(f"A style sheet of the theme's does not parse: {rule}")
+            raise ValueError(f"A style sheet of the theme does not parse: {rule}")
+
+
+def cut_font(path, characters):
+    """Returns a font as WOFF with `characters` only, or None if it has none of them."""
+    font = TTFont(path)
+    kept = characters & font.getBestCmap().keys()
+    if not kept:
+        return None
+    subsetter = subset.Subsetter(subset.Options(hinting=False, layout_features=[]))
+    subsetter.populate(unicodes=kept)
+    subsetter.subset(font)
+    font.flavor = "woff"
+    buffer = io.BytesIO()
+    font.save(buffer)
+    return buffer.getvalue()
+
+
+def icon_fonts(css, static):
+    """Returns `@font-face` rules with the icons that `css` names, out of 300 KB.
+
+    Icons then appear together with the text beside them.
+    """
+    characters = set(map(ord, ICON.findall(css)))
+    rules = []
+    for name, family, weight in ICON_FONTS:
+        (path,) = static.glob(f"vendor/fontawesome/*/webfonts/{name}")
+        if font := cut_font(path, characters):
+            data = base64.b64encode(font).decode()
+            rules.append(
+                f'@font-face{{font-family:"{family}";font-weight:{weight};'
+                f'src:url(data:font/woff;base64,{data}) format("woff")}}'
+            )
+    return "\n".join(rules)
 
 
 def write_stylesheet(app, exception):
@@ -141,8 +203,8 @@ def link_one_sheet(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    # After every extension has added its own.
+    # After every other extension.
     app.connect("html-page-context", link_one_sheet, priority=950)
-    # After the theme has written its colors of code.
+    # After the theme has written its colors for code.
     app.connect("build-finished", write_stylesheet, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

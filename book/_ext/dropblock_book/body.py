@@ -1,0 +1,90 @@
+"""Mends the HTML of each page's text: roles, image sizes, dark figures, listings."""
+
+import os
+import re
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from dropblock_book.theme import read_palette
+
+SCROLLS = 'class="pst-scrollable-table-container"'
+IMAGE = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"]+)"[^>]*)>')
+# Matplotlib states a drawing's size in points.
+DRAWN_SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
+PIXELS_PER_POINT = 96 / 72
+LISTING = re.compile(r'(?<=<div class="highlight">)<pre>.*?</pre>', re.DOTALL)
+PLAIN = re.compile(r'<span(?: class="(?:n|nn|p|w)")?>([^<]*)</span>')
+
+
+def mend_roles(body):
+    # Docutils writes doc-biblioentry, which ARIA has deprecated. On a phone a wide
+    # table scrolls within its container, which the keyboard must reach.
+    body = body.replace("doc-biblioentry", "listitem")
+    return body.replace(SCROLLS, f'{SCROLLS} tabindex="0"')
+
+
+def size_of(path):
+    if path.suffix == ".svg":
+        found = DRAWN_SIZE.search(path.read_text())
+        return found and tuple(
+            round(float(side) * PIXELS_PER_POINT) for side in found.groups()
+        )
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, UnidentifiedImageError):
+        return None
+
+
+def mend_images(app, body):
+    """States each image's size, and gives each drawing a twin for dark pages.
+
+    With the size, text does not move when an image loads. The theme's classes show one
+    drawing of the two: the light one without scripts and on paper.
+    """
+    # The files are copied when the build ends; here they are still at their source.
+    sources = {name: source for source, name in app.builder.images.items()}
+    darken = read_palette(app.confdir).darken
+    target = Path(app.outdir) / "_images"
+
+    def mend(match):
+        rest, name = match["rest"], match["name"]
+        source = Path(app.srcdir) / os.fspath(sources.get(name, ""))
+        size = size_of(source)
+        if size and "width=" not in rest:
+            rest = f'width="{size[0]}" height="{size[1]}" {rest}'
+        if source.suffix != ".svg":
+            return f"<img {rest}>"
+        dark_name = name.replace(".svg", "-dark.svg")
+        target.mkdir(exist_ok=True)
+        (target / dark_name).write_text(darken(source.read_text()))
+        # Browsers do not fetch a lazy image that is hidden; schemes.js wakes it up.
+        dark = f'loading="lazy" {rest.replace(name, dark_name)}'
+        # In an element of their own, because the theme hides the caption next to an
+        # image that it hides.
+        return (
+            f'<span class="both-schemes"><img class="only-light" {rest}>'
+            f'<img class="only-dark" {dark}></span>'
+        )
+
+    return IMAGE.sub(mend, body)
+
+
+def mend_listings(body):
+    """Removes the markup of names, punctuation and space, which have no style.
+
+    They are two thirds of a listing's elements, each of which a phone lays out.
+    """
+    return LISTING.sub(lambda listing: PLAIN.sub(r"\1", listing[0]), body)
+
+
+def mend_body(app, pagename, templatename, context, doctree):
+    if "body" in context:
+        body = mend_images(app, mend_roles(context["body"]))
+        context["body"] = mend_listings(body)
+
+
+def setup(app):
+    app.connect("html-page-context", mend_body)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
