@@ -5,9 +5,13 @@ VENV ?= .venv
 PORT ?= 8000
 PROFILE ?= small
 JOBS ?= 2
+# PyTorch is large, and not part of the set.
+BACKENDS ?= tensorflow jax \
+  $(if $(wildcard $(VENV)/lib/python*/site-packages/torch),torch)
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+INSTALL_TORCH ?= $(BIN)/python -m pip install --quiet
 # A test file stays with one worker, because its fixtures are expensive.
 PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile \
   $(patsubst %,--ignore=tests/%,browser cluster colab test_book.py)
@@ -24,7 +28,8 @@ DRAWING := _build/ipython/profile_default/ipython_kernel_config.py
 PAGES := _config.yml _toc.yml pyproject.toml Makefile \
   $(shell find book -type f ! -path '*/.*' ! -name '*.ipynb' ! -name '*.pyc')
 # Two at a time, unless make was called with another number.
-IN_PARALLEL = $(MAKE) --no-print-directory $(if $(findstring j,$(MAKEFLAGS)),,-j$(JOBS))
+IN_PARALLEL = $(MAKE) --no-print-directory \
+  $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
 
 # TensorFlow has wheels for these versions, and a Python must have venv.
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -121,17 +126,18 @@ serve: book ## build the book and serve it on this machine, PORT=8000
 	@$(BIN)/python -u -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 .PHONY: test
-test: $(READY) ## test the library on TensorFlow, JAX and, if installed, PyTorch
-	@echo "== Tests on TensorFlow"
-	KERAS_BACKEND=tensorflow $(PYTEST)
-	@echo "== Tests on JAX"
-	KERAS_BACKEND=jax $(PYTEST) -m backends
-	@echo "== Tests on PyTorch"
-	@if reason=$$($(BIN)/python -c "import torch" 2>&1); then \
-	  KERAS_BACKEND=torch $(PYTEST) -m backends; \
-	else \
-	  echo "skipped: $$(echo "$$reason" | tail -n 1)"; \
-	fi
+test: $(addprefix test-,$(BACKENDS)) ## test the library on BACKENDS=...
+	@$(if $(filter torch,$(BACKENDS)),,echo "Not tested on PyTorch. To install it: make torch")
+
+# On TensorFlow all tests, on the others those whose subject is the backend.
+.PHONY: $(addprefix test-,$(BACKENDS))
+$(addprefix test-,$(BACKENDS)): test-%: $(READY)
+	@echo "== Tests on $*"
+	KERAS_BACKEND=$* $(PYTEST) $(if $(filter tensorflow,$*),,-m backends)
+
+.PHONY: torch
+torch: $(READY) ## install PyTorch, which make test then tests as well
+	$(INSTALL_TORCH) torch==2.13.0
 
 .PHONY: pages
 pages: book ## build the book and test its pages, also in a browser
@@ -145,6 +151,7 @@ cluster: $(READY) ## test runs on several processes, devices and machines
 .PHONY: colab
 colab: $(READY) ## test and run all notebooks as Colab does, COLAB_PYTHON=...
 	$(BIN)/pytest tests/colab
+	@mkdir -p _build && touch _build/colab-passed
 
 .PHONY: results
 results: $(READY) ## run the experiments whose records are missing, RUNFLAGS=...

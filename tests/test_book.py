@@ -20,13 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(ROOT.glob("book/*.ipynb"))
 CODE_LINE = 72
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
-# The branch that is published, under `on`, which YAML takes for a truth value.
+# The published branch, below the key `on`, which YAML reads as true.
 (PUBLISHED,) = WORKFLOW[True]["push"]["branches"]
 LOADS = {"img": "src", "script": "src", "link": "href", "iframe": "src"}
 
 sys.path.insert(0, str(ROOT / "book"))
 import setup_cell  # noqa: E402
 
+# The pages are parsed once, in one worker.
+pytestmark = pytest.mark.xdist_group("files")
 every_notebook = pytest.mark.parametrize(
     "notebook",
     [nbformat.read(path, as_version=4) for path in NOTEBOOKS],
@@ -60,7 +62,7 @@ def test_lines_of_code_are_short(notebook):
 
 @every_notebook
 def test_figures_have_a_caption_and_a_description(notebook):
-    """A cell that draws says what is to be seen, for those who see and who do not."""
+    """A cell that draws has a caption, and a text for readers who cannot see it."""
     for cell in notebook.cells:
         if cell.cell_type == "code" and "plots." in cell.source:
             options = cell.metadata.get("mystnb", {})
@@ -69,7 +71,7 @@ def test_figures_have_a_caption_and_a_description(notebook):
 
 
 class Page(HTMLParser):
-    """What one built page links to, loads and shows, and what it says of itself."""
+    """What a built page links to, loads and shows, and its metadata."""
 
     def __init__(self, path):
         super().__init__()
@@ -94,7 +96,7 @@ class Page(HTMLParser):
             self.about[name] = attributes.get("content")
         if tag == "img":
             self.images.append(attributes)
-        # An empty description is a statement: the image is decoration.
+        # An empty description is allowed: the image is decoration.
         if tag == "img" and "alt" not in attributes:
             self.unnamed_images.append(attributes.get("src"))
 
@@ -139,12 +141,12 @@ def test_nothing_is_loaded_from_another_host(pages):
 def test_images_are_described(pages):
     assert [image for page in pages.values() for image in page.unnamed_images] == []
     sources = "".join(path.read_text() for path in pages)
-    # What MyST-NB writes when nobody described an output.
+    # MyST-NB's description of an output that has none.
     assert not re.search(r'alt="\.\./_images/', sources)
 
 
 def test_images_have_their_size_before_they_are_loaded(pages):
-    """Otherwise the text below moves while somebody reads it."""
+    """Otherwise the text below moves while it is being read."""
     figures = [
         image
         for page in pages.values()
@@ -156,7 +158,7 @@ def test_images_have_their_size_before_they_are_loaded(pages):
 
 
 def drawn_figures(page):
-    """The drawings on a page, each with its dark twin."""
+    """Returns the drawings on a page, each with its dark twin."""
     drawn = [image for image in page.images if image["src"].endswith(".svg")]
     drawn = [image for image in drawn if "_images/" in image["src"]]
     return list(zip(drawn[::2], drawn[1::2], strict=True))
@@ -176,13 +178,13 @@ def test_every_figure_is_drawn_for_light_and_for_dark(book, pages):
 
 
 def colors_of(drawing):
-    """All colors of a drawing's shapes; a shape that names none is black."""
+    """Returns all colors of a drawing's shapes; a shape without a color is black."""
     found = set()
 
     def visit(element, fill, stroke):
         tag = element.tag.rpartition("}")[2]
         if tag == "defs":
-            # What is defined has the colors of where it is used, or its own.
+            # A definition has its own colors or those of the place of use.
             fill = stroke = "none"
         style = dict(re.findall(r"([\w-]+): *([^;]+)", element.get("style", "")))
         fill, stroke = style.get("fill", fill), style.get("stroke", stroke)
@@ -213,7 +215,7 @@ def test_figures_have_the_colors_of_the_palette_and_no_other(book, pages):
 
 
 def test_a_figure_is_the_same_file_in_every_build(book, pages):
-    """Matplotlib derives the names within a drawing from chance, or from a salt."""
+    """Names within a drawing are random unless Matplotlib is given a salt."""
     ids = re.compile(r'<path id="(m\w+)" (d="[^"]+" style="[^"]+")')
     names = {}
     for path, page in pages.items():
@@ -240,7 +242,7 @@ def test_titles_tell_pages_apart(book, pages):
     titles = {
         path: page.title.strip()
         for path, page in pages.items()
-        # The way in bears the name of the page to which it leads.
+        # The redirect has the title of its target.
         if path != book / "index.html"
     }
     assert all("The DropBlock Book" in title for title in titles.values())
@@ -274,7 +276,7 @@ def test_descriptions_of_chapters_tell_them_apart(book, pages):
         for name in parse_toc_yaml(ROOT / "_toc.yml")
     ]
     assert len(set(written)) == len(written)
-    # What it begins with must make sense alone.
+    # Each ends with a sentence, or shows that it is cut.
     assert [text for text in written if not text.endswith((".", "?", "!", "…"))] == []
 
 
@@ -287,7 +289,7 @@ def test_the_site_map_lists_every_page(book):
 
 def test_the_style_sheet_holds_only_what_pages_can_use(book):
     css = (book / "_static" / "theme-in-use.css").read_text()
-    # Of the theme's 550 KB, among them hundreds of icons and of grid columns.
+    # The theme has 550 KB, with hundreds of icons and grid columns.
     assert len(css) < 200_000
     assert ".fa-rocket" in css
     assert ".fa-dragon" not in css

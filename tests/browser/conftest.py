@@ -1,4 +1,4 @@
-"""A Chromium that sees the built book and nothing else of the network."""
+"""A Chromium with access to the built book and nothing else on the network."""
 
 import os
 import shutil
@@ -59,7 +59,7 @@ def browser(playwright):
 
 @pytest.fixture(scope="session")
 def address(browser, book):
-    """Where the book is served while the tests run."""
+    """The address at which the book is served during the tests."""
     handler = partial(QuietHandler, directory=str(book))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -68,7 +68,7 @@ def address(browser, book):
 
 
 class Visit:
-    """One opened page, and what went wrong while it loaded."""
+    """An opened page, with the errors that it caused."""
 
     def __init__(self, browser, address, width=1280, height=900, **options):
         size = {"width": width, "height": height}
@@ -100,7 +100,7 @@ class Visit:
 
     def open(self, path):
         self.page.goto(f"{self.address}/{path}", wait_until="networkidle")
-        # Formulas are set after the page has loaded, and change its layout.
+        # Formulas are typeset after the page has loaded, and change its layout.
         self.page.evaluate("() => window.MathJax?.startup?.promise")
         return self.page
 

@@ -10,7 +10,7 @@ import dropblock_lib as dbl
 
 PAGE = "book/index.html"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-# What the read-outs print, at the least: half a unit of their last digit.
+# Rounding errors of the read-outs: half a unit of the last digit shown.
 PRINTED = {
     "gamma": lambda value: 5e-4 * abs(value),
     "nominal": lambda value: 5.1e-5,
@@ -43,7 +43,7 @@ class Driver:
         setattr(self.twin, name, value)
 
     def readouts(self):
-        """Read-outs as (shown text as a number, exact value)."""
+        """Returns the read-outs: the number shown and the exact value."""
         found = {}
         for data in self.root.locator("data").all():
             text = data.inner_text().strip("\u00d7 %")
@@ -63,7 +63,7 @@ class Driver:
             assert abs(shown - expected) <= PRINTED[name](expected), name
 
     def pixels(self, channel):
-        """The colors of a channel's small picture, one a unit."""
+        """Returns the colors of a channel's thumbnail, one per unit."""
         data = self.root.locator(".mask-explorer-channels canvas").nth(channel)
         shape = (self.twin.height, self.twin.width, 4)
         values = data.evaluate(
@@ -107,7 +107,7 @@ def test_sliders_and_choices_lead_to_the_librarys_numbers(driver):
 
 
 def test_a_random_walk_stays_with_python(driver):
-    """All controls at once, to their ends, where formulas have their corners."""
+    """All controls at once, at their limits, where formulas have edge cases."""
     rng = np.random.default_rng(0)
     sliders = {"height": 64, "width": 64, "channels": 16}
     for _ in range(25):
@@ -116,7 +116,7 @@ def test_a_random_walk_stays_with_python(driver):
                 driver.slide(name, int(rng.choice([1, 2, most, rng.integers(1, most)])))
         driver.choose("method", rng.choice(["dropout", "spatial", "dropblock"]))
         if driver.twin.method == "dropblock":
-            # No slider goes further than to the side of the map.
+            # No slider exceeds the side of the map.
             most = max(driver.twin.height, driver.twin.width, driver.twin.block_size)
             driver.slide("block_size", int(rng.integers(1, most + 1)))
             driver.choose("gamma", rng.choice(["paper", "exact"]))
@@ -156,7 +156,7 @@ def test_dragging_keep_prob_to_the_left_drops_more(driver):
 
 
 def test_the_keyboard_reaches_and_moves_everything(driver):
-    """From the method on by Tab alone; every stop shows where it is."""
+    """By Tab alone from the method on; every stop shows its focus."""
     page, twin = driver.page, driver.twin
     driver.control("method", "dropblock").focus()
     stops = []

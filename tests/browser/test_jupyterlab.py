@@ -1,4 +1,4 @@
-"""The mask explorer in JupyterLab, live: both ways between the page and Python."""
+"""The mask explorer in JupyterLab, from the page to Python and back."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ CELLS = [
     "explorer.keep_prob = 0.5",
     "print('seen', explorer.keep_prob, explorer.keep_mask.sum())",
 ]
-# A first import of Keras on a busy machine is what takes long.
+# The first import of Keras takes long on a busy machine.
 PATIENCE = 120_000
 
 
@@ -69,9 +69,9 @@ def lab(tmp_path_factory):
 
 
 def run_cell(page, number):
-    """Runs a cell; again, where JupyterLab let the key pass without running it.
+    """Runs a cell, and repeats the key until JupyterLab reacts.
 
-    It does so while the kernel starts, also after it has called it idle.
+    It ignores the key while the kernel starts, even after the kernel is shown as idle.
     """
     cell = page.locator(".jp-CodeCell").nth(number)
     prompt = cell.locator(".jp-InputPrompt")

@@ -18,15 +18,19 @@ DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
-@pytest.fixture(scope="module", params=PAGES)
+# A page's tests run in one worker, and pages in several.
+in_groups = [pytest.param(page, marks=pytest.mark.xdist_group(page)) for page in PAGES]
+
+
+@pytest.fixture(scope="module", params=in_groups)
 def opened(request, visit):
-    """A page as it is when it has loaded; the tests of one page share it."""
+    """A loaded page, shared by its tests."""
     with visit(request.param, **DESKTOP) as opened:
         yield opened
 
 
 def violations(page):
-    # Without preload: axe would fetch style sheets itself, from wrong addresses.
+    # No preload: axe would fetch style sheets from wrong addresses.
     options = {"resultTypes": ["violations"], "preload": False}
     return "\n".join(
         f"{fault['id']}: {node['html'][:200]}"
@@ -38,12 +42,12 @@ def violations(page):
 def resize(page, size):
     if page.viewport_size != size:
         page.set_viewport_size(size)
-        # The theme looks again for what scrolls, a moment after the last resize.
+        # The theme looks for scrolling elements a moment after the last resize.
         page.wait_for_timeout(500)
 
 
 def switch_theme(page, theme):
-    # Colors fade over; axe would measure one in between.
+    # Colors fade, and axe would measure one in between.
     page.add_style_tag(content="* { transition: none !important; }")
     page.evaluate(
         """theme => {
@@ -72,7 +76,7 @@ def test_page_is_accessible(opened, theme, size):
     switch_theme(opened.page, theme)
     found = violations(opened.page)
     if found:
-        # On a busy machine the theme looks later than `resize` waits.
+        # On a busy machine the theme looks later than `resize` waits for.
         opened.page.wait_for_timeout(3000)
         found = violations(opened.page)
     assert not found, found
@@ -112,7 +116,7 @@ def test_the_theme_button_switches_to_dark_and_back(visit):
 
 
 def visible_drawings(page):
-    """The images in figures that are shown, all of them loaded."""
+    """Returns the visible images in figures, all of them loaded."""
     drawings = page.locator("figure img:visible").all()
     for drawing in drawings:
         drawing.scroll_into_view_if_needed()
@@ -121,7 +125,7 @@ def visible_drawings(page):
 
 
 def paper_of(drawing):
-    """The color in the corner of what is seen of an image."""
+    """Returns the color in the corner of an image as it is displayed."""
     seen = Image.open(io.BytesIO(drawing.screenshot())).convert("RGB")
     return "#{:02X}{:02X}{:02X}".format(*seen.getpixel((1, 1)))
 
@@ -184,7 +188,7 @@ def test_a_figure_that_is_not_shown_is_not_loaded(visit):
         assert [name for name in drawn if name.endswith("-dark.svg")] == []
 
 
-# Draws each icon beside a character that no font has.
+# Compares each icon with a character that no font has.
 ICONS_NOT_DRAWN = """() => {
     const draw = (text, font) => {
         const canvas = document.createElement("canvas");
@@ -209,7 +213,7 @@ def test_every_icon_is_drawn(opened):
 
 
 def test_what_opens_at_a_click_still_does(visit):
-    """Rules for what only scripts show are among those that pages keep."""
+    """The style sheet keeps the rules for elements that only scripts show."""
     with visit("book/02-gamma.html", **DESKTOP) as opened:
         page = opened.page
         colab = page.get_by_role("link", name="Colab")
@@ -238,7 +242,7 @@ def test_a_page_can_be_read_without_scripts(visit):
         page = opened.page
         assert page.get_by_role("heading", level=1).is_visible()
         assert r"\gamma" in page.locator(".math").first.inner_text()
-        # No button that does nothing.
+        # No button is left that does nothing.
         assert page.locator("button:visible").count() == 0
         shown = [d.get_attribute("class") for d in visible_drawings(page)]
         assert set(shown) == {"only-light"}

@@ -1,16 +1,21 @@
-"""An imitation of Colab: its Python, its packages, its way to the package.
+"""An imitation of Colab: its Python, its packages and how it installs ours.
 
-`requirements.txt` makes the image, once. Every test gets a runtime of its own on top,
-where only new packages go, so that what a cell installs is what lies there.
+`requirements.txt` describes the image, which is installed once. Every test gets a
+runtime on top of it, in which only new packages are installed, so that its contents are
+what a cell has installed.
 
-The setup cell runs as it stands: git is told that the repository's address is a
-repository on this machine, which holds the tree as it is, committed or not.
+The setup cell runs unchanged: git is told to find the repository's address in a local
+repository with the current tree, committed or not.
 
-Not imitated are Colab's front end and its `google.colab` package, a GPU or TPU, the
-packages that this book never meets, and the ways to GitHub and to the data sets: where
-there is no network, the notebooks run on the built-in stand-ins.
+Not imitated are Colab's front end and its `google.colab` package, a GPU or TPU,
+packages that the book does not use, and access to GitHub and to the data sets. Without
+a network, notebooks run on the built-in stand-ins.
+
+`COLAB_NOTEBOOKS=due` runs the notebooks that changed since `make colab` last passed on
+this machine, and two more, which ones depends on the day.
 """
 
+import datetime
 import functools
 import os
 import shutil
@@ -26,15 +31,17 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 VERSIONS = ("3.13", "3.12")
 # IPython asks pip for jedi, which Colab leaves out, and jedi for a newer parso.
 TOLERATED = {"jedi", "parso"}
-# What a developer may have set, and Colab has not.
+# Variables that a developer may have set and Colab has not.
 FOREIGN = ("PYTHON", "VIRTUAL_ENV", "KERAS", "TF_", "MPL", "DROPBLOCK")
+PASSED = ROOT / "_build" / "colab-passed"  # touched by make
+IN_TURN = 2
 
 sys.path.insert(0, str(ROOT / "book"))
 import setup_cell  # noqa: E402
 
 
 def run(*command, **options):
-    """Runs a command to its end; what it said becomes the error if it fails."""
+    """Runs a command and returns its output, which is in the error if it fails."""
     __tracebackhide__ = True
     options = {"text": True, "capture_output": True, "timeout": 900, **options}
     done = subprocess.run([str(part) for part in command], **options)
@@ -51,7 +58,7 @@ def candidates():
 
 @functools.cache
 def find_python():
-    """A Python of one of Colab's versions, or else `None` and why."""
+    """Returns a Python of one of Colab's versions, or `None` and the reason."""
     wanted = " or ".join(VERSIONS)
     code = f"import sys, venv; assert '%d.%d' % sys.version_info[:2] in {VERSIONS}"
     named = os.environ.get("COLAB_PYTHON")
@@ -62,7 +69,7 @@ def find_python():
         except (AssertionError, OSError):
             continue
     if named:
-        return None, f"COLAB_PYTHON={named} is no Python {wanted}"
+        return None, f"COLAB_PYTHON={named} is not Python {wanted}"
     return None, f"there is no Python {wanted} here; COLAB_PYTHON=... can name one"
 
 
@@ -74,8 +81,26 @@ def pytest_report_header():
     return [f"Colab is imitated with {python} and", *first_paragraph.splitlines()[1:]]
 
 
+def notebooks_to_run():
+    notebooks = setup_cell.notebooks()
+    if os.environ.get("COLAB_NOTEBOOKS") != "due":
+        return notebooks
+    day = datetime.date.today().toordinal()
+    due = {notebooks[(IN_TURN * day + i) % len(notebooks)] for i in range(IN_TURN)}
+    if PASSED.exists():
+        since = PASSED.stat().st_mtime
+        due |= {path for path in notebooks if path.stat().st_mtime > since}
+    return sorted(due)
+
+
+def pytest_generate_tests(metafunc):
+    if "path" in metafunc.fixturenames:
+        paths = notebooks_to_run()
+        metafunc.parametrize("path", paths, ids=[path.name for path in paths])
+
+
 class Runtime:
-    """A virtual environment on top of the image, and an environment to run it in."""
+    """A virtual environment on top of the image, and the variables to run it with."""
 
     def __init__(self, folder, image, home):
         run(image, "-m", "venv", "--without-pip", folder)
@@ -101,7 +126,7 @@ class Runtime:
         return run(self.python, *arguments, env=self.environment, **options)
 
     def added(self):
-        """The packages installed on top of the image, new ones and new versions."""
+        """Returns the packages installed on top of the image, in new versions too."""
         return {found.name for found in distributions(path=[self.site])} - TOLERATED
 
 
@@ -112,13 +137,13 @@ def site_packages(python):
 
 @pytest.fixture(scope="session")
 def image():
-    """The Python of a fresh environment with exactly what `requirements.txt` says."""
+    """The Python of a fresh environment with the packages of `requirements.txt`."""
     python, reason = find_python()
     if reason:
         if os.environ.get("COLAB_PYTHON"):
             pytest.exit(reason, returncode=2)
         pytest.skip(reason)
-    # Two gigabytes, which would be too much for some machines' temporary folder.
+    # Two gigabytes, too much for the temporary folder of some machines.
     folder = ROOT / ".venv-colab"
     run(python, "-m", "venv", "--clear", "--without-pip", folder)
     created = folder / "bin" / "python"
@@ -134,7 +159,7 @@ def image():
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A repository with the tree as it is, to stand at the repository's address."""
+    """A repository with the current tree, found at the repository's address."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
         listing = run(*command, cwd=ROOT)
@@ -154,7 +179,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def runtime(image, home, tmp_path):
-    """A fresh runtime, in which the package is missing."""
+    """A fresh runtime without the package."""
     fresh = Runtime(tmp_path / "runtime", image, home)
     assert fresh.added() == set()
     missing = "import importlib.util as i; print(i.find_spec('dropblock_lib'))"

@@ -1,4 +1,4 @@
-"""The library's own tests, on a wheel and with the versions that Colab has."""
+"""The library's own tests, on a wheel, with Colab's versions."""
 
 import shutil
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# They test the repository, its book, benchmarks and files, or many machines; there is
-# none of these in Colab.
+# Tests of the repository, its book, benchmarks and files, or of several machines, none
+# of which Colab has.
 OF_THE_REPOSITORY = (
     "browser",
     "cluster",
