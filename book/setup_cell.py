@@ -1,10 +1,9 @@
 """The first code cell of every notebook, from one template.
 
-    python book/setup_cell.py --write    puts it into every notebook of the book
-    python book/setup_cell.py --check    fails where a notebook differs
+    python book/setup_cell.py --write    writes it into every notebook of the book
+    python book/setup_cell.py --check    fails if a notebook differs
 
-In Colab the cell installs the package; where the package is there it only
-imports it.
+The cell imports the package, and installs it first where it is missing, as in Colab.
 """
 
 import argparse
@@ -58,7 +57,7 @@ def is_set_up(notebook):
 
 
 def set_up(notebook):
-    """Replaces the setup cell, or puts one below the notebook's title."""
+    """Replaces the setup cell, or inserts one below the title."""
     cell = first_code_cell(notebook)
     if cell is None or not cell.source.startswith(TEMPLATE.partition("\n")[0]):
         cell = nbformat.v4.new_code_cell()

@@ -1,5 +1,5 @@
-// On a dark page all figures are fetched, as on a light one; else a page that is saved
-// or pictured as a whole would lack those that nobody has scrolled to.
+// Fetches all figures of a dark page, as browsers do on a light one. Otherwise a saved
+// page or a full screenshot would lack the figures that were never scrolled to.
 function wakeDarkFigures() {
   if (document.documentElement.dataset.theme !== "dark") return;
   for (const figure of document.querySelectorAll("img.only-dark"))
