@@ -18,7 +18,6 @@ from dropblock_lib.experiments import (
     format_table,
     load_benchmarks,
     load_records,
-    make_recipe,
     make_recipes,
     speed,
     summarize,
