@@ -131,11 +131,12 @@ class _Copier:
 
         def call_operation(operation, *args, **kwargs):
             call = next(remaining)
-            args, kwargs = keras.tree.map_structure(
+            inputs: Any = keras.tree.map_structure(
                 lambda old, new: drop(old, new, id(call)),
                 (call.arguments.args, call.arguments.kwargs),
                 (args, kwargs),
             )
+            args, kwargs = inputs
             outputs = keras.tree.flatten(operation(*args, **kwargs))
             return [*map(drop, call.outputs, outputs)]
 

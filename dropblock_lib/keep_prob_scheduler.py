@@ -127,9 +127,10 @@ class KeepProbScheduler(keras.callbacks.Callback):
         self._layers = find_drop_block_layers(self.model)
         self._first_epoch_seen = False
         if not self._layers:
+            model: Any = self.model
             warnings.warn(
                 f"KeepProbScheduler found no DropBlock2D layer in model "
-                f"'{self.model.name}' to schedule.",
+                f"'{model.name}' to schedule.",
                 stacklevel=2,
             )
 
@@ -172,7 +173,7 @@ class KeepProbScheduler(keras.callbacks.Callback):
         return 1 - layer.rate_scale * (1 - self._keep_prob)
 
     def _steps_before(self, epoch):
-        steps_per_epoch = self.params.get("steps")
+        steps_per_epoch = (self.params or {}).get("steps")
         if steps_per_epoch is not None:
             return epoch * steps_per_epoch
         first_epoch_seen, self._first_epoch_seen = self._first_epoch_seen, True
@@ -180,7 +181,8 @@ class KeepProbScheduler(keras.callbacks.Callback):
             return self._next_step
         # A generator of unknown length: only the optimizer counted earlier steps
         # (on TensorFlow possibly one more, the step that ran out of data).
-        return 0 if epoch == 0 else int(self.model.optimizer.iterations)
+        model: Any = self.model
+        return 0 if epoch == 0 else int(model.optimizer.iterations)
 
 
 def find_drop_block_layers(model: Any) -> list[DropBlock2D]:

@@ -127,7 +127,7 @@ def masks_over_image(image: np.ndarray, keep_masks: Mapping[str, np.ndarray]) ->
 
 def _side(count, columns):
     """Pixels of each photograph: fewer if there are several rows of them."""
-    return SHOWN_SIDE // (0.7 * -(-count // columns) + 0.3)
+    return int(SHOWN_SIDE // (0.7 * -(-count // columns) + 0.3))
 
 
 def _draw_names(ax, boxes, names):

@@ -63,10 +63,9 @@ def draw_map(ax, shape, keep_mask=None, seeds=None, valid=None, values=None, tit
         values: Array (height, width) whose numbers are written into the cells.
         title: String.
     """
-    keep_mask = np.ones(shape) if keep_mask is None else keep_mask
-    draw_cells(
-        ax, [[KEPT if kept else DROPPED for kept in r] for r in keep_mask], values
-    )
+    rows: Any = np.ones(shape) if keep_mask is None else np.asarray(keep_mask)
+    shades = [[KEPT if kept else DROPPED for kept in row] for row in rows]
+    draw_cells(ax, shades, values)
     if seeds is not None:
         for row, column in np.argwhere(seeds):
             ax.add_patch(
@@ -202,7 +201,7 @@ def four_masks(image: np.ndarray, keep_masks: Mapping[str, np.ndarray]) -> Figur
         keep_masks: Dict of title -> array (height, width), 0 where dropped.
     """
     with panels(len(keep_masks), 2, width=3.0, height=3.3) as (fig, axes):
-        fig.get_layout_engine().set(h_pad=0.1)
+        fig.set_layout_engine("constrained", h_pad=0.1)
         for ax, (title, keep_mask) in zip(axes, keep_masks.items(), strict=True):
             draw_image(ax, image, title)
             draw_dropped(ax, keep_mask, keep_mask.shape[::-1])
@@ -291,7 +290,7 @@ def _draw_mask(ax, keep_mask, left, top):
     if keep_mask.all():
         return
     path = dropped_path(keep_mask)
-    path.vertices = path.vertices / len(keep_mask) + (left, top)
+    path.vertices = np.asarray(path.vertices) / len(keep_mask) + (left, top)
     for color, alpha in ((PALETTE["paper"], 1), DROPPED):
         ax.add_patch(PathPatch(path, facecolor=color, alpha=alpha, lw=0))
 

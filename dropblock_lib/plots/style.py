@@ -12,7 +12,7 @@ from dropblock_lib.palette import GRID, LINES, PALETTE
 from dropblock_lib.variants import get_variant
 
 # Figures are at most 6 inches wide, so that a phone shows their text in 9 pixels.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 144,
     "figure.facecolor": PALETTE["paper"],
     "figure.constrained_layout.use": True,
@@ -62,7 +62,7 @@ def variant_color(variant: str) -> str:
         return found.color
     if found.method != "dropblock":
         return _METHOD_COLORS[found.method]
-    block = found.block_size
+    block = found.block_size or 1
     side = max(block) if isinstance(block, tuple) else block
     if side >= _COVERS_EVERY_MAP:
         return _METHOD_COLORS["spatial"]
@@ -126,4 +126,4 @@ def name_rows(ax: Axes, names: Sequence[str], rows: Sequence[float] | None = Non
 def count_epochs(ax: Axes):
     """Labels the horizontal axis as whole epochs."""
     ax.set_xlabel("epoch")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)

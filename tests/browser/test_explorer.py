@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 import dropblock_lib as dbl
+from dropblock_lib.explorer.state import CHECKS
 
 PAGE = "book/index.html"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -28,7 +29,7 @@ class Driver:
         self.root = page.locator(".mask-explorer").first
         self.root.locator("canvas.mask-explorer-map").wait_for()
         state = json.loads(self.root.get_attribute("data-mask-explorer"))
-        self.twin = dbl.MaskExplorer(**{n: state[n] for n in dbl.MaskExplorer.STATE})
+        self.twin = dbl.MaskExplorer(**{n: state[n] for n in CHECKS})
 
     def control(self, name, value=None):
         chosen = f'[value="{value}"]' if value else ""
