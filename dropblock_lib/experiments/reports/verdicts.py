@@ -1,6 +1,5 @@
 """Verdicts on the variants of a table of records, and the table of a page."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Collection
 
@@ -65,16 +64,16 @@ def arms_of(
     for record in sorted(
         records, key=lambda r: (variant_order(r.recipe.variant), r.recipe.seed)
     ):
-        arm = label(record) if label else record.recipe.variant
-        seed, value = record.recipe.seed, record.final[metric]
+        recipe, value = record.recipe, record.final[metric]
+        arm = label(record) if label else recipe.variant
         found = arms.setdefault(arm, {})
-        if seed in found:
+        if recipe.seed in found:
             expected = "one record for an arm and a seed"
-            raise invalid("records", expected, (arm, seed))
-        recipe = dataclasses.replace(record.recipe, seed=0)
-        if recipes.setdefault(arm, recipe) != recipe:
+            raise invalid("records", expected, (arm, recipe.seed))
+        all_but_seed = (record.setting, recipe.variant, recipe.regularizer)
+        if recipes.setdefault(arm, all_but_seed) != all_but_seed:
             raise invalid("records", "one recipe for an arm, except for the seed", arm)
-        found[seed] = math.nan if value is None else float(value)
+        found[recipe.seed] = math.nan if value is None else float(value)
     return arms
 
 

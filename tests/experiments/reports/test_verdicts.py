@@ -1,9 +1,11 @@
 """Verdicts on records: which arms are compared, and what a page shows of them."""
 
+import dataclasses
 import math
 
 import pytest
 from arms import random_arms, rows_of
+from records import make_record
 
 from dropblock_lib.experiments import load_records
 from dropblock_lib.experiments.reports.compare import select
@@ -66,16 +68,9 @@ def test_every_arm_needs_a_training_accuracy():
         verdicts(arms, {"none": {0: 0.9}})
 
 
-def record(variant, seed, accuracy, training=0.9, **fields):
-    recipe = {"variant": variant, "seed": seed, "epochs": 2}
+def record(variant, seed, accuracy, training=0.9, epochs=2):
     final = {"test_accuracy": accuracy, "train_accuracy": training, "test_loss": None}
-    return {
-        "name": f"{variant}-{seed}",
-        "recipe": recipe | fields,
-        "data": {"source": "cifar10", "sha256": "0"},
-        "backend": "tensorflow",
-        "final": final,
-    }
+    return make_record(seed, variant, "cifar10", epochs=epochs, **final)
 
 
 def small_table(*more):
@@ -100,10 +95,11 @@ def test_records_are_arranged_by_arm_and_seed():
 
 def test_backends_and_data_are_never_mixed():
     other = record("none", 3, 0.5)
-    with pytest.raises(ValueError, match=r"one backend.*\['jax', 'tensorflow'\]"):
-        arms_of(small_table(other | {"backend": "jax"}))
-    with pytest.raises(ValueError, match=r"same data.*\['0', '1'\]"):
-        arms_of(small_table(other | {"data": {"source": "cifar10", "sha256": "1"}}))
+    with pytest.raises(ValueError, match=r"one backend.*\['jax', 'torch'\]"):
+        arms_of(small_table(dataclasses.replace(other, backend="torch")))
+    with pytest.raises(ValueError, match=r"same data.*\['1', 'cifar10'\]"):
+        data = dataclasses.replace(other.data, sha256="1")
+        arms_of(small_table(dataclasses.replace(other, data=data)))
 
 
 def test_arms_are_named_by_a_label():
@@ -112,7 +108,7 @@ def test_arms_are_named_by_a_label():
         arms_of(small_table(*longer))
 
     def label(record):
-        return f"{record['recipe']['variant']} {record['recipe']['epochs']}"
+        return f"{record.recipe.variant} {record.recipe.epochs}"
 
     arms = arms_of(small_table(*longer), label=label)
     assert list(arms) == ["none 2", "none 9", "dropout-0.25 2"]
@@ -125,7 +121,7 @@ def test_an_arm_has_one_record_a_seed_and_one_recipe():
         arms_of(small_table(again))
     longer = record("none", 7, 0.5, epochs=9)
     with pytest.raises(ValueError, match=r"`records`.*one recipe.*'none'"):
-        arms_of(small_table(longer), label=lambda record: record["recipe"]["variant"])
+        arms_of(small_table(longer), label=lambda record: record.recipe.variant)
 
 
 def test_a_page_shows_percentage_points_and_what_was_left_out():
