@@ -1,6 +1,5 @@
 """DropBlock as a Keras 3 layer, for TensorFlow, JAX and PyTorch."""
 
-import numbers
 from typing import Any
 
 import keras
@@ -8,9 +7,11 @@ import numpy as np
 from keras import ops
 
 from dropblock_lib.arguments import (
+    check_boolean,
     check_fraction,
     check_gamma_rule,
     check_keep_prob,
+    check_seed,
     check_sides,
     invalid,
 )
@@ -93,9 +94,9 @@ class DropBlock2D(keras.layers.Layer):
         self._keep_prob_variable = None
         self._keep_prob = check_keep_prob(keep_prob)
         self.gamma = check_gamma_rule(gamma)
-        self.per_channel = _check_boolean("per_channel", per_channel)
+        self.per_channel = check_boolean("per_channel", per_channel)
         self.data_format = _check_data_format(data_format)
-        self.seed = _check_seed(seed)
+        self.seed = check_seed(seed, bits=32)
         self.rate_scale = check_fraction("rate_scale", rate_scale)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
@@ -166,20 +167,6 @@ class DropBlock2D(keras.layers.Layer):
         rank = len(self._block_sides) + 2
         if len(shape) != rank:
             raise invalid("inputs", f"a tensor of rank {rank}", tuple(shape))
-
-
-def _check_boolean(name, value):
-    if not isinstance(value, (bool, np.bool_)):
-        raise invalid(name, "True or False", value)
-    return bool(value)
-
-
-def _check_seed(seed):
-    is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
-    # The range that every backend accepts; JAX fails later, with an unclear message.
-    if seed is not None and not (is_integer and 0 <= seed < 2**32):
-        raise invalid("seed", "an integer in [0, 2**32) or None", seed)
-    return None if seed is None else int(seed)
 
 
 def _check_data_format(data_format):

@@ -110,7 +110,7 @@ def _read_batch(path):
         with open(path, "rb") as file:
             for instruction, value, _ in pickletools.genops(file):
                 if instruction.name in ("SHORT_BINSTRING", "BINSTRING"):
-                    if len(value) == BATCH_SIZE * 3072:
+                    if isinstance(value, str) and len(value) == BATCH_SIZE * 3072:
                         pixels = value
                     else:
                         latest_string = value
@@ -161,7 +161,10 @@ def make_dataset(name, arrays, path, origin):
         source=source,
         origin=origin,
         classes=form.classes,
-        **arrays,
+        x_train=arrays["x_train"],
+        y_train=arrays["y_train"],
+        x_test=arrays["x_test"],
+        y_test=arrays["y_test"],
     )
 
 

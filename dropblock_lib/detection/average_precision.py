@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -146,7 +147,7 @@ def _evaluate(annotations, results):
         raise invalid("results", "images of the annotations", received=received)
 
     def index(boxes):
-        coco = COCO()
+        coco: Any = COCO()
         coco.dataset = {
             "info": {},
             "images": annotations["images"],

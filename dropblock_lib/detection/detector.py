@@ -179,6 +179,7 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
         if sample_weight is not None:
             expected = "None, because the loss of a detector weighs anchors, not images"
             raise invalid("sample_weight", expected, sample_weight)
+        assert y is not None
         boxes, labels = self.label_encoder(
             images=x, gt_boxes=y["boxes"], gt_classes=y["labels"]
         )

@@ -210,7 +210,8 @@ def _add_shape(image, rng, choice, background, radius, reach):
     """Paints a shape on each image, chosen by `choice` in [0, 1)."""
     count, size = len(image), image.shape[-1]
     y, x = (between(rng, -reach, reach, (count, 1, 1)) for _ in range(2))
-    extent = between(rng, *radius, (count, 1, 1))
+    low, high = radius
+    extent = between(rng, low, high, (count, 1, 1))
     kind = np.floor(choice * len(SHAPES)).astype("int64")
     paint(image, rng, cover(rng, size, kind, y, x, extent), background)
 

@@ -171,6 +171,7 @@ def _ray():
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
+        import ray.exceptions
     except ImportError as error:
         raise ImportError(
             f"--engine ray needs Ray ({error}). To install it: "

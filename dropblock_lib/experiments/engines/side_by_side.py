@@ -90,7 +90,7 @@ class _Processes:
         errors = collections.deque(maxlen=20)
         listener = threading.Thread(target=errors.extend, args=[process.stderr])
         listener.start()
-        for line in process.stdout:
+        for line in process.stdout or ():
             say(line.rstrip("\n"))
         code = process.wait()
         listener.join()
@@ -126,6 +126,7 @@ def _start(order):
         # Ctrl-C reaches only this process, which then stops the others.
         start_new_session=True,
     )
+    assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(order) + "\n")
         process.stdin.flush()

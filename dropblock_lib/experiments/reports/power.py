@@ -123,7 +123,7 @@ def seeds_needed(
 
 def check_probability(name, value):
     """Returns a float in (0, 1), or raises a `ValueError`."""
-    if not (isinstance(value, numbers.Real) and 0 < value < 1):
+    if not (isinstance(value, numbers.Real) and 0 < float(value) < 1):
         raise invalid(name, "a float in (0, 1)", value)
     return float(value)
 
@@ -207,8 +207,8 @@ def _scales(freedom):
     from scipy.special import gammainccinv, gammaincinv
 
     half = freedom / 2
-    ends = [gammaincinv(half, 1e-16) / half, gammainccinv(half, 1e-16) / half]
-    logarithms = np.linspace(*np.log(ends), 241)  # of the square
+    low, high = gammaincinv(half, 1e-16) / half, gammainccinv(half, 1e-16) / half
+    logarithms = np.linspace(math.log(low), math.log(high), 241)  # of the square
     # The density of the logarithm, up to a constant.
     exponents = half * (logarithms - np.exp(logarithms))
     weights = np.exp(exponents - exponents.max())

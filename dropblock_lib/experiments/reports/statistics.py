@@ -409,7 +409,7 @@ def image_bootstrap(
         [Efron, 1979](https://doi.org/10.1214/aos/1176344552).
     """
     confidence = check_probability("confidence", confidence)
-    rng_seed = check_seed(rng_seed)
+    check_seed(rng_seed)
     if not is_whole(repeats, at_least=2):
         raise invalid("repeats", "an integer of at least 2", repeats)
     seeds, left_out = _complete("right", right, baseline, at_least=1)

@@ -21,7 +21,7 @@ def open_progress(total_runs: int, stream: TextIO | None = None) -> "LineProgres
     stream = stream or sys.stdout
     if _in_notebook():
         return NotebookProgress(total_runs, stream)
-    if stream.isatty():
+    if stream is not None and stream.isatty():
         return BarProgress(total_runs, stream)
     return LineProgress(total_runs, stream)
 

@@ -1,5 +1,7 @@
 """Class activation maps: where in an image a network finds its evidence."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -125,7 +127,8 @@ def evidence_network(model: keras.Model) -> keras.Model | None:
     dense, pooled = _origin(outputs[0])
     if not isinstance(dense, keras.layers.Dense) or len(outputs[0].shape) != 2:
         return None
-    pooling, features = _origin(pooled)
+    pooling, origin = _origin(pooled)
+    features: Any = origin
     is_average = isinstance(pooling, keras.layers.GlobalAveragePooling2D)
     if not is_average or dense.activation is not keras.activations.linear:
         return None

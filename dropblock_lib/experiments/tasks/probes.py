@@ -131,7 +131,7 @@ def probe(
         "accuracy": accuracies(add_noise, NOISE_LEVELS),
     }
     result["predictions"] = encode_predictions(logits, images.y_test)
-    result["evidence"] = None if network is None else evidence(logits, maps)
+    result["evidence"] = None if maps is None else evidence(logits, maps)
     return result
 
 
