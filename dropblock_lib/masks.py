@@ -1,16 +1,19 @@
-"""DropBlock in NumPy, to be read.
+"""DropBlock in NumPy, written to be read.
 
-This is Algorithm 1 of Ghiasi et al. (2018) with nothing in the way: no framework,
-no compiled code. The Keras layer is tested against it.
+This is Algorithm 1 of Ghiasi et al. (2018) without a framework or compiled code. The
+Keras layer is tested against it.
 
 A *seed* is the place where a block is set. Seeds are drawn in the *valid seed
-region* only, so that every block lies inside the feature map. Seed (i, j) of that
-region drops the rows i ... i + kh - 1 and the columns j ... j + kw - 1 of the map;
-it stands at place (kh // 2, kw // 2) of its block: the center of an odd block, and
-just below and right of the center of an even one, as in the authors' code.
+region* only, so that every block is inside the feature map. Seed (i, j) of that
+region drops the rows i ... i + kh - 1 and the columns j ... j + kw - 1 of the map. It
+is at place (kh // 2, kw // 2) of its block: the center of an odd block, and just below
+and right of the center of an even one, as in the authors' code.
 """
 
+from typing import TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dropblock_lib.arguments import (
     check_gamma,
@@ -20,13 +23,15 @@ from dropblock_lib.arguments import (
     invalid,
 )
 
+Sides: TypeAlias = int | tuple[int, int]
 
-def gamma(keep_prob, block_size, feat_size):
+
+def gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
     """Probability of a seed at one place of the valid seed region (equation 1).
 
-    As if blocks never overlapped: each seed drops `block_size`² units, so a
-    fraction 1 - `keep_prob` of the map needs `(1 - keep_prob) / block_size²` seeds
-    a unit, and all of them must fall into the valid seed region.
+    It ignores that blocks overlap: each seed drops `block_size`² units, so dropping a
+    fraction 1 - `keep_prob` of the map takes `(1 - keep_prob) / block_size²` seeds
+    per unit, all of them in the valid seed region.
 
     Args:
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
@@ -39,7 +44,7 @@ def gamma(keep_prob, block_size, feat_size):
         Float. The paper's gamma.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -56,16 +61,16 @@ def gamma(keep_prob, block_size, feat_size):
     return per_unit * (height * width) / (valid_height * valid_width)
 
 
-def exact_gamma(keep_prob, block_size, feat_size):
+def exact_gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
     """The gamma whose expected dropped fraction is exactly 1 - `keep_prob`.
 
-    Blocks overlap, so the paper's gamma drops less than it is asked to. This one
+    Blocks overlap, so the paper's gamma drops less than 1 - `keep_prob`. This one
     solves `expected_drop_rate(gamma) = 1 - keep_prob`. With
     `lam = -log(1 - gamma)` a unit covered by c places survives with probability
-    `exp(-lam * c)`; the logarithm of the mean of these is convex and falls with
-    `lam`, so Newton's method from 0 rises to the root without ever passing it. A
-    factor `exp(-lam)`, which all units have in common, is taken out: what is left
-    is 1 in the corners, so that no mean vanishes, however small `keep_prob` is.
+    `exp(-lam * c)`. The logarithm of the mean of these is convex and decreases with
+    `lam`, so Newton's method from 0 increases to the root without passing it. The
+    common factor `exp(-lam)` is taken out: the rest is 1 in the corners, so the mean
+    does not underflow, however small `keep_prob` is.
 
     Args:
         keep_prob: Float in (0, 1]. Expected fraction of units to keep.
@@ -77,7 +82,7 @@ def exact_gamma(keep_prob, block_size, feat_size):
         Float in [0, 1].
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -98,14 +103,14 @@ def exact_gamma(keep_prob, block_size, feat_size):
     return float(-np.expm1(-lam))
 
 
-def expected_drop_rate(gamma, block_size, feat_size):
+def expected_drop_rate(gamma: float, block_size: Sides, feat_size: Sides) -> float:
     """Expected fraction of units that seeds drawn with `gamma` drop.
 
-    Exact, overlaps counted: a unit is kept if none of the places whose block
+    It is exact, including overlaps: a unit is kept if none of the places whose block
     would cover it is a seed.
 
     Args:
-        gamma: Float >= 0. Probability of a seed; 1 and more makes every place one.
+        gamma: Float >= 0. Probability of a seed; from 1 on, every place is a seed.
         block_size: Side of a block in pixels: an integer, or (height, width).
         feat_size: Side of the feature map in pixels: an integer, or (height,
             width).
@@ -114,7 +119,7 @@ def expected_drop_rate(gamma, block_size, feat_size):
         Float in [0, 1].
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -128,7 +133,7 @@ def expected_drop_rate(gamma, block_size, feat_size):
     return float(-np.mean(np.expm1(cover * np.log1p(-gamma))))
 
 
-def seed_shape(block_size, feat_size):
+def seed_shape(block_size: Sides, feat_size: Sides) -> tuple[int, int]:
     """Height and width of the valid seed region, in pixels.
 
     Args:
@@ -137,10 +142,10 @@ def seed_shape(block_size, feat_size):
             width).
 
     Returns:
-        (height, width): the places where a block fits into the map.
+        (height, width): the number of places where a block fits into the map.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -151,7 +156,7 @@ def seed_shape(block_size, feat_size):
     return height - kh + 1, width - kw + 1
 
 
-def cover_counts(block_size, feat_size):
+def cover_counts(block_size: Sides, feat_size: Sides) -> np.ndarray:
     """For each unit, how many places of the valid seed region would drop it.
 
     Args:
@@ -164,7 +169,7 @@ def cover_counts(block_size, feat_size):
         a block in its middle.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -175,23 +180,25 @@ def cover_counts(block_size, feat_size):
     return np.outer(_cover_counts_1d(kh, height), _cover_counts_1d(kw, width))
 
 
-def expand_seeds(seeds, block_size, feat_size=None):
+def expand_seeds(
+    seeds: ArrayLike, block_size: Sides, feat_size: Sides | None = None
+) -> np.ndarray:
     """Grows every seed to a block (line 6 of Algorithm 1).
 
     Args:
         seeds: Array (..., h, w) on the valid seed region: 0 where a block is set,
             1 where none is.
         block_size: Side of a block in pixels: an integer, or (height, width).
-        feat_size: Side of the feature map in pixels. By default the map that
-            belongs to the seeds, (h + block height - 1, w + block width - 1); name
-            it where the block is larger than the map, to have it clipped.
+        feat_size: Side of the feature map in pixels. Defaults to
+            (h + block height - 1, w + block width - 1). Pass it where the block is
+            larger than the map, to clip the block.
 
     Returns:
         Keep mask (..., H, W) of the dtype of `seeds`: 0 where a unit is dropped, 1
         where it is kept.
 
     Raises:
-        ValueError: If `seeds` has fewer than two axes, holds anything but 0 and 1,
+        ValueError: If `seeds` has fewer than two axes, has values other than 0 and 1,
             or does not fit `block_size` and `feat_size`.
 
     Example:
@@ -225,19 +232,26 @@ def expand_seeds(seeds, block_size, feat_size=None):
 
 
 def drop_block(
-    x, block_size, keep_prob, rng, *, gamma="paper", per_channel=True, training=True
-):
+    x: ArrayLike,
+    block_size: Sides,
+    keep_prob: float,
+    rng: np.random.Generator,
+    *,
+    gamma: str = "paper",
+    per_channel: bool = True,
+    training: bool = True,
+) -> np.ndarray:
     """Algorithm 1 of the paper, on NumPy arrays.
 
     Args:
         x: Float array (samples, height, width, channels), the activations A.
         block_size: Side of a block in pixels: an integer, or (height, width).
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
-        rng: `numpy.random.Generator`, asked once for uniform noise of the shape of
+        rng: `numpy.random.Generator`. It draws uniform noise once, in the shape of
             the seeds: (samples, h, w, channels), or one channel if they share it.
         gamma: `"paper"` (equation 1) or `"exact"` (see `exact_gamma`).
         per_channel: Whether every channel has a mask of its own.
-        training: False returns `x`, as at inference.
+        training: If False, `x` is returned, as at inference.
 
     Returns:
         Array of the shape and dtype of `x`: 0 where dropped, else `x` times the
@@ -245,7 +259,7 @@ def drop_block(
         mask. All zeros if nothing was kept.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -266,7 +280,7 @@ def drop_block(
     if not training:
         return x
 
-    # Line 5: the seeds. They lie in the valid seed region, one field a mask.
+    # Line 5: draw seeds in the valid seed region, for each mask.
     h, w = seed_shape(block_size, feat_size)
     masks = channels if per_channel else 1
     is_seed = rng.random((samples, h, w, masks)) < probability
@@ -275,12 +289,12 @@ def drop_block(
     seeds = np.moveaxis(1 - is_seed.astype("int8"), -1, 1)
     keep_mask = np.moveaxis(expand_seeds(seeds, block_size, feat_size), 1, -1)
 
-    # Lines 7 and 8. `where` rather than a product: a NaN that is dropped is gone.
+    # Lines 7 and 8. Unlike a product, `where` does not let a dropped NaN through.
     scale = keep_mask.size / max(np.count_nonzero(keep_mask), 1)
     return np.where(keep_mask, x * scale, 0).astype(x.dtype)
 
 
-# `drop_block` has an argument `gamma`, which names a rule.
+# `drop_block` has an argument `gamma`, the name of a rule.
 paper_gamma = gamma
 
 

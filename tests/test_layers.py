@@ -1,4 +1,4 @@
-"""The Keras layer, against the NumPy reference, chance, and Keras' own layers."""
+"""The Keras layer against the NumPy reference, probabilities and Keras' layers."""
 
 import json
 import math
@@ -32,14 +32,14 @@ FEAT_SIZES = [56, 14, 8, 7, 4, (8, 14), (14, 8)]
 BLOCK_SIZES = [1, 3, 4, 7]
 GAMMAS = {"paper": dbl.gamma, "exact": dbl.exact_gamma}
 
-# JAX compiles anew for every shape.
+# JAX recompiles for every shape.
 repeatable = settings(
     deadline=None, derandomize=True, max_examples=8 if BACKEND == "jax" else 30
 )
 
 
 class Noise:
-    """Stands in for NumPy's generator, and gives the noise it was given."""
+    """Replaces NumPy's generator and returns the given noise."""
 
     def __init__(self, noise):
         self.noise = noise
@@ -61,18 +61,18 @@ def noise_for(x, block_size, per_channel=True, seed=0):
 
 
 def drops(layer, shape):
-    """Where the layer drops, in training."""
+    """Where the layer drops during training."""
     return array(trained(layer, ops.ones(shape))) == 0
 
 
 def dropped_model(*layers, input_shape=(8, 8, 4), **compile_arguments):
-    """A model whose metric `dropped` is the share of units that its layers drop."""
+    """A model whose metric `dropped` is the fraction of units that its layers drop."""
     model = keras.Sequential([keras.Input(input_shape), *layers])
 
     def dropped(y_true, y_pred):
         return ops.mean(ops.cast(ops.equal(y_pred, 0), "float32"))
 
-    # A weight at rest, because Keras warns of models that have none.
+    # A weight that does not train, because Keras warns about models without any.
     model.add(keras.layers.Dense(input_shape[-1], kernel_initializer="identity"))
     optimizer = keras.optimizers.SGD(0.0)
     model.compile(optimizer, "mse", metrics=[dropped], **compile_arguments)
@@ -83,7 +83,7 @@ def plain_model(layer):
     return keras.Sequential([keras.Input((8, 8, 4)), layer, keras.layers.Flatten()])
 
 
-# The same seeds give the mask of the reference
+# The same noise gives the reference's mask
 
 
 @repeatable
@@ -122,7 +122,7 @@ def test_given_the_same_noise_it_is_the_reference(
     np.testing.assert_allclose(y, expected, rtol=1e-6)
 
 
-# What is dropped, in numbers
+# How much is dropped
 
 
 RATES = [("paper", block, feat) for feat in FEAT_SIZES for block in BLOCK_SIZES]
@@ -144,7 +144,7 @@ def test_the_dropped_fraction_is_the_expected_one(rule, block_size, feat_size):
         gamma, block_size, feat_size, samples * channels
     )
     assert abs(dropped.mean() - expected) < tolerance
-    # Scaled, so that the mean of the whole stays.
+    # The scale preserves the mean over the batch.
     assert y.mean(dtype="float64") == pytest.approx(1, rel=1e-5)
 
 
@@ -155,13 +155,13 @@ def test_the_exact_rule_holds_at_any_keep_prob(keep_prob):
     dropped = drops(layer, (masks[0], *feat_size, masks[1]))
     gamma = dbl.exact_gamma(keep_prob, 3, feat_size)
     error = oracle.standard_error(gamma, 3, feat_size, math.prod(masks))
-    # A single unit more or less is the least that can be seen.
+    # One unit is the smallest difference that can be observed.
     assert abs(dropped.mean() - (1 - keep_prob)) < 5 * error + 1 / dropped.size
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_no_place_is_favored_and_no_masks_go_together(data_format):
-    """Each place drops as often as the seeds that reach it say; fields vary freely."""
+def test_no_place_is_favored_and_masks_are_uncorrelated(data_format):
+    """Each unit drops as often as its seeds imply, and masks are independent."""
     block_size, keep_prob, feat_size, masks = (3, 2), 0.7, (7, 6), (80, 60)
     layer = DropBlock2D(block_size, keep_prob, data_format=data_format, seed=2)
     if data_format == "channels_last":
@@ -177,9 +177,9 @@ def test_no_place_is_favored_and_no_masks_go_together(data_format):
     errors = np.sqrt(expected * (1 - expected) / count)
     assert (np.abs(fields.mean(axis=0) - expected) < 5 * errors).all()
 
-    # Masks of a sample, or of a channel, that went together would make its mean
-    # vary more than 60, or 80, independent ones do. A mean of that many is close
-    # to normal, where the variance of n values has a relative error of √(2 / n).
+    # If the masks of a sample, or of a channel, were correlated, its mean would vary
+    # more than that of 60, or 80, independent masks. A mean of that many is nearly
+    # normal, so the variance of n means has a relative error of √(2 / n).
     variance = oracle.drop_rate_variance(gamma, block_size, feat_size)
     for axes in ((1, 2, 3), (0, 2, 3)):
         rates = dropped.mean(axis=axes)
@@ -195,7 +195,7 @@ def test_masks_differ_between_samples_channels_and_calls():
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_channels_share_one_mask_if_told_to(data_format):
+def test_channels_share_one_mask_without_per_channel(data_format):
     layer = DropBlock2D(3, 0.7, per_channel=False, data_format=data_format, seed=3)
     axis = -1 if data_format == "channels_last" else 1
     dropped = np.moveaxis(drops(layer, (4, 16, 16, 16)), axis, -1)
@@ -206,7 +206,7 @@ def test_channels_share_one_mask_if_told_to(data_format):
     assert abs(dropped.mean() - rate) < 5 * oracle.standard_error(gamma, 3, 16, 4)
 
 
-# At its two limits it is Dropout and SpatialDropout2D
+# Its limits are Dropout and SpatialDropout2D
 
 
 @pytest.mark.parametrize("rule", ["paper", "exact"])
@@ -220,14 +220,14 @@ def test_a_block_of_one_unit_behaves_as_dropout(rule):
     for y in (ours, theirs):
         dropped = y == 0
         assert abs(dropped.mean() - rate) < 5 * error
-        # Neighbors know nothing of each other: they drop together by chance alone.
+        # Neighbors are independent: they drop together by chance alone.
         for axis in (0, 1, 2, 3):
             together = dropped & np.roll(dropped, 1, axis)
-            # A unit meets two neighbors, hence the covariance of adjacent pairs.
+            # A unit is in two pairs, hence the covariance of adjacent pairs.
             p = rate**2
             variance = p * (1 - p) + 2 * (rate**3 - p**2)
             assert abs(together.mean() - p) < 5 * math.sqrt(variance / dropped.size)
-    # Dropout scales by what it expects to keep, DropBlock by what it kept.
+    # Dropout divides by the expected fraction, DropBlock by the actual one.
     kept = 1 - (ours == 0).mean()
     np.testing.assert_allclose(ours[ours != 0], 1 / kept, rtol=1e-5)
     np.testing.assert_allclose(theirs[theirs != 0], 1 / (1 - rate), rtol=1e-5)
@@ -247,10 +247,10 @@ def test_a_block_that_covers_the_map_behaves_as_spatial_dropout(block_size):
         assert abs(channels.mean() - rate) < 5 * error
 
 
-# When it drops, and when not
+# When it drops
 
 
-def test_it_returns_its_input_unless_it_trains():
+def test_it_returns_its_input_unless_training():
     x = tensor(random((2, 6, 6, 3)))
     layer = DropBlock2D(3, 0.3, seed=1)
     for arguments in ({}, {"training": False}, {"training": None}):
@@ -288,7 +288,7 @@ def test_fit_drops_and_predict_does_not():
     np.testing.assert_array_equal(model.predict(x, verbose=0), x)
 
 
-# Dtypes, and numbers at their edge
+# Dtypes and extreme numbers
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -301,7 +301,7 @@ def test_every_dtype_comes_out_as_it_went_in(dtype):
     assert keras.backend.standardize_dtype(y.dtype) == dtype
     rounded = array(tensor(x, dtype)).astype("float64")
     expected = dbl.drop_block(rounded, 3, 0.6, Noise(noise))
-    # The scale is rounded once, and its product once more.
+    # The scale is rounded once, and the product once more.
     np.testing.assert_allclose(
         array(y), expected, rtol=2 * float(ml_dtypes.finfo(dtype).eps)
     )
@@ -324,7 +324,7 @@ def test_mixed_precision_leaves_keep_prob_precise(policy):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("keep_prob", [0.9, 0.5, 1e-6])
 def test_the_output_is_finite_for_the_largest_numbers(dtype, keep_prob):
-    # The others hold numbers that no activation comes near, times any scale.
+    # The range of the other dtypes is far beyond any scaled activation.
     largest = 65504.0 if dtype == "float16" else 1e29
     for block_size, shape in ((3, (2, 9, 9, 2)), (7, (1, 7, 7, 1))):
         layer = DropBlock2D(block_size, keep_prob, dtype=dtype, seed=1)
@@ -356,7 +356,7 @@ def test_what_is_dropped_leaves_no_trace(dtype, value):
     x = random((2, 6, 6, 2)).astype("float64")
     x[0, 0, 0, 0] = float(ml_dtypes.finfo(dtype).max) / 2
     noise = noise_for(x, 3, seed=1)
-    # The one large unit stays, where the dropped ones could spoil its scale.
+    # The large unit is kept: dropped ones must not affect its scale.
     noise[0, 0, 0, 0] = 1
     dropped = dbl.drop_block(np.ones_like(x), 3, 0.5, Noise(noise)) == 0
     assert not dropped[0, 0, 0, 0]
@@ -393,7 +393,7 @@ def test_the_gradient_is_the_mask_times_the_scale(per_channel):
     )
 
 
-# Sizes that are not known, and sizes that change
+# Unknown and changing sizes
 
 
 def test_a_model_takes_maps_of_any_size_also_smaller_than_the_block():
@@ -457,7 +457,7 @@ def test_unknown_sizes_in_a_compiled_fit(rule):
         on_train_batch_end=lambda batch, logs: seen.append(logs["dropped"])
     )
     model.fit(data, verbose=0, callbacks=[remember])
-    # The metric is the running mean; its differences are the single batches.
+    # The metric is a running mean; its differences belong to single batches.
     totals = np.array(seen) * np.arange(1, len(seen) + 1)
     batches_dropped = np.diff(totals, prepend=0)
     for (samples, *sides), dropped in zip(sizes, batches_dropped, strict=True):
@@ -486,7 +486,7 @@ def test_xla_gives_the_reference(rule):
     np.testing.assert_allclose(y, expected, rtol=1e-6)
 
 
-# keep_prob, which can be assigned
+# Assigning keep_prob
 
 
 def test_keep_prob_reads_back_what_was_assigned():
@@ -529,13 +529,13 @@ def test_every_keep_prob_holds_in_code_compiled_for_another(block_size):
         expected = dbl.expected_drop_rate(gamma, block_size, (12, 10))
         error = oracle.standard_error(gamma, block_size, (12, 10), 40 * 16)
         assert abs(dropped.mean() - expected) <= 5 * error
-        # Nor does the end of the batch, where numbers would run out, differ.
+        # So does the end of the batch, where random numbers would run out first.
         last = dropped[-10:].mean()
         assert abs(last - expected) <= 5 * error * 2
 
 
 def test_masks_do_not_depend_on_what_keep_prob_once_was():
-    """Or a training that is stopped and resumed would not end alike."""
+    """Otherwise a resumed training run would differ from an uninterrupted one."""
     first, second = DropBlock2D(3, 0.3, seed=1), DropBlock2D(3, 1.0, seed=1)
     x = ops.ones((8, 12, 10, 16))
     outputs = []
@@ -595,7 +595,7 @@ def test_a_layer_comes_back_from_its_configuration(arguments):
     layer = DropBlock2D(**arguments, name="drop")
     config = layer.get_config()
     assert DropBlock2D.from_config(config).get_config() == config
-    # As in a file, and without custom objects.
+    # As in a file, without custom objects.
     stored = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
     assert stored["registered_name"] == "dropblock_lib>DropBlock2D"
     assert keras.saving.deserialize_keras_object(stored).get_config() == config
@@ -636,7 +636,7 @@ def test_a_cloned_model_has_the_keep_prob_of_now():
     assert model.layers[0].keep_prob == 0.6
 
 
-# Chance that repeats
+# Reproducibility
 
 
 def test_the_same_seed_drops_the_same_and_another_does_not():
@@ -681,7 +681,7 @@ def test_set_random_seed_makes_a_fit_repeat():
     assert fit(2) != pytest.approx(first, rel=1e-2)
 
 
-# Bad arguments
+# Invalid arguments
 
 
 def message(name, expected, value):
@@ -707,7 +707,7 @@ def message(name, expected, value):
         ),
     ],
 )
-def test_a_bad_argument_is_refused_in_the_agreed_words(name, expected, values):
+def test_an_invalid_argument_is_refused_in_the_agreed_wording(name, expected, values):
     for value in values:
         with pytest.raises(ValueError) as error:
             DropBlock2D(**{"block_size": 3, name: value})
@@ -715,7 +715,7 @@ def test_a_bad_argument_is_refused_in_the_agreed_words(name, expected, values):
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 5), (2, 5, 5, 1, 1), (2, 5)])
-def test_an_input_that_is_no_feature_map_is_refused(shape):
+def test_an_input_of_another_rank_is_refused(shape):
     wording = "argument `inputs`. Expected a tensor of rank 4"
     with pytest.raises(ValueError, match=wording):
         DropBlock2D(3).build(shape)
@@ -731,7 +731,7 @@ def test_an_input_that_is_no_feature_map_is_refused(shape):
         built(np.ones(shape, "float32"), training=True)
 
 
-# Keras' own test of a layer
+# Keras' own layer test
 
 
 class KerasLayerTest(TestCase):

@@ -1,4 +1,4 @@
-"""The algorithm in NumPy, against the paper, exact arithmetic and chance."""
+"""The algorithm in NumPy against the paper, exact arithmetic and probabilities."""
 
 import numpy as np
 import oracle
@@ -98,7 +98,7 @@ def test_the_example_of_the_slides():
     np.testing.assert_allclose(dropped[0, :, :, 0], x[0, :, :, 0] * expected * 25 / 13)
 
 
-def test_an_even_block_lies_one_place_further_up_and_left_of_its_center():
+def test_an_even_block_extends_one_place_further_up_and_left_of_its_center():
     is_center = np.zeros((4, 4), bool)
     is_center[2, 2] = True
     seeds = np.ones((3, 3), int)
@@ -184,8 +184,8 @@ def test_the_dropped_fraction_is_the_expected_one(rule, block_size, feat_size):
 @pytest.mark.parametrize(
     ("block_size", "feat_size"), [(1, 3), (2, 3), (2, 4), ((1, 2), (3, 4)), (3, 5)]
 )
-def test_the_variance_that_tolerances_rest_on(block_size, feat_size):
-    """The oracle's formula, against the mean square over all seed fields."""
+def test_the_variance_that_tolerances_are_based_on(block_size, feat_size):
+    """The oracle's formula against the mean square over all seed fields."""
     gamma, shape = 0.2, dbl.seed_shape(block_size, feat_size)
     fields = np.array(list(np.ndindex(*[2] * (shape[0] * shape[1]))))
     weights = np.prod(np.where(fields, 1 - gamma, gamma), axis=1)

@@ -1,8 +1,8 @@
-"""DropBlock written a second time, from the paper alone, to test the library by.
+"""A second implementation of DropBlock, from the paper alone, to test the library.
 
-Nothing here is shared with the library. A seed is the *center* of a block: an odd
-block reaches equally far to both sides of it, an even one a place further up and
-left. Loops stand where the library computes.
+It shares nothing with the library, and loops where the library computes. A seed is the
+*center* of a block: an odd block extends equally far to both sides, an even one a
+place further up and left.
 """
 
 import itertools
@@ -14,30 +14,30 @@ import numpy as np
 
 
 def sides(size):
-    """One number, or a pair of them, as a pair."""
+    """A number or a pair of them, as a pair."""
     return size if isinstance(size, tuple) else (size, size)
 
 
 def clipped(block_size, feat_size):
-    """The sides of a block that is no larger than the map."""
+    """The block's sides, clipped to the map's."""
     pairs = zip(sides(block_size), sides(feat_size), strict=True)
     return tuple(min(block, side) for block, side in pairs)
 
 
 def valid_centers(block, side):
-    """Where along one axis a center may stand, so that its block fits."""
+    """Where a center may be along one axis, so that its block fits."""
     return range(block // 2, side - (block - 1) // 2)
 
 
 def paper_gamma(keep_prob, block_size, feat_size):
-    """Equation 1 in fractions, without any rounding."""
+    """Equation 1 in fractions, without rounding."""
     (kh, kw), (height, width) = clipped(block_size, feat_size), sides(feat_size)
     valid = len(valid_centers(kh, height)) * len(valid_centers(kw, width))
     return (1 - Fraction(keep_prob)) / (kh * kw) * (height * width) / Fraction(valid)
 
 
 def keep_mask(is_center, block_size):
-    """The mask (H, W) of a map (H, W) that is true at the centers of the blocks."""
+    """The keep mask (H, W), given booleans (H, W) that are true at block centers."""
     height, width = is_center.shape
     kh, kw = clipped(block_size, (height, width))
     mask = np.ones((height, width), int)
@@ -50,7 +50,7 @@ def keep_mask(is_center, block_size):
 
 
 def centers(is_seed, block_size, feat_size):
-    """Seeds of the valid seed region, set at the centers they stand for."""
+    """Booleans (H, W), true at the centers of the valid seed region's seeds."""
     height, width = sides(feat_size)
     kh, kw = clipped(block_size, feat_size)
     is_center = np.zeros((height, width), bool)
@@ -73,7 +73,7 @@ def drop_block(x, is_seed, block_size):
 
 
 def drop_rate_by_enumeration(gamma, block_size, feat_size):
-    """Expected dropped fraction: every field of seeds, times its probability."""
+    """Expected dropped fraction, summed over all seed fields by probability."""
     kh, kw = clipped(block_size, feat_size)
     height, width = sides(feat_size)
     shape = len(valid_centers(kh, height)), len(valid_centers(kw, width))
@@ -115,12 +115,12 @@ def drop_rate_variance(gamma, block_size, feat_size):
 
 
 def standard_error(gamma, block_size, feat_size, masks):
-    """Of the dropped fraction, averaged over so many independent masks."""
+    """Standard error of the dropped fraction averaged over independent masks."""
     return math.sqrt(drop_rate_variance(gamma, block_size, feat_size) / masks)
 
 
 def _places(block, side):
-    """For each place of an axis, the set of centers whose block reaches it."""
+    """For each place of an axis, the set of centers whose blocks cover it."""
     return [
         {
             center
