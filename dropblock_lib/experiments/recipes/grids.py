@@ -86,7 +86,7 @@ def grid_path(name: Path | str) -> Path:
         name: "slides", say, or the path of a TOML file.
     """
     shipped = SHIPPED / f"{name}.toml"
-    return shipped if shipped.is_file() and not Path(name).exists() else Path(name)
+    return shipped if shipped.is_file() and not Path(name).is_file() else Path(name)
 
 
 def read_grid(path: Path | str) -> list[Recipe]:
