@@ -97,7 +97,8 @@ notebooks: $(READY) ## run the notebooks that changed, two at a time
 _build/executed/%.ipynb: %.ipynb $(CONTENT) _build/executed/.environment $(DRAWING)
 	@mkdir -p $(@D)
 	@echo "$< is running"
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cp $< "$$folder" \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && trap 'exit 1' INT TERM \
+	  && cp $< "$$folder" \
 	  && { $(BIN)/pytest -c pyproject.toml -p no:cacheprovider --quiet \
 	         --nbmake --overwrite --nbmake-kernel=python3 --nbmake-timeout=600 \
 	         "$$folder/$(<F)" >"$$folder/log" 2>&1 \
