@@ -185,6 +185,11 @@ def test_every_precision(dtype, training):
     assert_agree(moving(ours), moving(theirs), tolerance)
 
 
+@pytest.mark.skipif(
+    BACKEND == "torch",
+    reason="Keras' own layer takes E[x^2] - E[x]^2 in float32 on PyTorch, which rounds "
+    "a variance of 1 at a mean of 1000 to sixteenths",
+)
 @pytest.mark.backends
 def test_large_activations_keep_their_variance():
     for deviation in (1.0, 30_000.0):

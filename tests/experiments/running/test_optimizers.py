@@ -76,7 +76,8 @@ def test_a_recipe_gets_its_optimizer(monkeypatch):
     use_tiny_net(monkeypatch)
     sgd = {"optimizer": "sgd", "learning_rate": 0.3}
     plain = make_optimizer(tiny_recipe(**sgd, learning_rate_schedule="constant"), 4)
-    assert type(plain) is keras.optimizers.SGD
+    assert isinstance(plain, keras.optimizers.SGD)
+    assert not isinstance(plain, KernelDecaySGD)
     assert (plain.momentum, plain.nesterov) == (0.9, True)
     recipe = tiny_recipe(
         **sgd, learning_rate_schedule="one-cycle", weight_decay=1e-3, warmup=0.5

@@ -284,8 +284,9 @@ def test_maps_are_gradient_times_activation_and_their_mean_is_the_logit():
     features = keras.Model(model.inputs, model.get_layer("norm2").output)(tensor(x))
     dense = model.get_layer("logits")
     wanted = [2, 0, 1]
+    one_hot = tensor(np.eye(3)[wanted], "float32")
     slopes = gradient(
-        lambda f: ops.sum(dense(ops.mean(f, axis=(1, 2))) * np.eye(3)[wanted]), features
+        lambda f: ops.sum(dense(ops.mean(f, axis=(1, 2))) * one_hot), features
     )
     expected = 25 * (array(slopes) * array(features)).sum(axis=-1)
     maps, again = activation_maps.class_activation_maps(model, x, wanted, batch_size=2)
