@@ -1,5 +1,6 @@
 """Runs on a Ray cluster of two nodes, one of which dies."""
 
+import dataclasses
 import importlib.util
 import os
 import sys
@@ -129,7 +130,7 @@ def test_a_machine_without_the_results_folder_returns_the_record(tmp_path, monke
     assert ray_engine._keep(done, here) == done
     assert load_records(here / "records") == [done]
     # A second finished attempt adds no record.
-    again = {**done, "date": "later"}
+    again = dataclasses.replace(done, date="later")
     assert ray_engine._keep(again, here) == done
 
     with pytest.raises(ValueError, match="Start Ray there with KERAS_BACKEND=other"):
