@@ -3,6 +3,7 @@
 from dropblock_lib import models
 from dropblock_lib.data import load_dataset
 from dropblock_lib.insertion import insert_after
+from dropblock_lib.inspection import inspect
 from dropblock_lib.keep_prob_scheduler import (
     KeepProbScheduler,
     decrement_schedule,
@@ -34,6 +35,7 @@ __all__ = [
     "find_drop_block_layers",
     "gamma",
     "insert_after",
+    "inspect",
     "linear_schedule",
     "load_dataset",
     "models",

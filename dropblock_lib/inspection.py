@@ -1,0 +1,569 @@
+"""A report of what each layer of a model drops, and whether it drops at all."""
+
+import contextlib
+import dataclasses
+import html
+import math
+from collections import Counter
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from dropblock_lib import masks
+from dropblock_lib.arguments import check_sides, invalid
+from dropblock_lib.layers import DropBlock2D
+
+_SPATIAL = (
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
+_DROPPING = (
+    DropBlock2D,
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.AlphaDropout,
+    *_SPATIAL,
+)
+
+# The model is called in training mode until each layer should have dropped this many
+# blocks (for Dropout, units), but not more often than this.
+_ENOUGH_BLOCKS = 100
+_MOST_CALLS = 32
+# A layer that should drop 14 blocks drops none with a probability of exp(-14), 1e-6.
+_NOT_BY_CHANCE = 14
+_STANDARD_ERRORS = 5
+_NOMINAL_TOLERANCE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectedLayer:
+    """What one layer drops: a row of `Inspection`.
+
+    Attributes:
+        path: Names of the models and layers around it and its own, such as
+            `"backbone/stage2/drop_block_3"`.
+        kind: Name of its class.
+        maps: Tuple of the different inputs it is called on, each
+            `(*sides, channels)`, with None for what is unknown. Empty if the model
+            has no graph and no `inputs` were given.
+        block: Sides of a block after clipping to the map, or None for other layers.
+        keep_prob: Its current `keep_prob`, or None for other layers.
+        gamma: Probability of a seed by the layer's rule, on its first map, or None.
+        expected_rate: Expected fraction of dropped units, or None if the map is
+            unknown. `GaussianDropout` multiplies units by noise: its rates are
+            fractions of changed units.
+        training_rate: Measured fraction of dropped units in training mode, or None.
+        inference_rate: Measured fraction at inference, or None.
+    """
+
+    path: str
+    kind: str
+    maps: tuple[tuple[int | None, ...], ...] = ()
+    block: tuple[int, ...] | None = None
+    keep_prob: float | None = None
+    gamma: float | None = None
+    expected_rate: float | None = None
+    training_rate: float | None = None
+    inference_rate: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The layer's own name."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def map(self) -> tuple[int | None, ...] | None:
+        """Spatial sides of its first map, or None."""
+        return self.maps[0][:-1] if self.maps else None
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of its first map, or None."""
+        return self.maps[0][-1] if self.maps else None
+
+    @property
+    def share(self) -> tuple[float | None, ...] | None:
+        """Fraction of each side of its first map that a block covers, or None."""
+        if self.block is None or self.map is None:
+            return None
+        pairs = zip(self.block, self.map, strict=True)
+        return tuple(None if side is None else block / side for block, side in pairs)
+
+    def _cells(self):
+        block = "" if self.block is None else _times(self.block)
+        if block and self.map:
+            block += f" of {_times(self.map)}"
+        return {
+            "layer": self.path,
+            "kind": self.kind,
+            "map": ", ".join(map(_times, self.maps)) or "?",
+            "block": block,
+            "keep_prob": _number(self.keep_prob, ".4g"),
+            "gamma": _number(self.gamma, ".3g"),
+            "expected": _number(self.expected_rate, ".2%"),
+            "training": _number(self.training_rate, ".2%"),
+            "inference": _number(self.inference_rate, ".2%"),
+        }
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Inspection:
+    """What the layers of a model drop. Print it, or display it in a notebook.
+
+    Attributes:
+        model: Name of the model.
+        rows: Tuple of `InspectedLayer`, one for each layer that drops.
+        warnings: Tuple of strings, each with the layer and what to do. Empty if
+            nothing is wrong.
+    """
+
+    model: str
+    rows: tuple[InspectedLayer, ...]
+    warnings: tuple[str, ...]
+
+    def __str__(self):
+        parts = [self._title()]
+        if self.rows:
+            header, *rows = self._table()
+            widths = [
+                max(map(len, column)) for column in zip(header, *rows, strict=True)
+            ]
+            for row in (header, ["-" * width for width in widths], *rows):
+                cells = map(str.ljust, row, widths)
+                parts.append("  ".join(cells).rstrip())
+        parts += [f"Warning: {warning}" for warning in self.warnings]
+        return "\n".join(parts)
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        text = f"<p>{html.escape(self._title())}</p>"
+        if self.rows:
+            header, *rows = self._table()
+            head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in header)
+            body = "".join(
+                "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>"
+                for row in rows
+            )
+            text += (
+                f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            )
+        if self.warnings:
+            items = "".join(f"<li>{html.escape(w)}</li>" for w in self.warnings)
+            text += f"<p>Warnings:</p><ul>{items}</ul>"
+        return text
+
+    def _title(self):
+        counts = Counter(row.kind for row in self.rows)
+        layers = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        return f"{self.model}: {layers or 'no layer that drops'}"
+
+    def _table(self):
+        rows = [row._cells() for row in self.rows]
+        measured = any(
+            rate is not None
+            for row in self.rows
+            for rate in (row.training_rate, row.inference_rate)
+        )
+        last = None if measured else -2
+        header = list(rows[0])[:last]
+        return [header, *([row[name] for name in header] for row in rows)]
+
+
+def inspect(model: Any, inputs: Any = None) -> Inspection:
+    """Reports what each layer of a model drops, and warns where it is not as meant.
+
+    It finds `DropBlock2D`, `Dropout`, `SpatialDropout1D`, `2D` and `3D`,
+    `GaussianDropout` and `AlphaDropout`, in nested models and in layers inside layers
+    too. With `inputs` it also measures what they drop: it calls the model at
+    inference and, several times if there are few units, in training mode. Each layer
+    is then called on ones as well, so that zeros in its input do not count as dropped.
+    All variables of the model are restored afterward, random seeds and the statistics
+    of batch normalization included.
+
+    Args:
+        model: A built Keras model.
+        inputs: A batch as the model takes it: an array, or a tuple, list or
+            dictionary of arrays. Defaults to None, which measures nothing.
+
+    Returns:
+        An `Inspection` with `rows` and `warnings`.
+
+    Raises:
+        ValueError: If `model` is not a Keras model, or not built.
+
+    Example:
+
+    >>> model = keras.Sequential(
+    ...     [keras.Input((14, 14, 8)), DropBlock2D(7, keep_prob=1.0, name="drop")]
+    ... )
+    >>> report = inspect(model)
+    >>> report.rows[0].map, report.rows[0].share
+    ((14, 14), (0.5, 0.5))
+    >>> report.warnings[0]
+    'drop: keep_prob is 1, so nothing is dropped. Set it or use KeepProbScheduler.'
+    """
+    if not isinstance(model, keras.Model):
+        raise invalid("model", "a Keras model", model)
+    if not model.built:
+        raise invalid("model", "a built model: call it on a batch first", model)
+
+    layers, shapes = _walk(model)
+    probes = [
+        _Probe(layer, path, shapes.get(id(layer)) or _shapes_of_build(layer))
+        for layer, path in layers
+        if isinstance(layer, _DROPPING)
+    ]
+    if probes and inputs is not None:
+        _measure(model, inputs, probes)
+    frozen = [
+        path
+        for layer, path in layers
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable
+    ]
+    measured = inputs is not None
+    rows = tuple(probe.row() for probe in probes)
+    warnings = tuple(_warnings_of_model(probes, frozen)) + tuple(
+        f"{probe.path}: {text}" for probe in probes for text in probe.warnings(measured)
+    )
+    return Inspection(model.name, rows, warnings)
+
+
+class _Tally:
+    """What a layer dropped over its calls in one mode, and what it should have.
+
+    The variance is at most that of independent draws that each drop a whole block
+    (the inequality of Efron and Stein), which is close where blocks rarely overlap.
+    """
+
+    def __init__(self):
+        self.calls = 0
+        self.units = 0
+        self.dropped = 0
+        self.expected = 0.0
+        self.blocks = 0.0
+        self.variance = 0.0
+        self.block_units = 0.0
+
+    @property
+    def rate(self):
+        return self.dropped / self.units if self.units else None
+
+    def add(self, chance, units, dropped):
+        self.units += units
+        self.dropped += dropped
+        self.expected += chance.rate * units
+        self.blocks += chance.draws * chance.p
+        self.variance += chance.draws * chance.p * (1 - chance.p) * chance.size**2
+        self.block_units = max(self.block_units, chance.size)
+
+    def is_far(self):
+        """Whether it dropped much more or less than expected.
+
+        Bernstein's inequality: many blocks deviate by a number of standard errors,
+        few blocks by a little more.
+        """
+        square = _STANDARD_ERRORS**2
+        few = square * self.block_units / 6
+        tolerance = few + math.sqrt(few**2 + square * self.variance)
+        return abs(self.dropped - self.expected) > tolerance
+
+
+@dataclasses.dataclass
+class _Chance:
+    """Draws of one call: each drops `size` units with probability `p`."""
+
+    rate: float
+    draws: float
+    p: float
+    size: float
+
+
+class _Probe:
+    """A layer that drops, with what is known of its inputs and what was measured."""
+
+    def __init__(self, layer, path, shapes):
+        self.layer = layer
+        self.path = path
+        self.shapes = shapes
+        self.training = _Tally()
+        self.inference = _Tally()
+        self.is_drop_block = isinstance(layer, DropBlock2D)
+        self.is_noise = isinstance(layer, keras.layers.GaussianDropout)
+        # The fraction of units it is meant to drop.
+        if self.is_drop_block:
+            self.nominal = 1 - layer.keep_prob
+        elif self.is_noise:
+            self.nominal = float(layer.rate > 0)
+        else:
+            self.nominal = float(layer.rate)
+
+    def watch(self, tally):
+        """A replacement of the layer's `call` that adds to `tally`."""
+        call = self.layer.call
+
+        def watched(inputs, *args, **kwargs):
+            tally.calls += 1
+            # Inside of code that is being traced, nothing can be counted.
+            with contextlib.suppress(TypeError, NotImplementedError):
+                ones = call(ops.ones_like(inputs), *args, **kwargs)
+                self._count(tally, np.asarray(ops.convert_to_numpy(ones)))
+            return call(inputs, *args, **kwargs)
+
+        return watched
+
+    def _count(self, tally, ones):
+        if self.is_noise:
+            dropped = ones != 1
+        elif isinstance(self.layer, keras.layers.AlphaDropout):
+            dropped = ones < 0  # set to a negative value, the saturation of SELU
+        else:
+            dropped = ones == 0
+        if ones.shape not in self.shapes:
+            self.shapes.append(ones.shape)
+        tally.add(self._chance(ones.shape), ones.size, int(np.count_nonzero(dropped)))
+
+    def _chance(self, shape):
+        *sides, channels = self._map(shape)
+        samples, units = shape[0], math.prod(shape)
+        if self.is_drop_block:
+            gamma = min(self._gamma(sides), 1.0)
+            block = self._block(sides)
+            rate = masks.expected_drop_rate(gamma, block, tuple(sides))
+            masks_drawn = samples * (channels if self.layer.per_channel else 1)
+            places = math.prod(masks.seed_shape(block, tuple(sides)))
+            size = math.prod(block) * units / math.prod(sides) / masks_drawn
+            return _Chance(rate, masks_drawn * places, gamma, size)
+        if isinstance(self.layer, _SPATIAL):
+            draws = samples * channels
+        else:
+            noise_shape = getattr(self.layer, "noise_shape", None) or shape
+            draws = math.prod(
+                1 if noise == 1 else side
+                for noise, side in zip(noise_shape, shape, strict=True)
+            )
+        return _Chance(self.nominal, draws, self.nominal, units / draws)
+
+    def _map(self, shape):
+        """The sides and channels of an input."""
+        if getattr(self.layer, "data_format", None) == "channels_first":
+            return (*shape[2:], shape[1])
+        return tuple(shape[1:])
+
+    def _maps(self):
+        """The different inputs, those of known sides if there are any."""
+        maps = list(dict.fromkeys(map(self._map, self.shapes)))
+        known = [sides for sides in maps if None not in sides]
+        return tuple(known or maps)
+
+    def _block(self, sides) -> Any:
+        block = check_sides("block_size", self.layer.block_size, len(sides))
+        pairs = zip(block, sides, strict=True)
+        return tuple(b if side is None else min(b, side) for b, side in pairs)
+
+    def _gamma(self, sides):
+        rule = masks.exact_gamma if self.layer.gamma == "exact" else masks.gamma
+        return rule(self.layer.keep_prob, self._block(sides), tuple(sides))
+
+    def _expected_rate(self):
+        if not self.is_drop_block:
+            return self.nominal
+        if self.training.units:
+            return self.training.expected / self.training.units
+        maps = [sides for *sides, _ in self._maps()]
+        if not maps or any(None in sides for sides in maps):
+            return None
+        rates = [
+            masks.expected_drop_rate(
+                self._gamma(sides), self._block(sides), tuple(sides)
+            )
+            for sides in maps
+        ]
+        return float(np.average(rates, weights=[math.prod(sides) for sides in maps]))
+
+    def row(self):
+        maps = self._maps()
+        row = InspectedLayer(
+            self.path,
+            type(self.layer).__name__,
+            maps,
+            expected_rate=self._expected_rate(),
+            training_rate=self.training.rate,
+            inference_rate=self.inference.rate,
+        )
+        if not self.is_drop_block:
+            return row
+        sides = maps[0][:-1] if maps else (None, None)
+        return dataclasses.replace(
+            row,
+            block=self._block(sides),
+            keep_prob=self.layer.keep_prob,
+            gamma=None if None in sides else self._gamma(sides),
+        )
+
+    def warnings(self, measured):
+        if self.is_drop_block:
+            yield from self._warnings_of_block()
+        if measured:
+            yield from self._warnings_of_measurement()
+
+    def _warnings_of_block(self):
+        maps = [sides for *sides, _ in self._maps() if None not in sides]
+        if any(math.prod(sides) == 1 for sides in maps):
+            yield (
+                "its map is 1x1, as after global pooling, where a block is one "
+                "channel. Put it before the pooling, or use Dropout."
+            )
+        elif any(self._block(sides) == tuple(sides) for sides in maps):
+            yield (
+                "the block covers the whole map, so it drops whole channels, as "
+                "SpatialDropout does. Use a smaller block_size, or a larger map."
+            )
+        expected = self._expected_rate()
+        if (
+            expected is not None
+            and abs(expected - self.nominal) > _NOMINAL_TOLERANCE * self.nominal
+        ):
+            yield (
+                f"it is expected to drop {expected:.1%} rather than "
+                f"1 - keep_prob = {self.nominal:.1%}, because blocks overlap. "
+                'To drop what keep_prob says, use gamma="exact".'
+            )
+
+    def _warnings_of_measurement(self):
+        tally = self.training
+        what = "changes" if self.is_noise else "drops"
+        if self.inference.dropped:
+            yield (
+                f"it {what} {self.inference.rate:.1%} of the units at inference. "
+                "Do not pass training=True to it or to a model around it."
+            )
+        if self.nominal == 0:
+            return
+        if not tally.calls:
+            yield (
+                "it dropped nothing, because the model never called it. Call it in "
+                "the model's `call`, or connect it to the outputs."
+            )
+        elif tally.units and not tally.dropped and tally.blocks >= _NOT_BY_CHANCE:
+            yield (
+                f"it dropped nothing in training mode, where {self.nominal:.1%} was "
+                "asked for. Do not pass training=False to it or to a model around it."
+            )
+        elif tally.units and not self.is_noise and tally.is_far():
+            yield (
+                f"it dropped {tally.rate:.1%} in training mode, where "
+                f"{tally.expected / tally.units:.1%} is expected. Look at how it is "
+                "called: a call with training=False drops nothing."
+            )
+
+
+def _warnings_of_model(probes, frozen):
+    if not probes:
+        yield (
+            "the model contains no layer that drops. Add DropBlock2D to it, or use "
+            "insert_after."
+        )
+        return
+    blocks = [probe for probe in probes if probe.is_drop_block]
+    if blocks and not any(probe.nominal for probe in blocks):
+        yield (
+            f"{_some([probe.path for probe in blocks])}: keep_prob is 1, so nothing is "
+            "dropped. Set it or use KeepProbScheduler."
+        )
+    if frozen and any(probe.nominal for probe in probes):
+        yield (
+            f"{_some(frozen)}: normalization frozen. Its statistics are those of maps "
+            "from which nothing was dropped. Set trainable=True, or leave layers "
+            "that drop out of the frozen part."
+        )
+
+
+def _walk(model):
+    """All layers with their paths, and the shapes of their inputs by graph."""
+    found, shapes, seen = [], {}, {id(model)}
+
+    def visit(parent, prefix):
+        # The graph of a functional model, which Keras does not make public.
+        graph = getattr(parent, "_functional", None) or parent
+        nodes_by_depth = getattr(graph, "_nodes_by_depth", {})
+        for depth in sorted(nodes_by_depth, reverse=True):
+            for node in nodes_by_depth[depth]:
+                if node.input_tensors:
+                    known = shapes.setdefault(id(node.operation), [])
+                    known.append(tuple(node.input_tensors[0].shape))
+        # The order of a model's layers is that of its graph. Layers in attributes and
+        # containers are not public.
+        children = getattr(parent, "layers", [])
+        inner = parent._flatten_layers(include_self=False, recursive=False)
+        for child in [*children, *inner]:
+            if id(child) not in seen and child is not graph:
+                seen.add(id(child))
+                path = prefix + child.name
+                found.append((child, path))
+                visit(child, path + "/")
+
+    visit(model, "")
+    return found, shapes
+
+
+def _shapes_of_build(layer):
+    """The input shape that a layer outside of a graph was built with."""
+    shape = (layer.get_build_config() or {}).get("input_shape")
+    return [tuple(shape)] if shape else []
+
+
+def _measure(model, inputs, probes):
+    with _restored(model):
+        with _watched(probes, "inference"):
+            model(inputs, training=False)
+        with _watched(probes, "training"):
+            for _ in range(_MOST_CALLS):
+                model(inputs, training=True)
+                tallies = [probe.training for probe in probes if probe.nominal]
+                if all(t.blocks >= _ENOUGH_BLOCKS or not t.units for t in tallies):
+                    break
+
+
+@contextlib.contextmanager
+def _restored(model):
+    """Puts back all variables: some layers also assign weights in training mode."""
+    variables = {id(v): v for v in (*model.variables, *model.metrics_variables)}
+    # Copied, because on PyTorch the arrays share memory with the variables.
+    values = {key: np.array(ops.convert_to_numpy(v)) for key, v in variables.items()}
+    try:
+        yield
+    finally:
+        for key, variable in variables.items():
+            variable.assign(values[key])
+
+
+@contextlib.contextmanager
+def _watched(probes, mode):
+    """Counts what layers drop, by an attribute that hides their method `call`."""
+    with contextlib.ExitStack() as stack:
+        for probe in probes:
+            state = vars(probe.layer)
+            if "call" in state:
+                stack.callback(state.__setitem__, "call", state["call"])
+            else:
+                stack.callback(state.pop, "call")
+            state["call"] = probe.watch(getattr(probe, mode))
+        yield
+
+
+def _some(paths):
+    """The first three of some paths, and how many more."""
+    shown = ", ".join(paths[:3])
+    return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"
+
+
+def _times(sides):
+    return "x".join("?" if side is None else str(side) for side in sides)
+
+
+def _number(value, form):
+    return "" if value is None else format(value, form)
