@@ -1,7 +1,9 @@
 """COCO's average precision, computed by pycocotools."""
 
+import collections
 import contextlib
 import io
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +75,8 @@ def average_precision(
 
     Args:
         annotations: COCO's JSON as a dict: `images`, `annotations`, `categories`.
-            `iscrowd` is 0 by default, and `area` the area of the box.
+            `iscrowd` is 0 by default, and `area` the area of the box. The ids of
+            annotations are not used, and may be missing.
         results: From `to_coco`.
 
     Returns:
@@ -83,7 +86,8 @@ def average_precision(
         than 96 x 96.
 
     Raises:
-        ValueError: If a result is for an image that is not in the annotations.
+        ValueError: If an annotation or a result is for an image or a category that
+            is not listed, or an image or a category is listed twice.
         ImportError: If pycocotools is not installed.
 
     Reference:
@@ -115,7 +119,8 @@ def precision_by_recall(
         are no objects to find.
 
     Raises:
-        ValueError: If a result is for an image that is not in the annotations.
+        ValueError: If an annotation or a result is for an image or a category that
+            is not listed, or an image or a category is listed twice.
         ImportError: If pycocotools is not installed.
     """
     evaluation = _evaluate(annotations, results)
@@ -139,12 +144,17 @@ def _evaluate(annotations, results):
             '`pip install "dropblock-lib[detection]"`.'
         ) from error
 
-    unknown = {result["image_id"] for result in results} - {
-        image["id"] for image in annotations["images"]
+    known = {
+        "image_id": _unique_ids(annotations, "images"),
+        "category_id": _unique_ids(annotations, "categories"),
     }
-    if unknown:
-        received = f"image_id {sorted(unknown)[:5]}"
-        raise invalid("results", "images of the annotations", received=received)
+    rows = {"annotations": annotations["annotations"], "results": results}
+    for (name, items), (key, ids) in itertools.product(rows.items(), known.items()):
+        # pycocotools would leave these rows out.
+        unknown = [item.get(key) for item in items if item.get(key) not in ids]
+        if unknown:
+            expected = "images and categories of the annotations"
+            raise invalid(name, expected, received=f"{key} {unknown[:5]}")
 
     def index(boxes):
         coco: Any = COCO()
@@ -162,8 +172,10 @@ def _evaluate(annotations, results):
         evaluation = COCOeval(
             index(
                 [
-                    {"area": _area(item), "iscrowd": 0, **item}
-                    for item in annotations["annotations"]
+                    # pycocotools takes a match with id 0 for no match, and needs
+                    # every id once.
+                    {"area": _area(item), "iscrowd": 0, **item, "id": number}
+                    for number, item in enumerate(annotations["annotations"], start=1)
                 ]
             ),
             index(
@@ -178,6 +190,15 @@ def _evaluate(annotations, results):
         evaluation.accumulate()
         evaluation.summarize()
     return evaluation
+
+
+def _unique_ids(annotations, key):
+    counts = collections.Counter(item["id"] for item in annotations[key])
+    again = [number for number, count in counts.items() if count > 1]
+    if again:
+        expected = f"every id once among the {key}"
+        raise invalid("annotations", expected, received=f"id {again[:5]} again")
+    return set(counts)
 
 
 def _area(item):

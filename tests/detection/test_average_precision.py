@@ -163,6 +163,41 @@ def test_area_and_iscrowd_may_be_left_out():
     assert 0 < expected["AP_medium"] < 1
 
 
+@pytest.mark.parametrize(
+    "ids", [(0, 1, 2, 3), (7, 7, 7, 7), (None,) * 4, (-1, 0, "a", 2.5), ()]
+)
+def test_ids_of_annotations_do_not_matter(ids):
+    bare = [{**item} for item in ANNOTATIONS["annotations"]]
+    for item in bare:
+        del item["id"]
+    for item, number in zip(bare, ids, strict=False):
+        item["id"] = number
+    changed = {**ANNOTATIONS, "annotations": bare}
+    results = [*PERFECT, result(9, 1, [150, 0, 40, 40], 0.99)]
+    expected = average_precision(ANNOTATIONS, results)
+    assert average_precision(changed, results) == expected
+    curves = precision_by_recall(changed, results)
+    assert np.mean(list(curves.values())) == pytest.approx(expected["AP"])
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+@pytest.mark.parametrize("value", [77, "5", None])
+def test_rows_of_unknown_images_and_categories_are_refused(key, value):
+    row = {**ANNOTATIONS["annotations"][0], key: value}
+    more = {**ANNOTATIONS, "annotations": [*ANNOTATIONS["annotations"], row]}
+    with pytest.raises(ValueError, match=f"`annotations`.*{key} .*{value!r}"):
+        average_precision(more, PERFECT)
+    with pytest.raises(ValueError, match=f"`results`.*{key} .*{value!r}"):
+        precision_by_recall(ANNOTATIONS, [{**PERFECT[0], key: value}])
+
+
+@pytest.mark.parametrize("key", ["images", "categories"])
+def test_images_and_categories_that_are_listed_twice_are_refused(key):
+    twice = {**ANNOTATIONS, key: ANNOTATIONS[key] * 2}
+    with pytest.raises(ValueError, match=f"every id once among the {key}"):
+        average_precision(twice, PERFECT)
+
+
 def test_a_result_of_another_image_is_refused():
     with pytest.raises(ValueError, match=r"`results`.*77"):
         average_precision(ANNOTATIONS, [result(77, 1, [0, 0, 5, 5], 0.5)])
