@@ -47,9 +47,10 @@ def read_coco(
 
     Raises:
         ValueError: If the folder or a file does not exist, a JSON file is not in
-            COCO's format or has dangling references, images are missing, or the splits
-            have different categories. The message names the file, and the annotation
-            by its id.
+            COCO's format or has dangling references, no box of a split is left or all
+            are fractions of the image, images are missing, or the splits have
+            different categories. The message names the file, and the annotation by
+            its id.
 
     Example:
 
@@ -153,6 +154,7 @@ def _read_split(content, path, folder, on_broken):
                 kept.append(annotation)
     for reason, count in skipped.items():
         logger.warning("%s: %s: %d", path, reason, count)
+    _check_boxes(content, kept, images, skipped, path)
     if any(item["id"] == 0 for item in kept):
         # pycocotools takes a match with box 0 for no match.
         kept = [{**item, "id": item["id"] + 1} for item in kept]
@@ -166,6 +168,21 @@ def _read_split(content, path, folder, on_broken):
         read=ImageFiles(folder, images),
         skipped=skipped,
     )
+
+
+def _check_boxes(content, kept, images, skipped, path):
+    """Refuses boxes that are not in pixels, and a split none of whose boxes is left."""
+    boxes = [o["bbox"] for o in content["annotations"] if o["image_id"] in images]
+    if not boxes:
+        return
+    if not kept:
+        expected = "at least one box with an area inside its image"
+        raise invalid_file(path, expected, f"{len(boxes)} boxes, {skipped}")
+    is_larger = any(max(i["height"], i["width"]) > 1 for i in images.values())
+    if is_larger and all(max(box) <= 1 for box in boxes):
+        expected = "boxes in pixels: left, top, width, height"
+        received = f"fractions in all {len(boxes)} boxes, such as {boxes[0]}"
+        raise invalid_file(path, expected, received)
 
 
 def _read_images(content, path, folder, on_broken, skipped):

@@ -1,5 +1,6 @@
 """Batches of images with boxes for `fit`."""
 
+import logging
 import threading
 from concurrent import futures
 
@@ -10,6 +11,8 @@ from dropblock_lib.arguments import check_integer, invalid
 from dropblock_lib.data.detection_dataset import DetectionSplit
 from dropblock_lib.data.letterbox import fit_image, fitted_sides
 from dropblock_lib.data.letterbox import mirror as mirror_image
+
+logger = logging.getLogger("dropblock_lib")
 
 # Memory for the fitted images of one `DetectionBatches`: 2,730 of 512 pixels.
 CACHE_BYTES = 2 * 1024**3
@@ -34,7 +37,7 @@ class DetectionBatches(keras.utils.PyDataset):
             the factor from stored pixels to pixels of the square. Divide detections
             by it.
         too_small: Number of boxes that are left out because a side is shorter than a
-            pixel in the square.
+            pixel in the square. They are logged as a warning.
         most_boxes: `M`.
 
     Args:
@@ -52,7 +55,8 @@ class DetectionBatches(keras.utils.PyDataset):
         workers: Number of threads that read the images of a batch.
 
     Raises:
-        ValueError: If an argument is not as described.
+        ValueError: If an argument is not as described, or the split has boxes and all
+            of them are too small.
 
     Example:
 
@@ -114,6 +118,16 @@ class DetectionBatches(keras.utils.PyDataset):
             self.too_small += int((~large).sum())
             self._targets.append((boxes[large], labels[large]))
         self.most_boxes = max(1, *(len(boxes) for boxes, _ in self._targets))
+        count = sum(map(len, self.split.boxes))
+        small = (
+            f"{self.too_small} of {count} boxes have a side shorter than a pixel in "
+            f"images of {self.image_size} pixels"
+        )
+        if 0 < count == self.too_small:
+            expected = "boxes of at least a pixel, in pixels of the stored images"
+            raise invalid("split", expected, received=small)
+        if self.too_small:
+            logger.warning("%s and are left out", small)
 
     def set_epoch(self, epoch: int) -> None:
         """Goes to the order and mirroring of an epoch, for instance to resume."""

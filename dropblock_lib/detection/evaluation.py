@@ -1,5 +1,6 @@
 """Detecting in a whole split, and average precision during training."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
@@ -47,6 +48,9 @@ def detect(
     if isinstance(split, DetectionBatches):
         batches = split
     else:
+        # Boxes are not needed, and may be too small to train on.
+        annotations = {**split.annotations, "annotations": []}
+        split = dataclasses.replace(split, annotations=annotations)
         batches = DetectionBatches(split, model.input_shape[1], batch_size)
     for name in ("shuffle", "mirror", "drop_last"):
         if getattr(batches, name):

@@ -258,6 +258,27 @@ def test_boxes_partly_outside_are_clipped(folder):
     assert [item["area"] for item in clipped] == [5 * 38, 9.5 * 10]
 
 
+@pytest.mark.parametrize(
+    "box, text",
+    [
+        ([0.1, 0.2, 0.5, 0.5], r"boxes in pixels.*fractions in all 3 boxes.*0\.1"),
+        ([0, 0, 1, 1], "boxes in pixels"),
+        ([70, 5, 10, 10], "at least one box.*3 boxes.*outside"),
+        ([5, 5, 0, 3], "at least one box.*no area"),
+    ],
+)
+def test_a_split_without_a_box_in_pixels_is_refused(folder, box, text):
+    for item in folder.train["annotations"]:
+        item["bbox"] = box
+    with pytest.raises(ValueError, match=f"instances_train2017.*{text}"):
+        read_coco(folder.write().path)
+
+
+def test_a_split_may_have_no_annotations(folder):
+    folder.train["annotations"] = []
+    assert [len(b) for b in read_coco(folder.write().path).train.boxes] == [0, 0, 0]
+
+
 def test_missing_images_are_refused_or_skipped(folder, caplog):
     folder.image(5).unlink()
     with pytest.raises(ValueError, match=r"3 images.*1 of them are missing: 0+5\.jpg"):

@@ -106,14 +106,27 @@ def test_a_split_may_have_no_boxes():
     assert data[0][1]["boxes"].shape == (2, 1, 4)
 
 
-def test_boxes_that_get_too_small_are_left_out_and_counted():
+def test_boxes_that_get_too_small_are_left_out_and_told(caplog):
     boxes = np.array([[0, 0, 8, 1.5], [0, 0, 1.5, 8], [0, 0, 2, 2], [3, 3, 9, 9]], "f4")
     split, _ = make_split(1, [boxes])
     data = DetectionBatches(split, 8, 1)
     assert data.too_small == 2
+    (warning,) = (r for r in caplog.records if r.levelname == "WARNING")
+    assert "2 of 4 boxes have a side shorter than a pixel" in warning.getMessage()
     assert data.most_boxes == 2
     assert data[0][1]["boxes"][0].tolist() == [[0, 0, 1, 1], [1.5, 1.5, 4.5, 4.5]]
     assert data[0][1]["labels"][0].tolist() == [2, 3]
+
+
+def test_boxes_that_are_all_too_small_are_refused():
+    boxes = np.array([[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9]], "f4")
+    with pytest.raises(ValueError, match=r"`split`.*at least a pixel.*2 of 2 boxes"):
+        DetectionBatches(make_split(1, [boxes])[0], 16, 1)
+
+
+def test_large_boxes_are_no_warning(caplog):
+    DetectionBatches(make_split()[0], 32, 4)
+    assert not caplog.records
 
 
 def test_without_shuffling_the_order_is_the_split_s():

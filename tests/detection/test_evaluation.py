@@ -1,5 +1,6 @@
 """Detections of a split, and average precision during training."""
 
+import dataclasses
 import math
 
 import keras
@@ -50,6 +51,18 @@ def test_the_callback_reports_what_the_finished_model_reaches(model):
     found = detect(model, split, SCENES.category_ids)
     reached = average_precision(split.annotations, found)
     assert history["val_AP50"][-1] == reached["AP50"]
+
+
+def test_objects_too_small_to_train_on_do_not_keep_from_detecting(model, caplog):
+    split = SCENES.train.take(2)
+    objects = [
+        {**item, "bbox": [4, 4, 0.5, 0.5]} for item in split.annotations["annotations"]
+    ]
+    annotations = {**split.annotations, "annotations": objects}
+    tiny = dataclasses.replace(split, annotations=annotations)
+    expected = detect(model, split, SCENES.category_ids)
+    assert detect(model, tiny, SCENES.category_ids) == expected
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("name", ["shuffle", "mirror", "drop_last"])
