@@ -17,6 +17,9 @@ from dropblock_lib.data.detection_dataset import DetectionDataset, DetectionSpli
 
 logger = logging.getLogger("dropblock_lib")
 
+# EXIF's tag for how a stored image is to be turned: 1 for not at all, up to 8.
+ORIENTATION = 0x0112
+
 
 def read_coco(
     folder: str | os.PathLike,
@@ -28,8 +31,11 @@ def read_coco(
 
     The folder contains `annotations/instances_SPLIT.json` and the images in `SPLIT/`,
     or in subfolders named in their `file_name`. Images are not opened here, but by
-    `DetectionSplit.image`, one at a time. They are RGB as stored: a rotation in their
-    EXIF data is ignored, as it is by COCO's boxes. Images without boxes are kept.
+    `DetectionSplit.image`, one at a time, as RGB. Images without boxes are kept.
+
+    An image with an orientation in its EXIF data is turned if its height and width in
+    the JSON file are those of the turned image. It is read as stored, like COCO's
+    images, if they are those of the stored one. If they are both, a warning is logged.
 
     Boxes are clipped to their image. What is skipped, or clipped by more than a
     pixel, is counted in `DetectionSplit.skipped` and logged as a warning: boxes with
@@ -322,6 +328,11 @@ class ImageFiles:
         height, width = entry["height"], entry["width"]
         try:
             with Image.open(path) as image:
+                # Pillow turns TIFF files itself when it loads them.
+                image.load()
+                orientation = image.getexif().get(ORIENTATION, 1)
+                if orientation in range(2, 9):
+                    image = self._oriented(image, orientation, entry, path)
                 if image.size != (width, height):
                     raise ValueError(f"{image.height} by {image.width} pixels")
                 if image.mode.startswith(("I", "F")):
@@ -333,3 +344,24 @@ class ImageFiles:
         except Exception as error:
             expected = f"an image of {height} by {width} pixels"
             raise invalid_file(path, expected, error) from error
+
+    @staticmethod
+    def _oriented(image, orientation, entry, path):
+        from PIL import ImageOps
+
+        sides = (entry["width"], entry["height"])
+        turned = ImageOps.exif_transpose(image)
+        if sides not in (image.size, turned.size):
+            raise ValueError(
+                f"{image.height} by {image.width} pixels, with EXIF orientation "
+                f"{orientation}"
+            )
+        if image.size != turned.size:
+            return image if sides == image.size else turned
+        logger.warning(
+            "%s: its EXIF orientation %d is ignored; boxes drawn on the image as "
+            "viewers show it are in the wrong place",
+            path,
+            orientation,
+        )
+        return image

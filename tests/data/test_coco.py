@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dropblock_lib.data import load_dataset
 from dropblock_lib.data.coco import read_coco
@@ -204,12 +204,61 @@ def test_pixels_of_more_than_8_bits_are_refused_rather_than_cut_off(folder, mode
         read_coco(folder.path).train.image(1)
 
 
-def test_the_camera_s_turn_is_ignored(folder):
+def save_seen(path, seen, orientation):
+    """Saves an image that a viewer shows as `seen`."""
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
+    # Turned by the tag of the inverse: 6 and 8 are each other's.
+    inverse = Image.Exif()
+    inverse[0x0112] = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = Image.fromarray(seen)
+    stored.info["exif"] = inverse.tobytes()
+    stored.getexif()[0x0112] = inverse[0x0112]
+    stored = ImageOps.exif_transpose(stored)
+    stored.save(path, exif=exif, quality=95)
+    return np.asarray(stored)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_an_image_annotated_as_seen_is_turned(folder, caplog, orientation):
+    stored = save_seen(folder.image(5), gradient(), orientation)
+    assert stored.shape[:2] == (WIDTH, HEIGHT)
+    image = read_coco(folder.path).train.image(1)
+    assert np.abs(image.astype(int) - gradient()).max() < 20
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 5, 6, 7, 8, 9])
+def test_an_image_annotated_as_stored_is_not_turned(folder, caplog, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
     Image.fromarray(gradient()).save(folder.image(5), exif=exif, quality=95)
     image = read_coco(folder.path).train.image(1)
     assert np.abs(image.astype(int) - gradient()).max() < 20
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4, 6])
+def test_an_orientation_that_may_have_been_annotated_is_told(
+    folder, caplog, orientation
+):
+    if orientation == 6:
+        folder.train["images"][1].update(height=HEIGHT, width=HEIGHT)
+        folder.train["annotations"] = [annotation(1, 5, [0, 0, 9, 9])]
+        folder.write()
+    seen = gradient()[:, : HEIGHT if orientation == 6 else WIDTH]
+    stored = save_seen(folder.image(5), seen, orientation)
+    image = read_coco(folder.path).train.image(1)
+    assert np.abs(image.astype(int) - stored).max() < 20
+    (warning,) = (r for r in caplog.records if r.levelname == "WARNING")
+    assert f"EXIF orientation {orientation} is ignored" in warning.getMessage()
+    assert folder.image(5).name in warning.getMessage()
+
+
+def test_a_turned_image_of_another_size_is_refused(folder):
+    save_seen(folder.image(5), gradient()[:, :50], 6)
+    with pytest.raises(ValueError, match=r"50 by 40 pixels, with EXIF orientation 6"):
+        read_coco(folder.path).train.image(1)
 
 
 def test_arrays_are_read_only(folder):
