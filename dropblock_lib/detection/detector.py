@@ -10,6 +10,7 @@ from dropblock_lib.arguments import invalid
 from dropblock_lib.detection.batches import DetectionBatches
 from dropblock_lib.detection.losses import BoxLoss, FocalLoss
 from dropblock_lib.detection.nms import PerClassNonMaxSuppression
+from dropblock_lib.detection.targets import check_targets, checked
 
 BOX_FORMAT = "xyxy"  # left, top, right, bottom, in pixels
 
@@ -56,32 +57,56 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
 
     # Keras' own methods: KerasHub's convert all data to tf.data, which does not work
     # with a keras.utils.PyDataset or a dict of targets, and requires TensorFlow.
-    train_on_batch = keras.Model.train_on_batch
-    test_on_batch = keras.Model.test_on_batch
     predict_on_batch = keras.Model.predict_on_batch
 
-    def fit(self, x=None, *arguments, validation_data=None, **options):
+    def train_on_batch(self, x, y=None, *arguments, **options):
+        """As `keras.Model.train_on_batch`."""
+        check_targets(y, self.num_classes)
+        return keras.Model.train_on_batch(self, x, y, *arguments, **options)
+
+    def test_on_batch(self, x, y=None, *arguments, **options):
+        """As `keras.Model.test_on_batch`."""
+        check_targets(y, self.num_classes)
+        return keras.Model.test_on_batch(self, x, y, *arguments, **options)
+
+    def fit(self, x=None, y=None, *arguments, validation_data=None, **options):
         """As `keras.Model.fit`."""
-        with _original_errors(x, validation_data):
+        failures = []
+        with _original_errors(failures, x, validation_data):
+            x = self._checked(x, y, failures)
+            if isinstance(validation_data, (tuple, list)):
+                check_targets(validation_data[1], self.num_classes)
+            validation_data = self._checked(validation_data, None, failures)
             if not options.get("steps_per_epoch"):
                 x = self._prepare(x)
             if not options.get("validation_steps"):
                 validation_data = self._prepare(validation_data)
             return keras.Model.fit(
-                self, x, *arguments, validation_data=validation_data, **options
+                self, x, y, *arguments, validation_data=validation_data, **options
             )
 
-    def evaluate(self, x=None, *arguments, **options):
+    def evaluate(self, x=None, y=None, *arguments, **options):
         """As `keras.Model.evaluate`."""
-        with _original_errors(x):
+        failures = []
+        with _original_errors(failures, x):
+            x = self._checked(x, y, failures)
             x = x if options.get("steps") else self._prepare(x)
-            return keras.Model.evaluate(self, x, *arguments, **options)
+            return keras.Model.evaluate(self, x, y, *arguments, **options)
 
     def predict(self, x, *arguments, **options):
         """As `keras.Model.predict`."""
-        with _original_errors(x):
+        with _original_errors([], x):
             x = x if options.get("steps") else self._prepare(x, with_labels=False)
             return keras.Model.predict(self, x, *arguments, **options)
+
+    def _checked(self, x, y, failures):
+        """Checks the labels: of arrays at once, of other sources as they are read."""
+        if y is not None:
+            check_targets(y, self.num_classes)
+        # `_prepare` checks `DetectionBatches`.
+        elif not isinstance(x, DetectionBatches):
+            x = checked(x, self.num_classes, failures)
+        return x
 
     def _prepare(self, x, with_labels=True):
         """Checks `DetectionBatches`, and wraps them for TensorFlow."""
@@ -173,13 +198,15 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
         learned from images without objects.
 
         Raises:
-            ValueError: If sample weights are given, which a sum over anchors cannot
-                take into account.
+            ValueError: If `y` has other keys or labels that the model does not have, or
+                if sample weights are given, which a sum over anchors cannot take into
+                account.
         """
         if sample_weight is not None:
             expected = "None, because the loss of a detector weighs anchors, not images"
             raise invalid("sample_weight", expected, sample_weight)
-        assert y is not None
+        # Without values where the step is compiled; then `fit` has checked them.
+        check_targets(y, self.num_classes)
         boxes, labels = self.label_encoder(
             images=x, gt_boxes=y["boxes"], gt_classes=y["labels"]
         )
@@ -202,15 +229,20 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
 
 
 @contextlib.contextmanager
-def _original_errors(*sources):
-    """Raises the error that reading an image raised, instead of TensorFlow's copy."""
+def _original_errors(failures, *sources):
+    """Raises the error that reading a batch raised, instead of TensorFlow's copy.
+
+    Args:
+        failures: List to which `checked` adds errors.
+        *sources: Sources of batches; `DetectionBatches` keep their errors themselves.
+    """
     batches = [source for source in sources if isinstance(source, DetectionBatches)]
     for source in batches:
         source.failure = None
     try:
         yield
     except Exception as error:
-        for source in batches:
-            if source.failure not in (None, error):
-                raise source.failure from None
+        for failure in (*failures, *(source.failure for source in batches)):
+            if failure not in (None, error):
+                raise failure from None
         raise

@@ -351,6 +351,52 @@ def test_batches_must_be_of_the_model_s_size_and_classes(model):
     assert len(model.predict(DetectionBatches(split, SIZE, 2), verbose=0)["boxes"]) == 4
 
 
+def generator(x, y):
+    while True:
+        yield x, y
+
+
+def tensorflow_dataset(x, y):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensors((x, y))
+
+
+WAYS = {
+    "fit": lambda model, x, y: model.fit(x, y, verbose=0),
+    "fit-dataset": lambda model, x, y: model.fit(OneBatch(x, y), verbose=0),
+    "fit-generator": lambda model, x, y: model.fit(
+        generator(x, y), steps_per_epoch=1, verbose=0
+    ),
+    "fit-tf.data": lambda model, x, y: model.fit(tensorflow_dataset(x, y), verbose=0),
+    "validation": lambda model, x, y: model.fit(
+        x, SOME, validation_data=(x, y), verbose=0
+    ),
+    "evaluate": lambda model, x, y: model.evaluate(x, y, verbose=0),
+    "evaluate-dataset": lambda model, x, y: model.evaluate(OneBatch(x, y), verbose=0),
+    "train_on_batch": lambda model, x, y: model.train_on_batch(x, y),
+    "test_on_batch": lambda model, x, y: model.test_on_batch(x, y),
+    "compute_loss": lambda model, x, y: model.compute_loss(x=x, y=y, y_pred={}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_labels_that_the_model_has_not_are_refused(way):
+    model = make()
+    boxes = SOME["boxes"]
+    for label in (CLASSES, -2, 0.5, np.nan):
+        labels = np.where(SOME["labels"] == 0, np.float32(label), SOME["labels"])
+        with pytest.raises(ValueError, match=r"`labels`.*below the model's 3 classes"):
+            WAYS[way](model, images(), {"boxes": boxes, "labels": labels})
+    with pytest.raises(ValueError, match=r"`y`.*keys `boxes` and `labels`.*classes"):
+        WAYS[way](model, images(), {"boxes": boxes, "classes": SOME["labels"]})
+
+
+def test_labels_of_the_model_are_taken_in_every_way():
+    model = make()
+    for name in WAYS.keys() - {"compute_loss"}:
+        WAYS[name](model, images(), SOME)
+
+
 def test_weights_of_samples_are_refused_rather_than_ignored(model):
     weights = np.ones(len(images()), "float32")
     with pytest.raises(ValueError, match=r"`sample_weight`.*Expected None"):

@@ -1,0 +1,109 @@
+"""Checks of the targets that a detector is trained with."""
+
+from collections.abc import Generator
+from typing import Any
+
+import keras
+import numpy as np
+
+from dropblock_lib.arguments import invalid
+
+
+def check_keys(y: Any) -> None:
+    """Checks that targets are a dict of `boxes` and `labels`."""
+    if not (isinstance(y, dict) and {"boxes", "labels"} <= set(y)):
+        received = list(y) if isinstance(y, dict) else type(y).__name__
+        expected = "a dict with the keys `boxes` and `labels`"
+        raise invalid("y", expected, received=str(received))
+
+
+def check_targets(y: Any, classes: int) -> None:
+    """Checks targets: their keys, and labels of `classes` classes, padded with -1.
+
+    Tensors without values, inside a compiled function, pass.
+    """
+    check_keys(y)
+    try:
+        labels = keras.ops.convert_to_numpy(y["labels"])
+    except Exception:
+        # Each backend has its own error for a tensor that is traced.
+        return
+    wrong = labels[~np.isin(labels, np.arange(-1, classes))]
+    if wrong.size:
+        expected = f"labels from 0 to below the model's {classes} classes, or -1"
+        raise invalid("labels", expected, received=f"{np.unique(wrong)[:5].tolist()}")
+
+
+def checked(source: Any, classes: int, failures: list) -> Any:
+    """Wraps a source of batches so that each batch is checked as it is read.
+
+    Args:
+        source: A `PyDataset`, generator or `tf.data.Dataset` of tuples `(images, y)`.
+            Anything else is returned as it is.
+        classes: Number of classes.
+        failures: List to which errors are added, because TensorFlow passes on only
+            their text.
+    """
+
+    def check(batch):
+        try:
+            if isinstance(batch, (tuple, list)) and len(batch) > 1:
+                check_targets(batch[1], classes)
+        except ValueError as error:
+            failures.append(error)
+            raise
+        return batch
+
+    if isinstance(source, keras.utils.PyDataset):
+        return _CheckedDataset(source, check)
+    if isinstance(source, Generator):
+        return (check(batch) for batch in source)
+    if type(source).__module__.startswith("tensorflow.") and hasattr(source, "map"):
+        return _checked_tensorflow(source, check)
+    return source
+
+
+class _CheckedDataset(keras.utils.PyDataset):
+    def __init__(self, source, check):
+        super().__init__(
+            workers=source.workers,
+            use_multiprocessing=source.use_multiprocessing,
+            max_queue_size=source.max_queue_size,
+        )
+        self._source, self._check = source, check
+
+    def __getitem__(self, index):
+        return self._check(self._source[index])
+
+    @property
+    def num_batches(self):
+        return self._source.num_batches
+
+    def on_epoch_begin(self):
+        self._source.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._source.on_epoch_end()
+
+
+def _checked_tensorflow(source, check):
+    import tensorflow as tf
+
+    spec = source.element_spec
+    if not (isinstance(spec, tuple) and len(spec) > 1):
+        return source
+    check_keys(spec[1])
+
+    def look(images, y, *rest):
+        def labels_checked(labels):
+            check((None, {"boxes": None, "labels": labels}))
+            return labels
+
+        labels = y["labels"]
+        if isinstance(labels, tf.Tensor):
+            found = tf.numpy_function(labels_checked, [labels], labels.dtype)
+            found.set_shape(labels.shape)
+            y = {**y, "labels": found}
+        return (images, y, *rest)
+
+    return source.map(look)
