@@ -207,9 +207,12 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
             raise invalid("sample_weight", expected, sample_weight)
         # Without values where the step is compiled; then `fit` has checked them.
         check_targets(y, self.num_classes)
-        boxes, labels = self.label_encoder(
-            images=x, gt_boxes=y["boxes"], gt_classes=y["labels"]
-        )
+        boxes, labels = y["boxes"], y["labels"]
+        if not boxes.shape[1]:
+            # KerasHub's encoder cannot take zero boxes, so one of padding is added.
+            boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
+            labels = ops.pad(labels, ((0, 0), (0, 1)), constant_values=-1)
+        boxes, labels = self.label_encoder(images=x, gt_boxes=boxes, gt_classes=labels)
         is_positive = labels >= 0
         is_ignored = labels == self.label_encoder.ignore_class
         scale = 1 / ops.maximum(ops.sum(ops.cast(is_positive, "float32")), 1)

@@ -148,6 +148,49 @@ def test_a_batch_without_objects_teaches_something():
     assert 0 < losses[-1] < losses[0]
 
 
+ZERO_BOXES = {
+    "boxes": np.zeros((2, 0, 4), "float32"),
+    "labels": np.zeros((2, 0), "float32"),
+}
+
+
+@pytest.mark.parametrize("way", ["compute_loss", "evaluate", "train_on_batch"])
+def test_a_batch_of_zero_boxes_is_one_without_objects(way):
+    def loss(y):
+        model = make()
+        if way == "compute_loss":
+            outputs = model(tensor(images()), training=False)
+            return model.compute_loss(x=tensor(images()), y=y, y_pred=outputs)
+        run = getattr(model, way)
+        return run(images(), y, return_dict=True)["loss"]
+
+    expected = loss(truth([], []))
+    assert float(loss(ZERO_BOXES)) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="needs batches of unknown shape"
+)
+def test_some_batches_of_a_dataset_may_have_zero_boxes():
+    import tensorflow as tf
+
+    def batches():
+        for y in (ZERO_BOXES, SOME, ZERO_BOXES):
+            yield images(), y
+
+    spec = (
+        tf.TensorSpec((None, SIZE, SIZE, 3), "float32"),
+        {
+            "boxes": tf.TensorSpec((None, None, 4), "float32"),
+            "labels": tf.TensorSpec((None, None), "float32"),
+        },
+    )
+    data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    found = make().evaluate(data, verbose=0, return_dict=True)["loss"]
+    expected = [first_loss(make(), y) for y in (NONE, SOME, NONE)]
+    assert found == pytest.approx(np.mean(expected), rel=1e-3)
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="TensorFlow's own reading ahead"
 )
