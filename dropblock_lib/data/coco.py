@@ -1,5 +1,6 @@
 """Reading and checking a folder in COCO's format."""
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -136,16 +137,45 @@ def _short(item):
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _check_categories(content, path):
-    names = [item.get("name") for item in content["categories"]]
-    are_names = all(isinstance(name, str) and name for name in names)
-    if not (names and are_names and len(set(names)) == len(names)):
-        expected = "categories with a name each"
-        raise invalid_file(path, expected, _short(content["categories"]))
+def _read_categories(content, path):
+    """Checks the categories, and leaves out a root with the name of a class."""
+    categories = content["categories"]
+    if not categories:
+        raise invalid_file(path, "at least one category", "none, an empty list")
+    for item in categories:
+        name = item.get("name")
+        if name is None or name == "":
+            raise invalid_file(path, "a name of every category", _short(item))
+        if not isinstance(name, str):
+            expected = "a string (text) as the name of every category"
+            raise invalid_file(path, expected, _short(item))
+    # Roboflow's exports list the project as an unused category, often with the name of
+    # a class.
+    used = {_hashable(item.get("category_id")) for item in content["annotations"]}
+    roots = [
+        item
+        for item in categories
+        if item.get("supercategory") == "none" and item["id"] not in used
+    ]
+    classes = {item["name"] for item in categories if item not in roots}
+    categories = [
+        item for item in categories if item not in roots or item["name"] not in classes
+    ]
+    counts = collections.Counter(item["name"] for item in categories)
+    twice = [item for item in categories if counts[item["name"]] > 1]
+    if twice:
+        expected = "every name once among the categories"
+        raise invalid_file(path, expected, f"twice: {_short(twice)}")
+    return categories
+
+
+def _hashable(value):
+    # A wrong id of an annotation is reported with the annotation.
+    return value if isinstance(value, int) else None
 
 
 def _read_split(content, path, folder, on_broken):
-    _check_categories(content, path)
+    content = {**content, "categories": _read_categories(content, path)}
     skipped = {}
     images = _read_images(content, path, folder, on_broken, skipped)
     image_ids, category_ids = (

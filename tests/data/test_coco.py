@@ -479,6 +479,56 @@ def test_an_id_of_more_than_64_bits_is_refused(folder, key):
         read_coco(folder.write().path)
 
 
+@pytest.mark.parametrize(
+    "categories, text",
+    [
+        ([], "at least one category.*none"),
+        ([{"id": 7}], "a name of every category.*'id': 7"),
+        ([{"id": 7, "name": ""}], "a name of every category.*'id': 7"),
+        ([{"id": 7, "name": None}], "a name of every category.*'id': 7"),
+        ([{"id": 7, "name": 3}], r"a string \(text\) as the name.*'name': 3"),
+        (
+            [{"id": 7, "name": "cat"}, {"id": 90, "name": "cat"}],
+            "every name once.*twice.*'id': 7.*'id': 90",
+        ),
+    ],
+)
+def test_each_fault_of_categories_is_named(folder, categories, text):
+    folder.train["categories"] = categories
+    with pytest.raises(ValueError, match=f"instances_train2017.*Expected {text}"):
+        read_coco(folder.write().path)
+
+
+def as_roboflow(folder, *more):
+    root = {"id": 0, "name": "train", "supercategory": "none"}
+    for content in (folder.train, folder.validation):
+        classes = [{**c, "supercategory": "train"} for c in content["categories"]]
+        content["categories"] = [root, *more, *classes]
+    return folder.write()
+
+
+def test_two_unused_roots_of_one_name_are_refused(folder):
+    other = {"id": 1, "name": "sea", "supercategory": "none"}
+    as_roboflow(folder, other, {**other, "id": 2})
+    with pytest.raises(ValueError, match=r"every name once.*twice.*'sea'"):
+        read_coco(folder.path)
+
+
+def test_an_unused_root_with_the_name_of_a_class_is_left_out(folder):
+    expected = read_coco(folder.path)
+    dataset = read_coco(as_roboflow(folder).path)
+    assert dataset.classes == ("train", "bear")
+    assert dataset.category_ids == (7, 90)
+    for ours, theirs in zip(dataset.train.labels, expected.train.labels, strict=True):
+        assert ours.tolist() == theirs.tolist()
+
+
+def test_a_used_root_with_the_name_of_a_class_is_refused(folder):
+    as_roboflow(folder).add(annotation(30, 8, [1, 1, 9, 9], category=0))
+    with pytest.raises(ValueError, match=r"every name once.*twice"):
+        read_coco(folder.path)
+
+
 def test_splits_with_different_categories_are_refused(folder):
     folder.validation["categories"][0]["name"] = "wolf"
     with pytest.raises(ValueError, match=r"instances_val2017.*categories.*wolf"):
