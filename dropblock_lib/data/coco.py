@@ -227,10 +227,10 @@ def _read_images(content, path, folder, on_broken, skipped):
     for item in content["images"]:
         sides = [item.get("height"), item.get("width")]
         if not all(_is_int64(side, at_least=1) for side in sides):
-            expected = "a height and a width of every image"
+            expected = "a height and a width of every image, as positive integers"
             raise invalid_file(path, expected, f"image {item['id']} of {sides}")
         if not _is_inside(item.get("file_name")):
-            expected = "a file_name of every image, inside the folder"
+            expected = "a file_name of every image, a string, inside the folder"
             raise invalid_file(path, expected, _short(item))
         keys = ("id", "file_name", "height", "width")
         images[item["id"]] = {key: item[key] for key in keys}
@@ -278,16 +278,19 @@ def _check_annotation(item, path, image_ids, category_ids):
         return invalid_file(path, expected, received)
 
     for key, known in (("image_id", image_ids), ("category_id", category_ids)):
-        if not (is_whole(item.get(key), at_least=0) and item[key] in known):
-            raise wrong(f"a known {key} in every annotation", f"{key}={item.get(key)}")
+        value = item.get(key)
+        if not (is_whole(value, at_least=0) and value in known):
+            expected = f"a known {key} in every annotation, as an integer"
+            raise wrong(expected, f"{key}={_short(value)}")
     box = item.get("bbox")
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
-        raise wrong("four finite numbers as bbox", f"bbox={_short(box)}")
+        raise wrong("four finite numbers as bbox, no strings", f"bbox={_short(box)}")
     area = item.get("area", 0)
     if not _is_finite(area):
-        raise wrong("a finite area", f"area={_short(area)}")
+        raise wrong("a finite area, not a string", f"area={_short(area)}")
     if item.get("iscrowd", 0) not in (0, 1):
-        raise wrong("an iscrowd of 0 or 1", f"iscrowd={_short(item['iscrowd'])}")
+        expected = "an iscrowd of 0 or 1, as an integer"
+        raise wrong(expected, f"iscrowd={_short(item['iscrowd'])}")
 
 
 def _is_finite(value):

@@ -404,6 +404,13 @@ def test_a_broken_image_is_named_when_it_is_read(folder, broken):
         ({"bbox": [1, 2, "3", 4]}, "four finite numbers"),
         ({"bbox": None}, "four finite numbers.*None"),
         ({"bbox": [1, 2, 3, 10**400]}, "four finite numbers.*1000"),
+        ({"image_id": "8"}, "a known image_id.*as an integer.*image_id='8'"),
+        ({"image_id": 8.0}, r"a known image_id.*as an integer.*image_id=8\.0"),
+        ({"category_id": "7"}, "a known category_id.*as an integer.*category_id='7'"),
+        ({"bbox": ["1", "1", "2", "2"]}, r"four finite numbers.*no strings.*\['1',"),
+        ({"bbox": "[1, 1, 2, 2]"}, r"four finite numbers.*no strings.*bbox='\[1"),
+        ({"area": "4"}, "a finite area.*not a string.*area='4'"),
+        ({"iscrowd": "0"}, "an iscrowd of 0 or 1.*as an integer.*iscrowd='0'"),
         ({"area": float("nan")}, "a finite area.*nan"),
         ({"area": 10**400}, "a finite area.*1000"),
         ({"iscrowd": 2}, "an iscrowd of 0 or 1.*2"),
@@ -469,6 +476,23 @@ def test_a_file_in_another_format_is_refused(folder, content):
 def test_an_image_without_size_or_name_is_named(folder, key, value):
     folder.train["images"][1][key] = value
     with pytest.raises(ValueError, match=f"train2017.json.*Expected a .*{key}.* 5"):
+        read_coco(folder.write().path)
+
+
+@pytest.mark.parametrize("value", ["60", 60.0])
+def test_sides_of_another_type_are_shown_with_it(folder, value):
+    folder.train["images"][1]["width"] = value
+    text = rf"a width of every image, as positive integers.*\[40, {value!r}\]"
+    with pytest.raises(ValueError, match=text):
+        read_coco(folder.write().path)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+@pytest.mark.parametrize("value", ["5", 5.0])
+def test_an_id_of_another_type_is_shown_with_it(folder, key, value):
+    folder.train[key][0]["id"] = value
+    text = f"an integer as id of all {key}.*'id': {value!r}"
+    with pytest.raises(ValueError, match=text):
         read_coco(folder.write().path)
 
 
