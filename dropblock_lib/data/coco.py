@@ -10,6 +10,7 @@ import os
 import pathlib
 import posixpath
 import sys
+import unicodedata
 
 import numpy as np
 
@@ -235,10 +236,14 @@ def _read_images(content, path, folder, on_broken, skipped):
         keys = ("id", "file_name", "height", "width")
         images[item["id"]] = {key: item[key] for key in keys}
 
-    present = _list_files(folder, {image["file_name"] for image in images.values()})
-    missing = [
-        key for key, image in images.items() if image["file_name"] not in present
-    ]
+    files = _Files(folder)
+    missing = []
+    for key, image in images.items():
+        found = files.find(image["file_name"])
+        if found is None:
+            missing.append(key)
+        else:
+            image["file_name"] = found
     names = ", ".join(images[key]["file_name"] for key in missing[:3])
     if missing and (on_broken == "error" or len(missing) == len(images)):
         raise ValueError(
@@ -257,19 +262,49 @@ def _read_images(content, path, folder, on_broken, skipped):
 def _is_inside(name):
     if not (isinstance(name, str) and name):
         return False
-    path = pathlib.PurePath(name)
-    return not path.is_absolute() and ".." not in path.parts
+    kinds = (pathlib.PurePosixPath, pathlib.PureWindowsPath)
+    return not any(
+        path.is_absolute() or ".." in path.parts
+        for path in (kind(name) for kind in kinds)
+    )
 
 
-def _list_files(folder, names):
-    """Lists the files of the folder and of the subfolders in `names`."""
-    present = set()
-    for inner in {posixpath.dirname(name) for name in names}:
+class _Files:
+    """Finds files of a folder by names that may be spelled otherwise.
+
+    A name may have other slashes, or another of Unicode's normal forms: macOS
+    decomposes the accents of the files that it unpacks.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._listings = {}
+
+    def find(self, name):
+        """Returns the name as spelled in the folder, or `None`."""
+        for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
+            found = ""
+            for part in posixpath.normpath(spelled).split("/"):
+                actual = self._list(found).get(part)
+                if actual is None:
+                    actual = self._list(found).get(unicodedata.normalize("NFC", part))
+                if actual is None:
+                    break
+                found = posixpath.join(found, actual)
+            else:
+                return found
+        return None
+
+    def _list(self, inner):
         # Testing each of 118,287 files takes minutes on a network drive.
-        with contextlib.suppress(OSError):
-            files = os.listdir(folder / inner)
-            present.update(posixpath.join(inner, name) for name in files)
-    return present
+        if inner not in self._listings:
+            names = []
+            with contextlib.suppress(OSError):
+                names = os.listdir(self._folder / inner)
+            # Exact spellings take precedence.
+            composed = {unicodedata.normalize("NFC", name): name for name in names}
+            self._listings[inner] = {**composed, **{name: name for name in names}}
+        return self._listings[inner]
 
 
 def _check_annotation(item, path, image_ids, category_ids):

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -365,6 +366,44 @@ def test_images_may_be_in_subfolders(folder):
         read_coco(folder.path)
 
 
+FORMS = [unicodedata.normalize(form, "é/ü.jpg") for form in ("NFC", "NFD")]
+
+
+@pytest.mark.parametrize(
+    "listed, stored",
+    [
+        FORMS,
+        FORMS[::-1],
+        ("a\\b.jpg", "a/b.jpg"),
+        ("./a//b.jpg", "a/b.jpg"),
+        ("a\\b.jpg", "a\\b.jpg"),
+    ],
+)
+def test_a_file_name_may_be_spelled_otherwise(folder, listed, stored):
+    path = folder.path / "train2017" / stored
+    path.parent.mkdir(exist_ok=True)
+    folder.image(5).rename(path)
+    folder.train["images"][1]["file_name"] = listed
+    train = read_coco(folder.write().path).train
+    assert train.image(1).shape == (HEIGHT, WIDTH, 3)
+    path.unlink()
+    with pytest.raises(ValueError, match="1 of them are missing") as error:
+        read_coco(folder.path)
+    assert listed in str(error.value)
+
+
+def test_files_that_differ_in_their_normal_form_are_told_apart(folder):
+    composed, decomposed = (form.replace("/", "-") for form in FORMS)
+    for image, name, brightness in ((5, composed, 50), (8, decomposed, 200)):
+        picture = np.full((HEIGHT, WIDTH, 3), brightness, "uint8")
+        Image.fromarray(picture).save(folder.path / "train2017" / name)
+        (item,) = (i for i in folder.train["images"] if i["id"] == image)
+        item["file_name"] = name
+    train = read_coco(folder.write().path).train
+    means = [train.image(index).mean() for index in (1, 2)]
+    assert means == pytest.approx([50, 200], abs=3)
+
+
 # === What is refused ===
 
 
@@ -471,6 +510,8 @@ def test_a_file_in_another_format_is_refused(folder, content):
         ("file_name", ""),
         ("file_name", "../000000000005.jpg"),
         ("file_name", "/images/000000000005.jpg"),
+        ("file_name", "..\\000000000005.jpg"),
+        ("file_name", "C:\\images\\000000000005.jpg"),
     ],
 )
 def test_an_image_without_size_or_name_is_named(folder, key, value):
