@@ -346,6 +346,15 @@ def test_a_loaded_detector_trains_as_the_saved_one_did(tmp_path):
     assert float(model.test_on_batch(images(), SOME)[0]) < 0.9 * loss
 
 
+def test_a_compiled_detector_can_be_cloned():
+    model = make(variant="dropblock-3-0.9")
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    for name, output in model(tensor(images())).items():
+        again = clone(tensor(images()))[name]
+        np.testing.assert_allclose(array(output), array(again), rtol=1e-5, atol=1e-5)
+
+
 def test_one_batch_is_predicted_as_all_are(model):
     found = model.predict_on_batch(images())
     for name, value in model.predict(images(), verbose=0).items():
