@@ -17,6 +17,8 @@ from dropblock_lib.arguments import (
 )
 from dropblock_lib.kernels import drop_blocks
 
+_COUNTED = ("int", "uint", "bool")
+
 
 @keras.saving.register_keras_serializable(package="dropblock_lib")
 class DropBlock2D(keras.layers.Layer):
@@ -51,8 +53,8 @@ class DropBlock2D(keras.layers.Layer):
         **kwargs: `name`, `dtype` and other arguments of every Keras layer.
 
     Call arguments:
-        inputs: Float tensor of rank 4. Height, width and batch size may be unknown
-            when the model is built.
+        inputs: Tensor of rank 4. Integers and Booleans are converted to the layer's
+            dtype. Height, width and batch size may be unknown when the model is built.
         training: Boolean. Units are dropped only if it is True.
 
     Input shape:
@@ -88,6 +90,8 @@ class DropBlock2D(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not keras.backend.is_float_dtype(self.compute_dtype):
+            raise invalid("dtype", "a floating-point dtype", self.compute_dtype)
         self._block_sides = check_sides("block_size", block_size)
         is_tuple = isinstance(block_size, (tuple, list))
         self.block_size = self._block_sides if is_tuple else self._block_sides[0]
@@ -135,6 +139,9 @@ class DropBlock2D(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         self._check_rank(inputs.shape)
+        if keras.backend.standardize_dtype(inputs.dtype).startswith(_COUNTED):
+            # Cast to an integer, the kept fraction would be 0.
+            inputs = ops.cast(inputs, self.compute_dtype)
         if not training:
             return inputs
         return drop_blocks(

@@ -308,6 +308,25 @@ def test_every_dtype_comes_out_as_it_went_in(dtype):
     np.testing.assert_array_equal(array(y) == 0, expected == 0)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "int64", "bool"])
+def test_integers_are_dropped_and_scaled_as_floats(dtype):
+    x = (100 * np.ones((4, 16, 16, 3))).astype(dtype)
+    same, floats = (DropBlock2D(3, 0.8, seed=1) for _ in range(2))
+    y = array(same(tensor(x, dtype), training=True))
+    np.testing.assert_array_equal(y, array(floats(x.astype("float32"), training=True)))
+    assert y.mean() == pytest.approx(x.mean(), rel=1e-5)
+    inference = same(tensor(x, dtype))
+    assert keras.backend.standardize_dtype(inference.dtype) == "float32"
+    np.testing.assert_array_equal(array(inference), x)
+    inputs = keras.Input((16, 16, 3), dtype=dtype)
+    assert DropBlock2D(3, dtype="mixed_float16")(inputs).dtype == "float16"
+
+
+def test_a_layer_that_computes_in_integers_is_refused():
+    with pytest.raises(ValueError, match=r"argument `dtype`.*floating-point.*'uint8'"):
+        DropBlock2D(3, dtype="uint8")
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_leaves_keep_prob_precise(policy):
     layer = DropBlock2D(3, 0.9999, dtype=policy, seed=1)

@@ -106,6 +106,10 @@ def check_feature_map(values) -> np.ndarray:
             f"to {LARGEST_SIDE} and up to {MOST_CHANNELS} channels"
         )
         raise invalid("feature_map", expected, array.shape)
-    if not (array.dtype.kind in "biuf" and np.isfinite(array).all()):
+    # The floats of ml_dtypes, such as bfloat16, have the kind "V".
+    is_real = array.dtype.kind in "biuf" or (
+        array.dtype.kind == "V" and np.can_cast(array.dtype, float)
+    )
+    if not (is_real and np.isfinite(array.astype(float)).all()):
         raise invalid("feature_map", "an array of finite numbers", values)
     return np.moveaxis(array.astype(float), -1, 0)

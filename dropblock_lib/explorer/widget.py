@@ -36,6 +36,25 @@ DARK = (
 )
 
 
+class _RefusedError(ValueError, traitlets.TraitError):
+    """A refused value. Traitlets restores all traits that were set with it."""
+
+
+class _Checked(traitlets.TraitType):
+    """A trait that checks each value, also while notifications are held back."""
+
+    def validate(self, obj, value):
+        name: Any = self.name
+        try:
+            value = CHECKS[name](name, value)
+            given = obj._given.get(name, value)
+            if value != given:
+                raise invalid(name, f"{given}, as `feature_map` has", value)
+        except ValueError as error:
+            raise _RefusedError(str(error)) from None
+        return value
+
+
 class MaskExplorer(anywidget.AnyWidget):
     """An interactive feature map under DropBlock.
 
@@ -83,24 +102,26 @@ class MaskExplorer(anywidget.AnyWidget):
     >>> explorer.keep_prob = 0.5
     """
 
+    STATE = tuple(CHECKS)
+
     _esm = HERE / "explorer.js"
     _css = css(".mask-explorer", ", ".join(DARK)) + (HERE / "explorer.css").read_text()
     # ipywidgets 7 would display through this and never ask for `_repr_mimebundle_`.
     _ipython_display_ = None
 
-    method = traitlets.Any(START["method"]).tag(sync=True)
-    block_size = traitlets.Any(START["block_size"]).tag(sync=True)
-    keep_prob = traitlets.Any(START["keep_prob"]).tag(sync=True)
-    height = traitlets.Any(START["height"]).tag(sync=True)
-    width = traitlets.Any(START["width"]).tag(sync=True)
-    channels = traitlets.Any(START["channels"]).tag(sync=True)
-    per_channel = traitlets.Any(START["per_channel"]).tag(sync=True)
-    gamma = traitlets.Any(START["gamma"]).tag(sync=True)
-    seed = traitlets.Any(START["seed"]).tag(sync=True)
-    picture = traitlets.Any(START["picture"]).tag(sync=True)
-    step = traitlets.Any(START["step"]).tag(sync=True)
-    channel = traitlets.Any(START["channel"]).tag(sync=True)
-    marks = traitlets.Any(START["marks"]).tag(sync=True)
+    method = _Checked(START["method"]).tag(sync=True)
+    block_size = _Checked(START["block_size"]).tag(sync=True)
+    keep_prob = _Checked(START["keep_prob"]).tag(sync=True)
+    height = _Checked(START["height"]).tag(sync=True)
+    width = _Checked(START["width"]).tag(sync=True)
+    channels = _Checked(START["channels"]).tag(sync=True)
+    per_channel = _Checked(START["per_channel"]).tag(sync=True)
+    gamma = _Checked(START["gamma"]).tag(sync=True)
+    seed = _Checked(START["seed"]).tag(sync=True)
+    picture = _Checked(START["picture"]).tag(sync=True)
+    step = _Checked(START["step"]).tag(sync=True)
+    channel = _Checked(START["channel"]).tag(sync=True)
+    marks = _Checked(START["marks"]).tag(sync=True)
 
     # Constants that the script shares with Python.
     _pictures = traitlets.Dict(pictures.PICTURES).tag(sync=True)
@@ -135,13 +156,13 @@ class MaskExplorer(anywidget.AnyWidget):
             state[name] = check(name, state[name])
         super().__init__(**state)
 
-    @traitlets.validate(*CHECKS)
-    def _check(self, proposal):
-        name = proposal["trait"].name
-        value = CHECKS[name](name, proposal["value"])
-        if value != self._given.get(name, value):
-            raise invalid(name, f"{self._given[name]}, as `feature_map` has", value)
-        return value
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Sets the state that a page sends. A page with a bad one gets ours back."""
+        try:
+            super().set_state(sync_data)
+        except ValueError:
+            self.send_state()
+            raise
 
     # === Computed from the state ===
 
@@ -251,7 +272,7 @@ class MaskExplorer(anywidget.AnyWidget):
     # Not named _repr_html_, which IPython would call in Colab as well.
     def page_html(self) -> str:
         """HTML for a page: a still picture, which explorer.js makes interactive."""
-        names = [*CHECKS, "_pictures", "_presets", "_texts", "_values"]
+        names = [*self.STATE, "_pictures", "_presets", "_texts", "_values"]
         state = json.dumps({name: getattr(self, name) for name in names})
         return (
             f'<div class="mask-explorer" data-mask-explorer="{html.escape(state)}">'

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import explorer_vectors
 import ipywidgets
+import ml_dtypes
 import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
@@ -196,6 +197,19 @@ def test_a_feature_map_of_the_users_own_is_dropped():
     assert explorer.height == 6
 
 
+@pytest.mark.parametrize(
+    "dtype", ["float16", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, "int8", "bool"]
+)
+def test_a_feature_map_may_have_any_numeric_dtype(dtype):
+    own = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)
+    explorer = dbl.MaskExplorer(feature_map=own)
+    np.testing.assert_array_equal(explorer.values[..., 0], own.astype(float))
+    if not np.can_cast(dtype, int):
+        own[0, 0] = np.nan
+        with pytest.raises(ValueError, match=r"`feature_map`.*finite"):
+            dbl.MaskExplorer(feature_map=own)
+
+
 def test_traits_are_observed_and_linked():
     explorer, slider = dbl.MaskExplorer(), ipywidgets.FloatSlider(0.5, max=1)
     seen = []
@@ -233,6 +247,10 @@ def test_traits_are_observed_and_linked():
         {"feature_map": np.zeros((65, 3))},
         {"feature_map": np.zeros(3)},
         {"feature_map": np.full((3, 3), np.nan)},
+        {"feature_map": np.full((3, 3), "1")},
+        {"feature_map": np.zeros((3, 3), "V2")},
+        {"feature_map": np.zeros((3, 3), "M8[s]")},
+        {"feature_map": np.zeros((3, 3), complex)},
     ],
     ids=str,
 )
@@ -247,6 +265,67 @@ def test_bad_input_is_named(state):
         with pytest.raises(ValueError, match=wording):
             setattr(explorer, name, state[name])
         assert getattr(explorer, name) == before
+
+
+REFUSED = {
+    "method": "dropconnect",
+    "block_size": 0,
+    "keep_prob": 0,
+    "height": 65,
+    "width": True,
+    "channels": 17,
+    "per_channel": 1,
+    "gamma": "best",
+    "seed": -1,
+    "picture": "cat",
+    "step": 3,
+    "channel": 16,
+    "marks": "yes",
+}
+
+
+def assigned_while_held(explorer, state):
+    with explorer.hold_trait_notifications():
+        for name, value in state.items():
+            setattr(explorer, name, value)
+
+
+@pytest.mark.parametrize("set_all", [dbl.MaskExplorer.set_state, assigned_while_held])
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_value_leaves_the_whole_state_as_it_was(name, set_all):
+    explorer = dbl.MaskExplorer(seed=3)
+    before, seen = explorer.page_html(), []
+    explorer.observe(seen.append, [*CHECKS])
+    good = {"seed": 4, "marks": False, "picture": "digit", "gamma": "exact"}
+    good.pop(name, None)
+    for state in (
+        {name: REFUSED[name]},
+        {**good, name: REFUSED[name]},
+        {name: REFUSED[name], **good},
+    ):
+        with pytest.raises(ValueError, match=f"argument `{name}`"):
+            set_all(explorer, state)
+        assert explorer.page_html() == before
+    assert not seen
+    set_all(explorer, good)
+    assert {key: getattr(explorer, key) for key in good} == good
+    assert {change.name for change in seen} == {*good}
+
+
+def test_a_refused_value_is_never_seen_while_notifications_are_held():
+    explorer = dbl.MaskExplorer()
+    with explorer.hold_trait_notifications():
+        with pytest.raises(ValueError, match="argument `keep_prob`"):
+            explorer.keep_prob = 0
+        assert explorer.readouts["nominal"] == pytest.approx(0.2)
+
+
+def test_a_page_gets_the_state_back_that_it_tried_to_change(monkeypatch):
+    explorer, sent = dbl.MaskExplorer(feature_map=np.ones((6, 9))), []
+    monkeypatch.setattr(explorer, "send_state", lambda *_: sent.append(explorer.height))
+    with pytest.raises(ValueError, match="as `feature_map` has"):
+        explorer.set_state({"height": 8})
+    assert sent == [6]
 
 
 def test_an_unknown_argument_is_named():
