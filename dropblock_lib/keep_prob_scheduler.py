@@ -1,5 +1,6 @@
 """Schedules of keep_prob, and the callback that applies them."""
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -50,11 +51,21 @@ def linear_schedule(start: float, stop: float, steps: int) -> Callable[[int], fl
     stop = check_fraction("stop", stop)
     steps = check_integer("steps", steps)
 
-    def schedule(index):
-        progress = min(max(index / steps, 0.0), 1.0)
-        return stop if progress == 1 else start + (stop - start) * progress
+    return _Linear(start, stop, steps)
 
-    return schedule
+
+# Classes, because functions within functions cannot be pickled.
+@dataclasses.dataclass(frozen=True)
+class _Linear:
+    start: float
+    stop: float
+    steps: int
+
+    def __call__(self, index):
+        progress = min(max(index / self.steps, 0.0), 1.0)
+        if progress == 1:
+            return self.stop
+        return self.start + (self.stop - self.start) * progress
 
 
 def decrement_schedule(
@@ -86,10 +97,17 @@ def decrement_schedule(
         raise invalid("floor", f"at most start={start}", floor)
     decrement = check_float("decrement", decrement, "[0, inf)")
 
-    def schedule(index):
-        return max(start - decrement * index, floor)
+    return _Decrement(start, decrement, floor)
 
-    return schedule
+
+@dataclasses.dataclass(frozen=True)
+class _Decrement:
+    start: float
+    decrement: float
+    floor: float
+
+    def __call__(self, index):
+        return max(self.start - self.decrement * index, self.floor)
 
 
 class KeepProbScheduler(keras.callbacks.Callback):
@@ -99,7 +117,13 @@ class KeepProbScheduler(keras.callbacks.Callback):
     `rate_scale` below 1 drops that fraction of the scheduled rate. The schedule's
     keep_prob is added to the logs, as `history.history["keep_prob"]`. The index counts
     from the very first epoch, or step, of the training:
-    `fit(initial_epoch=...)` continues where training stopped.
+    `fit(initial_epoch=...)` continues where training stopped. By steps, that needs data
+    of known length or `steps_per_epoch`; otherwise the optimizer's count is taken, with
+    a warning.
+
+    In your own training loop, call `set_model(model)`, `on_epoch_begin(epoch)` and,
+    for steps, `on_train_batch_begin(batch)`, whose `batch` counts from the beginning of
+    the epoch.
 
     Args:
         schedule: Function of an index (int >= 0) that returns a float in (0, 1].
@@ -122,11 +146,17 @@ class KeepProbScheduler(keras.callbacks.Callback):
             raise invalid("schedule", "a function index -> keep_prob", schedule)
         self.schedule = schedule
         self.unit = check_choice("unit", unit, UNITS)
+        self._start()
+
+    def _start(self):
+        self._keep_prob = None
+        self._first_step = 0
+        # Steps so far; `None` before the first step, or if no end was reported.
+        self._steps_begun = self._steps_ended = None
 
     def on_train_begin(self, logs=None):
-        self._layers = find_drop_block_layers(self.model)
-        self._first_epoch_seen = False
-        if not self._layers:
+        self._start()
+        if not self._find_layers():
             model: Any = self.model
             warnings.warn(
                 f"KeepProbScheduler found no DropBlock2D layer in model "
@@ -142,15 +172,27 @@ class KeepProbScheduler(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.unit == "step":
+            self._steps_begun = self._first_step + batch + 1
             self._set(self._first_step + batch)
 
     def on_train_batch_end(self, batch, logs=None):
         if self.unit == "step":
-            self._next_step = self._first_step + batch + 1
+            self._steps_ended = self._first_step + batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
-        if logs is not None and self._layers:
+        if logs is not None and self._keep_prob is not None and self._find_layers():
             logs["keep_prob"] = self._keep_prob
+
+    def _find_layers(self):
+        # Getting `self.model` makes Keras' JAX trainer return the variables to the
+        # layers, which it takes away during an epoch: an assignment would be lost.
+        model = self.model
+        if model is None:
+            raise ValueError(
+                "KeepProbScheduler has no model. Call `set_model(model)` before the "
+                "training loop."
+            )
+        return find_drop_block_layers(model)
 
     def _set(self, index):
         value = self.schedule(index)
@@ -162,9 +204,7 @@ class KeepProbScheduler(keras.callbacks.Callback):
                 f"{index}. Expected a float in (0, 1]. "
                 f"Received: schedule({index})={value!r}"
             ) from None
-        # Getting `self.model` makes Keras' JAX trainer return the variables to the
-        # layers, which it takes away during an epoch: an assignment would be lost.
-        for layer in find_drop_block_layers(self.model):
+        for layer in self._find_layers():
             layer.keep_prob = self._keep_prob_of(layer)
 
     def _keep_prob_of(self, layer):
@@ -176,13 +216,25 @@ class KeepProbScheduler(keras.callbacks.Callback):
         steps_per_epoch = (self.params or {}).get("steps")
         if steps_per_epoch is not None:
             return epoch * steps_per_epoch
-        first_epoch_seen, self._first_epoch_seen = self._first_epoch_seen, True
-        if first_epoch_seen:
-            return self._next_step
-        # A generator of unknown length: only the optimizer counted earlier steps
-        # (on TensorFlow possibly one more, the step that ran out of data).
-        model: Any = self.model
-        return 0 if epoch == 0 else int(model.optimizer.iterations)
+        # In `fit`, a step that finds no more data begins and does not end.
+        steps = self._steps_ended or self._steps_begun
+        if steps is not None or epoch == 0:
+            return steps or 0
+        # Only the optimizer counted earlier steps, and perhaps not all: it may be new,
+        # or have skipped some. On TensorFlow, it may count the one that found no data.
+        optimizer = getattr(self.model, "optimizer", None)
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        steps = 0
+        if optimizer is not None:
+            accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+            steps = int(optimizer.iterations) * accumulated
+        warnings.warn(
+            f"KeepProbScheduler resumes keep_prob at step {steps}, the optimizer's "
+            f"count, because the number of steps of the first {epoch} epochs is "
+            "unknown. Pass `steps_per_epoch` to `fit` to be certain.",
+            stacklevel=2,
+        )
+        return steps
 
 
 def find_drop_block_layers(model: Any) -> list[DropBlock2D]:

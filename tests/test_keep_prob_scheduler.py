@@ -1,6 +1,8 @@
 """Schedules, and the callback that applies them in compiled code."""
 
+import copy
 import math
+import pickle
 import warnings
 
 import keras
@@ -191,6 +193,52 @@ def test_the_scheduler_knows_two_units(bad):
         KeepProbScheduler(dbl.linear_schedule(1, 0.9, 3), bad)
 
 
+@pytest.mark.parametrize(
+    "schedule", [dbl.linear_schedule(1, 0.8, 4), dbl.decrement_schedule(1, 0.1, 0.3)]
+)
+def test_schedules_can_go_to_another_process(schedule):
+    scheduler = KeepProbScheduler(schedule, "step")
+    for again in (pickle.loads(pickle.dumps(scheduler)), copy.deepcopy(scheduler)):
+        values = [again.schedule(index) for index in range(9)]
+        assert values == [schedule(index) for index in range(9)]
+        assert again.unit == "step"
+
+
+# Your own training loop
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize("unit", ["epoch", "step"])
+def test_it_works_in_a_loop_without_fit(unit, listed, begins, ends):
+    model = compiled_model()
+    hooks = KeepProbScheduler(lambda index: 1 - index / 10, unit)
+    if listed:
+        hooks = keras.callbacks.CallbackList([hooks], model=model)
+    else:
+        hooks.set_model(model)
+    if begins:
+        hooks.on_train_begin()
+    seen = []
+    for epoch in range(2):
+        hooks.on_epoch_begin(epoch)
+        for batch in range(2):
+            hooks.on_train_batch_begin(batch)
+            seen.append(model.layers[0].keep_prob)
+            if ends:
+                hooks.on_train_batch_end(batch)
+        logs = {}
+        hooks.on_epoch_end(epoch, logs)
+        assert logs["keep_prob"] == seen[-1]
+    assert seen == ([1, 1, 0.9, 0.9] if unit == "epoch" else [1, 0.9, 0.8, 0.7])
+
+
+def test_a_scheduler_without_a_model_says_so():
+    with pytest.raises(ValueError, match="set_model"):
+        KeepProbScheduler(lambda index: 1.0).on_epoch_begin(0)
+
+
 # Finding layers
 
 
@@ -365,8 +413,21 @@ def test_the_index_goes_on_with_the_steps_of_a_stream_of_unknown_length():
         # that found none.
         counted = int(model.optimizer.iterations)
         assert counted in ([5, 6] if BACKEND == "tensorflow" else [5])
-        resumed = trained_with(3, initial_epoch=1, epochs=2)
+        with pytest.warns(UserWarning, match=f"keep_prob at step {counted}.*steps_per"):
+            resumed = trained_with(3, initial_epoch=1, epochs=2)
     assert resumed == [counted, counted + 1, counted + 2]
+
+
+def test_a_resume_of_unknown_length_counts_accumulated_steps():
+    model = compiled_model()
+    optimizer = keras.optimizers.SGD(0.0, gradient_accumulation_steps=2)
+    model.compile(optimizer, "mse")
+    for _ in range(4):
+        model.train_on_batch(ones(2), ones(2))
+    callback = KeepProbScheduler(lambda index: 1 / (1 + index), "step")
+    callback.set_model(model)
+    with pytest.warns(UserWarning, match="keep_prob at step 4"):
+        callback.on_epoch_begin(1)
 
 
 @pytest.mark.skipif(
