@@ -84,7 +84,10 @@ def insert_after(
             needs = PLACEMENTS[where].needs
             expected += f": '{where}' needs {needs}, or choose by a function"
         raise invalid("where", expected, where)
-    return copier.copy(model)
+    copier.find_shared(model)
+    copy = copier.copy(model)
+    copier.copy_state()
+    return copy
 
 
 class _Copier:
@@ -94,6 +97,21 @@ class _Copier:
         self._factory = factory
         self._where = where
         self._made = []
+        # Copies by the id of the original.
+        self._copies: dict[int, Any] = {}
+        # Originals and copies, inner models first, and whether a whole was rebuilt.
+        self._pairs = []
+        self._shared = set()
+
+    def find_shared(self, model):
+        """Notes the weights that several layers of a model, or of one in it, have."""
+        seen = set()
+        for layer in _layers(model):
+            weights = {id(weight) for weight in layer.weights}
+            self._shared |= seen & weights
+            seen |= weights
+            if _is_graph(layer):
+                self.find_shared(layer)
 
     def finds_places(self, model):
         calls = calls_of(_functional(model))
@@ -110,17 +128,19 @@ class _Copier:
             reader = None if place.reader is None else id(place.reader)
             places.setdefault((id(place.tensor), reader), place)
         names = {operation.name for operation in graph.operations}
-        copies = []
 
         def copy_operation(operation):
             if isinstance(operation, keras.layers.Lambda) or not isinstance(
                 operation, keras.layers.Layer
             ):
                 return operation  # has no weights
-            if _is_graph(operation) and self.finds_places(operation):
-                return self.copy(operation)
-            copies.append((operation, _rebuild(operation)))
-            return copies[-1][1]
+            if id(operation) not in self._copies:
+                self._copies[id(operation)] = (
+                    self.copy(operation)
+                    if self._reaches_into(operation)
+                    else self._add(operation, _rebuild(operation), True)
+                )
+            return self._copies[id(operation)]
 
         def drop(old, new, reader=None):
             place = places.get((id(old), reader))
@@ -146,13 +166,42 @@ class _Copier:
             clone_function=copy_operation,
             call_function=call_operation,
         )
-        for old, new in copies:
+        return self._add(model, copy, False)
+
+    def _reaches_into(self, layer):
+        if not _is_graph(layer):
+            return False
+        shares = any(id(weight) in self._shared for weight in layer.weights)
+        return shares or self.finds_places(layer)
+
+    def _add(self, old, new, rebuilt):
+        self._pairs.append((old, new, rebuilt))
+        return new
+
+    def copy_state(self):
+        """Copies variables, and what is trainable: a configuration has neither."""
+        copied = {}
+        # The outer models first, because what they freeze includes all within.
+        for old, new, rebuilt in reversed(self._pairs):
+            if not rebuilt:
+                if new.trainable != old.trainable:
+                    new.trainable = old.trainable
+                continue
+            if len(new.variables) != len(old.variables):
+                raise _cannot_rebuild(old, "the rebuilt layer has other variables")
+            for target, source in zip(_flatten(new), _flatten(old), strict=False):
+                if target.trainable != source.trainable:
+                    target.trainable = source.trainable
             for target, source in zip(new.variables, old.variables, strict=True):
+                if copied.setdefault(id(source), target) is not target:
+                    raise invalid(
+                        "model",
+                        "layers whose weights no other layer shares",
+                        received=f"layer '{old.name}' with a shared '{source.path}'",
+                    )
+                target.trainable = source.trainable
                 # As NumPy: on JAX, `fit` frees the buffers of both models if shared.
                 target.assign(keras.ops.convert_to_numpy(source))
-        if not model.trainable:
-            copy.trainable = False
-        return copy
 
     def _drop(self, tensor, place, names):
         name, count = place.name, 1
@@ -170,12 +219,21 @@ class _Copier:
         names.add(name)
         if place.scale != 1:
             _scale_rate(layer, place.scale, received)
-        dropped = layer(tensor)
-        if (dropped.shape, dropped.dtype) != (tensor.shape, tensor.dtype):
+        try:
+            dropped: Any = layer(tensor)
+        except Exception as error:
+            raise invalid(
+                "factory",
+                f"layers that accept shape {tensor.shape} and dtype {tensor.dtype}",
+                received=f"{received}, which raises {type(error).__name__}: {error}",
+            ) from error
+        if not isinstance(dropped, keras.KerasTensor) or (
+            (dropped.shape, dropped.dtype) != (tensor.shape, tensor.dtype)
+        ):
             raise invalid(
                 "factory",
                 f"layers that keep shape {tensor.shape} and dtype {tensor.dtype}",
-                received=f"{received}, which returns {dropped.shape}, {dropped.dtype}",
+                received=f"{received}, which returns {dropped}",
             )
         return dropped
 
@@ -196,11 +254,15 @@ def _rebuild(layer):
     try:
         return type(layer).from_config(layer.get_config())
     except Exception as error:
-        raise invalid(
-            "model",
-            "layers that can be rebuilt from their configuration",
-            received=f"layer '{layer.name}' of class {type(layer).__name__} ({error})",
-        ) from error
+        raise _cannot_rebuild(layer, error) from error
+
+
+def _cannot_rebuild(layer, reason):
+    return invalid(
+        "model",
+        "layers that can be rebuilt from their configuration",
+        received=f"layer '{layer.name}' of class {type(layer).__name__} ({reason})",
+    )
 
 
 def _copy_input(tensor):
@@ -212,6 +274,18 @@ def _functional(model):
     if isinstance(model, keras.Sequential):
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return keras.Model(model.input, model.output, name=model.name)
+
+
+def _layers(model):
+    """The layers that a functional model calls, each once."""
+    operations = _functional(model).operations
+    return [each for each in operations if isinstance(each, keras.layers.Layer)]
+
+
+def _flatten(layer):
+    """A layer and all layers within, outer layers first."""
+    # Keras has no public walk over nested layers; a test fails if this one changes.
+    return list(layer._flatten_layers())
 
 
 def _is_graph(layer):
