@@ -106,6 +106,19 @@ class DropBlock2D(keras.layers.Layer):
         self.supports_masking = True
 
     @property
+    def weights(self):
+        """Empty, so that weights of a network without the layer fit one with it.
+
+        `keep_prob` is in `variables`, as the random state is, and is saved with them.
+        """
+        return []
+
+    def load_own_variables(self, store):
+        # A file of a network without the layer leaves `keep_prob` as it is.
+        if len(store.keys()):
+            super().load_own_variables(store)
+
+    @property
     def keep_prob(self) -> float:
         """Float in (0, 1]: the current nominal fraction of units to keep."""
         if self._keep_prob_variable is None:

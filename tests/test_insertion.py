@@ -57,7 +57,7 @@ def test_applications(application, name, where, count):
     plain = application(name)
     model = insert_after(plain, DROP_BLOCK, where)
     assert len(drops(model)) == count
-    assert model.count_params() == plain.count_params() + count
+    assert model.count_params() == plain.count_params()
     np.testing.assert_array_equal(outputs(model), outputs(plain))
 
 
@@ -262,6 +262,89 @@ def test_reaches_into_nested_models(sequential, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(outputs(loaded), outputs(plain))
+
+
+def tied(wrapped=False):
+    """A model with a layer in it that a model within has too."""
+    shared = layers.Conv2D(3, 1, name="shared")
+    inner = keras.Input((8, 8, 3))
+    nested = keras.Model(inner, layers.ReLU()(shared(inner)), name="nested")
+    inputs = keras.Input((8, 8, 3))
+    x = shared(nested(inputs))
+    if wrapped:
+        x = layers.TimeDistributed(shared)(ops.expand_dims(x, 1))
+    return keras.Model(inputs, layers.ReLU(name="last")(x))
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("places", [("shared",), ("last",)])
+def test_a_layer_shared_with_a_nested_model_stays_one(places):
+    plain = tied()
+    model = insert_after(plain, DROP_BLOCK, lambda layer: layer.name in places)
+    assert len(model.trainable_variables) == len(plain.trainable_variables) == 2
+    nested, shared = model.get_layer("nested"), model.get_layer("shared")
+    assert nested.get_layer("shared") is shared
+    x = X[:, :8, :8]
+    np.testing.assert_array_equal(outputs(model, x), outputs(plain, x))
+
+
+def test_weights_that_would_come_apart_are_refused():
+    with pytest.raises(ValueError, match=r"no other layer shares.*'shared/kernel'"):
+        insert_after(tied(wrapped=True), DROP_BLOCK, lambda layer: layer.name == "last")
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv, self.norm = layers.Conv2D(4, 3), layers.BatchNormalization()
+
+    def build(self, shape):
+        self.conv.build(shape)
+        self.norm.build((*shape[:-1], 4))
+
+    def call(self, x, training=False):
+        return self.norm(self.conv(x), training=training)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("frozen", ["conv", "norm", "kernel", "block", "rest", None])
+def test_what_is_frozen_within_a_layer_stays_frozen(frozen):
+    block = Block()
+    inputs = keras.Input((8, 8, 3))
+    inner = keras.Model(inputs, block(inputs), name="inner")
+    plain = keras.Model(inputs, layers.Conv2D(2, 3, name="last")(inner(inputs)))
+    if frozen == "kernel":
+        block.conv.kernel.trainable = False
+    elif frozen == "rest":
+        plain.trainable = False
+        for part in (plain, inner, block, block.norm):
+            part.trainable = True
+        block.conv.trainable = False
+    elif frozen is not None:
+        part = block if frozen == "block" else getattr(block, frozen)
+        part.trainable = False
+    model = insert_after(plain, DROP_BLOCK, lambda layer: layer.name == "last")
+
+    def trainable(model):
+        # Without the counters in names.
+        return [(v.name, tuple(v.shape)) for v in model.trainable_variables]
+
+    assert trainable(model) == trainable(plain)
+    copy = next(x for x in model._flatten_layers() if isinstance(x, Block))
+    assert copy.norm.trainable == block.norm.trainable
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [DROP_BLOCK, lambda name: layers.Cropping2D(3, name=name)],
+)
+def test_an_error_of_an_inserted_layer_names_the_place(factory):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(layers.ReLU(name="relu_map")(inputs))
+    model = keras.Model(inputs, layers.ReLU(name="relu_dense")(x))
+    with pytest.raises(ValueError, match=r"factory\('drop_relu_(dense|map)'\)"):
+        insert_after(model, factory, is_relu)
 
 
 class Subclassed(keras.Model):

@@ -332,7 +332,7 @@ def test_mixed_precision_leaves_keep_prob_precise(policy):
     layer = DropBlock2D(3, 0.9999, dtype=policy, seed=1)
     y = layer(ops.ones((64, 20, 20, 16)), training=True)
     assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
-    [keep_prob] = layer.weights
+    [keep_prob] = (v for v in layer.variables if v.name == "keep_prob")
     assert keras.backend.standardize_dtype(keep_prob.dtype) == "float32"
     gamma = dbl.gamma(0.9999, 3, 20)
     rate = dbl.expected_drop_rate(gamma, 3, 20)
@@ -578,7 +578,7 @@ def test_a_bad_assignment_leaves_the_old_value(bad, built):
     )
     assert layer.keep_prob == 0.8
     if built:
-        assert float(array(layer.weights[0].value)) == pytest.approx(0.8)
+        assert float(array(layer.variables[0].value)) == pytest.approx(0.8)
 
 
 def test_an_assigned_keep_prob_is_kept_by_save_and_load(tmp_path):
@@ -589,13 +589,47 @@ def test_an_assigned_keep_prob_is_kept_by_save_and_load(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras").layers[0]
     assert loaded.get_config() == model.layers[0].get_config()
     assert loaded.keep_prob == 0.37
-    assert float(array(loaded.weights[0].value)) == np.float32(0.37)
+    assert float(array(loaded.variables[0].value)) == np.float32(0.37)
 
     model.save_weights(tmp_path / "model.weights.h5")
     other = plain_model(DropBlock2D((3, 2), 0.9))
     other.load_weights(tmp_path / "model.weights.h5")
     assert other.layers[0].keep_prob == 0.37
     assert other.layers[0].get_config()["keep_prob"] == 0.37
+
+
+def network(*between, seed=0):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 4)),
+            keras.layers.Conv2D(4, 3, name="first"),
+            *between,
+            keras.layers.Conv2D(2, 3, name="second"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("way", ["weights.h5", "h5", "set_weights"])
+@pytest.mark.parametrize("drops", [True, False])
+def test_weights_fit_a_network_with_the_layer_and_one_without(way, drops, tmp_path):
+    drop = DropBlock2D(3, 0.8)
+    if drops:
+        source, target = network(seed=1), network(drop)
+    else:
+        source, target = network(drop, seed=1), network()
+    path = tmp_path / f"source.{way}"
+    if way == "set_weights":
+        target.set_weights(source.get_weights())
+    elif way == "h5":
+        source.save(path)
+        target.load_weights(path)
+    else:
+        source.save_weights(path)
+        target.load_weights(path)
+    for mine, theirs in zip(target.get_weights(), source.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert drop.keep_prob == 0.8
 
 
 # Configuration
@@ -762,7 +796,7 @@ class KerasLayerTest(TestCase):
             call_kwargs={"training": True},
             expected_output_shape=input_shape,
             expected_num_trainable_weights=0,
-            expected_num_non_trainable_weights=1,
+            expected_num_non_trainable_weights=0,
             expected_num_non_trainable_variables=2,
             expected_num_seed_generators=1,
             expected_num_losses=0,

@@ -24,6 +24,7 @@ from dropblock_lib.experiments.records.json_files import (
     write_atomically,
 )
 from dropblock_lib.experiments.records.record import RecordError
+from dropblock_lib.keep_prob_scheduler import find_drop_block_layers
 
 # Seconds to wait for another process to release the lock.
 PATIENCE = 5.0
@@ -196,4 +197,7 @@ class PartialRun:
 def random_states(model: keras.Model) -> list:
     """The states of a model's random generators: variables that are not weights."""
     weights = {id(variable) for variable in model.weights}
+    # Nor is the keep_prob of a DropBlock layer a weight; the model's file has it.
+    for layer in find_drop_block_layers(model):
+        weights |= {id(v) for v in layer.variables if v.name == "keep_prob"}
     return [variable for variable in model.variables if id(variable) not in weights]

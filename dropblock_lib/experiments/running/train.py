@@ -139,7 +139,8 @@ def _train(recipe, name, data, partial, progress, devices):
         best=_best(history, metrics),
         detections=detections or None,
         parameters={
-            "total": model.count_params(),
+            # Records count the keep_prob of each DropBlock layer.
+            "total": model.count_params() + len(find_drop_block_layers(model)),
             "trainable": sum(math.prod(v.shape) for v in model.trainable_variables),
         },
         seconds=round(seconds_before + time.monotonic() - started, 3),

@@ -19,6 +19,7 @@ from dropblock_lib.experiments import (
 from dropblock_lib.experiments.records import checkpoint
 from dropblock_lib.experiments.records.record import DataAccount
 from dropblock_lib.experiments.tasks.split import fingerprint, split
+from dropblock_lib.keep_prob_scheduler import find_drop_block_layers
 from dropblock_lib.models import NETWORKS
 
 run_module = sys.modules["dropblock_lib.experiments.running.run"]
@@ -141,7 +142,8 @@ def test_the_final_figures_are_those_of_the_final_weights(monkeypatch, tmp_path)
         assert record.final[f"{part}_loss"] == pytest.approx(loss, rel=1e-4)
     trainable = sum(np.prod(v.shape) for v in model.trainable_variables)
     assert record.parameters["trainable"] == trainable
-    assert record.parameters["total"] == model.count_params()
+    drops = len(find_drop_block_layers(model))
+    assert record.parameters["total"] == model.count_params() + drops
 
 
 def test_the_test_set_is_seen_once_at_the_end(monkeypatch, tmp_path):
