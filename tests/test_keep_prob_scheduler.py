@@ -230,7 +230,8 @@ def test_it_works_in_a_loop_without_fit(unit, listed, begins, ends):
                 hooks.on_train_batch_end(batch)
         logs = {}
         hooks.on_epoch_end(epoch, logs)
-        assert logs["keep_prob"] == seen[-1]
+        # A list gives its callbacks a copy of the logs.
+        assert listed or logs["keep_prob"] == seen[-1]
     assert seen == ([1, 1, 0.9, 0.9] if unit == "epoch" else [1, 0.9, 0.8, 0.7])
 
 
