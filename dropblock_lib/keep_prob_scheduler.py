@@ -197,20 +197,18 @@ class KeepProbScheduler(keras.callbacks.Callback):
     def _set(self, index):
         value = self.schedule(index)
         try:
-            self._keep_prob = check_keep_prob(value)
+            keep_prob = check_keep_prob(value)
         except ValueError:
             raise ValueError(
                 f"Invalid value received from argument `schedule` at {self.unit} "
                 f"{index}. Expected a float in (0, 1]. "
                 f"Received: schedule({index})={value!r}"
             ) from None
+        self._keep_prob = keep_prob
         for layer in self._find_layers():
-            layer.keep_prob = self._keep_prob_of(layer)
-
-    def _keep_prob_of(self, layer):
-        if layer.rate_scale == 1:
-            return self._keep_prob  # without rounding
-        return 1 - layer.rate_scale * (1 - self._keep_prob)
+            scale = layer.rate_scale
+            # A scale of 1 leaves the number as it is, without rounding.
+            layer.keep_prob = keep_prob if scale == 1 else 1 - scale * (1 - keep_prob)
 
     def _steps_before(self, epoch):
         steps_per_epoch = (self.params or {}).get("steps")

@@ -207,6 +207,7 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
             raise invalid("sample_weight", expected, sample_weight)
         # Without values where the step is compiled; then `fit` has checked them.
         check_targets(y, self.num_classes)
+        assert y is not None
         boxes, labels = y["boxes"], y["labels"]
         if not boxes.shape[1]:
             # KerasHub's encoder cannot take zero boxes, so one of padding is added.
