@@ -59,7 +59,10 @@ def checked(source: Any, classes: int, failures: list) -> Any:
     if isinstance(source, Generator):
         return (check(batch) for batch in source)
     if type(source).__module__.startswith("tensorflow.") and hasattr(source, "map"):
-        return _checked_tensorflow(source, check)
+        # Imported late: other backends do not need TensorFlow.
+        from dropblock_lib.detection.tensorflow_batches import with_checks
+
+        return with_checks(source, check_keys, check)
     return source
 
 
@@ -84,26 +87,3 @@ class _CheckedDataset(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self._source.on_epoch_end()
-
-
-def _checked_tensorflow(source, check):
-    import tensorflow as tf
-
-    spec = source.element_spec
-    if not (isinstance(spec, tuple) and len(spec) > 1):
-        return source
-    check_keys(spec[1])
-
-    def look(images, y, *rest):
-        def labels_checked(labels):
-            check((None, {"boxes": None, "labels": labels}))
-            return labels
-
-        labels = y["labels"]
-        if isinstance(labels, tf.Tensor):
-            found = tf.numpy_function(labels_checked, [labels], labels.dtype)
-            found.set_shape(labels.shape)
-            y = {**y, "labels": found}
-        return (images, y, *rest)
-
-    return source.map(look)

@@ -1,4 +1,4 @@
-"""Wraps batches for TensorFlow so that its input pipeline does not stall.
+"""Wraps batches for TensorFlow: without a stall of its input pipeline, and checked.
 
 Keras reads a `PyDataset` through a `tf.data.Dataset` and lets TensorFlow tune how far
 ahead it reads. A thread does the tuning at intervals that grow to a minute, and an
@@ -42,3 +42,31 @@ def without_autotune(batches):
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(1).with_options(options)
+
+
+def with_checks(dataset, check_keys, check):
+    """Checks the labels of a dataset of tuples `(images, y)`.
+
+    Args:
+        dataset: A `tf.data.Dataset`; one of other elements is returned as it is.
+        check_keys: Called with the specification of `y`.
+        check: Called with each batch; its labels are NumPy arrays.
+    """
+    spec = dataset.element_spec
+    if not (isinstance(spec, tuple) and len(spec) > 1):
+        return dataset
+    check_keys(spec[1])
+
+    def checked(labels):
+        check((None, {"boxes": None, "labels": labels}))
+        return labels
+
+    def look(images, y, *rest):
+        labels = y["labels"]
+        if isinstance(labels, tf.Tensor):
+            found = tf.numpy_function(checked, [labels], labels.dtype)
+            found.set_shape(labels.shape)
+            y = {**y, "labels": found}
+        return (images, y, *rest)
+
+    return dataset.map(look)

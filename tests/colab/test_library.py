@@ -20,6 +20,7 @@ OF_THE_REPOSITORY = (
     "test_imports.py",
     "test_readme.py",
     "test_repository.py",
+    "test_version.py",
 )
 TOOLS = ("hypothesis", "pytest-xdist")
 

