@@ -341,7 +341,7 @@ def test_ctrl_c_in_an_epoch_loses_nothing(whole, tmp_path, monkeypatch, capsys):
     assert left - {"lock"} == {
         "epoch-1.keras",
         "state.json",
-    }  # some versions remove the lock
+    }
     code, out, _ = run_grid(capsys, monkeypatch, tmp_path)
     assert code == 0 and "resuming after epoch 1/3" in out
     [path] = (tmp_path / "results" / "records").iterdir()
@@ -393,7 +393,7 @@ def test_a_disk_that_fills_up_in_training_loses_nothing(
     assert left - {"lock"} == {
         "epoch-1.keras",
         "state.json",
-    }  # some versions remove the lock
+    }
     code, out, _ = run_grid(capsys, monkeypatch, tmp_path)
     assert code == 0 and "resuming after epoch 1/3" in out
     [path] = (tmp_path / "results" / "records").iterdir()
@@ -419,7 +419,7 @@ def test_a_disk_that_is_full_for_the_record_loses_nothing(
     assert left - {"lock"} == {
         "epoch-3.keras",
         "state.json",
-    }  # some versions remove the lock
+    }
     monkeypatch.setattr("keras.Model.fit", None)
     code, _, _ = run_grid(capsys, monkeypatch, tmp_path)
     [path] = (tmp_path / "results" / "records").iterdir()
