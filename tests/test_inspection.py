@@ -187,7 +187,8 @@ def test_a_built_block_in_a_subclassed_model_knows_its_map():
 
 def test_inputs_may_be_a_dictionary():
     inputs = {"a": keras.Input(SHAPE, name="a"), "b": keras.Input((3,), name="b")}
-    model = keras.Model(inputs, [block()(inputs["a"]), inputs["b"]])
+    outputs = [block()(inputs["a"]), keras.layers.ReLU()(inputs["b"])]
+    model = keras.Model(inputs, outputs)
     report = dbl.inspect(model, {"a": X, "b": np.ones((16, 3), "float32")})
     assert report.rows[0].training_rate > 0
 
