@@ -51,7 +51,7 @@ def fit_image(
     """
     height, width, scale = fitted_sides(image.shape[0], image.shape[1], size)
     if image.shape[:2] != (height, width):
-        image = _resize(image, height, width)
+        image = resize(image, height, width)
     square = np.empty((size, size, 3), "uint8")
     square[:] = PADDING
     square[:height, :width] = image
@@ -59,7 +59,23 @@ def fit_image(
     return square, boxes, scale
 
 
-def _resize(image, height, width):
+def resize(
+    image: np.ndarray,
+    height: int,
+    width: int,
+    region: tuple[float, float, float, float] | None = None,
+) -> np.ndarray:
+    """Resizes an image, or a region of it, averaging over all pixels.
+
+    Args:
+        image: `uint8` `(H, W, 3)`.
+        height: New height in pixels.
+        width: New width in pixels.
+        region: Left, top, right and bottom in pixels of the image; by default all.
+
+    Raises:
+        ImportError: If Pillow is not installed.
+    """
     try:
         from PIL import Image
     except ImportError as error:
@@ -67,9 +83,8 @@ def _resize(image, height, width):
             "Resizing images requires Pillow. Install it with "
             '`pip install "dropblock-lib[detection]"`.'
         ) from error
-    # When it reduces an image, Pillow averages over all pixels.
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+    pixels, bilinear = Image.fromarray(image), Image.Resampling.BILINEAR
+    return np.asarray(pixels.resize((width, height), bilinear, box=region))
 
 
 def mirror(

@@ -9,12 +9,13 @@ import numpy as np
 
 from dropblock_lib.arguments import check_integer, invalid
 from dropblock_lib.data.detection_dataset import DetectionSplit
+from dropblock_lib.data.jitter import jitter as jitter_image
 from dropblock_lib.data.letterbox import fit_image, fitted_sides
 from dropblock_lib.data.letterbox import mirror as mirror_image
 
 logger = logging.getLogger("dropblock_lib")
 
-# Memory for the fitted images of one `DetectionBatches`: 2,730 of 512 pixels.
+# Memory for the images of one `DetectionBatches`: 2,730 of 512 pixels.
 CACHE_BYTES = 2 * 1024**3
 
 
@@ -27,10 +28,10 @@ class DetectionBatches(keras.utils.PyDataset):
     `float32` labels `(B, M)`, padded with -1. `M` is the largest number of boxes of
     any image, and at least 1. Only the last batch may be smaller.
 
-    The order of the images, and which of them are mirrored, depend on `(seed, epoch)`
-    alone. Call `fit` with `shuffle=False`; otherwise Keras reorders the batches. A
-    complete pass in `fit` advances to the next epoch. On JAX, Keras reads one or two
-    batches before training, which counts as a complete pass if there are no more.
+    The order of the images and their random changes depend on `(seed, epoch)` alone.
+    Call `fit` with `shuffle=False`; otherwise Keras reorders the batches. A complete
+    pass in `fit` advances to the next epoch. On JAX, Keras reads one or two batches
+    before training, which counts as a complete pass if there are no more.
 
     Attributes:
         scales: `float64` `(N,)`: for each image of the split, in the split's order,
@@ -46,10 +47,12 @@ class DetectionBatches(keras.utils.PyDataset):
         batch_size: Number of images per batch.
         shuffle: Whether to reorder the images in each epoch.
         mirror: Whether to mirror half of the images, chosen anew in each epoch.
+        jitter: Whether to change scale, place and colors of each image at random, as
+            `dropblock_lib.data.jitter` does, anew in each epoch.
         seed: Non-negative integer, the random seed.
         epoch: The first epoch, from 0.
-        cache: Whether to keep up to 2 GiB of resized images in memory, so that each
-            image is read or drawn once.
+        cache: Whether to keep up to 2 GiB of images in memory, so that each image is
+            read or drawn once.
         drop_last: Whether to leave out the images of an epoch that do not fill a
             batch; JAX recompiles for a smaller one.
         workers: Number of threads that read the images of a batch.
@@ -74,6 +77,7 @@ class DetectionBatches(keras.utils.PyDataset):
         batch_size: int,
         shuffle: bool = False,
         mirror: bool = False,
+        jitter: bool = False,
         seed: int = 0,
         epoch: int = 0,
         cache: bool = True,
@@ -93,6 +97,7 @@ class DetectionBatches(keras.utils.PyDataset):
         self.split = split
         self.shuffle = shuffle
         self.mirror = mirror
+        self.jitter = jitter
         self.cache = cache
         self.drop_last = drop_last
         self._images = {}
@@ -100,6 +105,8 @@ class DetectionBatches(keras.utils.PyDataset):
         self._lock = threading.Lock()
         self._resize_boxes()
         self._epoch_began, self._batches_read = False, set()
+        # For `UninformedWarning`, which computes them once.
+        self.uninformed_losses: list[float] | None = None
         # The exception of a batch that TensorFlow read; see `tensorflow_batches`.
         self.failure = None
         self.set_epoch(epoch)
@@ -108,7 +115,7 @@ class DetectionBatches(keras.utils.PyDataset):
         sides = [fitted_sides(h, w, self.image_size) for h, w in self.split.sizes]
         self.scales = np.array([scale for _, _, scale in sides])
         self._widths = [width for _, width, _ in sides]
-        self._targets = []
+        self._targets, self._large = [], []
         self.too_small = 0
         for boxes, labels, scale in zip(
             self.split.boxes, self.split.labels, self.scales, strict=True
@@ -117,6 +124,7 @@ class DetectionBatches(keras.utils.PyDataset):
             large = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
             self.too_small += int((~large).sum())
             self._targets.append((boxes[large], labels[large]))
+            self._large.append(large)
         self.most_boxes = max(1, *(len(boxes) for boxes, _ in self._targets))
         count = sum(map(len, self.split.boxes))
         small = (
@@ -163,34 +171,53 @@ class DetectionBatches(keras.utils.PyDataset):
             raise IndexError(f"batch {batch} of {len(self)}")
         return self._order[batch * self.batch_size :][: self.batch_size]
 
+    def targets(self, batch: int) -> dict[str, np.ndarray]:
+        """Returns the boxes and labels of a batch without random changes."""
+        return self._padded([self._targets[index] for index in self.indices(batch)])
+
+    def _padded(self, targets):
+        boxes = np.full((len(targets), self.most_boxes, 4), -1, "float32")
+        labels = np.full((len(targets), self.most_boxes), -1, "float32")
+        for place, (own, classes) in enumerate(targets):
+            boxes[place, : len(own)] = own
+            labels[place, : len(own)] = classes
+        return {"boxes": boxes, "labels": labels}
+
     def __getitem__(self, batch):
         indices = self.indices(batch)
         size, count = self.image_size, len(indices)
         images = np.empty((count, size, size, 3), "float32")
-        boxes = np.full((count, self.most_boxes, 4), -1, "float32")
-        labels = np.full((count, self.most_boxes), -1, "float32")
+        targets = []
         for place, (index, image) in enumerate(
             zip(indices, self._read(indices), strict=True)
         ):
             own, classes = self._targets[index]
+            width = self._widths[index]
+            if self.jitter:
+                rng = np.random.default_rng([self.seed, self.epoch, index])
+                own, width = self.split.boxes[index][self._large[index]], size
+                image, own, kept = jitter_image(image, own, size, rng)
+                own, classes = own[kept], classes[kept]
             if self._mirrored[index]:
-                image, own = mirror_image(image, own, self._widths[index])
+                image, own = mirror_image(image, own, width)
             images[place] = image
-            boxes[place, : len(own)] = own
-            labels[place, : len(own)] = classes
+            targets.append((own, classes))
         self._batches_read.add(batch)
-        return images, {"boxes": boxes, "labels": labels}
+        return images, self._padded(targets)
 
     def _read(self, indices):
         if self.threads == 1 or all(index in self._images for index in indices):
-            return map(self._resized, indices)
+            return map(self._image, indices)
         with futures.ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(self._resized, indices))
+            return list(pool.map(self._image, indices))
 
-    def _resized(self, index):
+    def _image(self, index):
+        """Returns an image, resized unless it is resized anew in each epoch."""
         image = self._images.get(index)
         if image is None:
-            image, _, _ = fit_image(self.split.image(index), (), self.image_size)
+            image = self.split.image(index)
+            if not self.jitter:
+                image, _, _ = fit_image(image, (), self.image_size)
             with self._lock:
                 fits = self.cache and image.nbytes <= self._free_bytes
                 if fits and index not in self._images:

@@ -26,7 +26,7 @@ def detect(
     Args:
         model: A detector for images of one size, such as `dbl.models.retinanet`.
         split: A `DetectionSplit`, or `DetectionBatches` of one that do not shuffle,
-            mirror or leave out images.
+            change or leave out images.
         category_ids: COCO's id of each label, `dataset.category_ids`.
         batch_size: Number of images per batch, unless `split` is `DetectionBatches`.
 
@@ -52,7 +52,7 @@ def detect(
         annotations = {**split.annotations, "annotations": []}
         split = dataclasses.replace(split, annotations=annotations)
         batches = DetectionBatches(split, model.input_shape[1], batch_size)
-    for name in ("shuffle", "mirror", "drop_last"):
+    for name in ("shuffle", "mirror", "jitter", "drop_last"):
         if getattr(batches, name):
             raise invalid(name, "False, in the batches to detect in", True)
     predictions = model.predict(batches, verbose=0)

@@ -183,6 +183,36 @@ def test_half_of_the_images_are_mirrored_with_their_boxes():
     assert abs(mirrored - total / 2) < 5 * np.sqrt(total) / 2
 
 
+def test_jitter_depends_on_seed_and_epoch_alone_and_keeps_boxes_inside():
+    split, reads = make_split()
+
+    def make(**arguments):
+        return DetectionBatches(
+            split, 32, 4, shuffle=True, mirror=True, jitter=True, **arguments
+        )
+
+    data = make(seed=3)
+    first = content(data)
+    data.set_epoch(1)
+    assert content(data) != first
+    assert sorted(reads) == list(split.ids)
+    assert content(make(seed=3)) == first == content(make(seed=3, workers=3))
+    for images, targets in (data[batch] for batch in range(3)):
+        assert images.shape[1:] == (32, 32, 3)
+        real = targets["labels"] >= 0
+        assert ((targets["boxes"] == -1).all(axis=2) == ~real).all()
+        boxes = targets["boxes"][real]
+        assert (boxes >= 0).all() and (boxes <= 32).all()
+        assert (boxes[:, 2:] - boxes[:, :2] >= 1).all()
+
+
+def test_targets_are_those_of_the_batch_before_random_changes():
+    data = DetectionBatches(make_split()[0], 32, 4, shuffle=True)
+    for batch in range(3):
+        for key, value in data[batch][1].items():
+            np.testing.assert_array_equal(data.targets(batch)[key], value)
+
+
 def test_images_are_read_once():
     split, reads = make_split()
     data = DetectionBatches(split, 16, 4, shuffle=True, mirror=True)
