@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dropblock_lib.arguments import invalid
+from dropblock_lib.arguments import check_choice, invalid
+from dropblock_lib.data.detection_dataset import DetectionSplit
 
 # Our names for what pycocotools computes, in its order.
 MEASURES = (
@@ -132,6 +133,142 @@ def precision_by_recall(
     thresholds = evaluation.params.iouThrs.round(2).tolist()
     curves = precision[:, :, present].mean(axis=2)
     return dict(zip(thresholds, curves, strict=True))
+
+
+def of_category(
+    annotations: dict, results: list[dict], name: str
+) -> dict[str, float | None]:
+    """Computes average precision and recall for one category.
+
+    Args:
+        annotations: As for `average_precision`.
+        results: From `to_coco`.
+        name: Name of the category, such as `"person"`.
+
+    Returns:
+        As `average_precision`.
+
+    Raises:
+        ValueError: If there is no such category.
+    """
+    known = {item["name"]: item["id"] for item in annotations["categories"]}
+    number = known[check_choice("name", name, known)]
+
+    def only(rows, key="category_id"):
+        return [row for row in rows if row[key] == number]
+
+    return average_precision(
+        {
+            **annotations,
+            "annotations": only(annotations["annotations"]),
+            "categories": only(annotations["categories"], "id"),
+        },
+        only(results),
+    )
+
+
+def to_supercategories(
+    annotations: dict, results: list[dict]
+) -> tuple[dict, list[dict]]:
+    """Merges categories into their supercategories, such as "cat" into "animal".
+
+    A few hundred images have too few objects of most of COCO's 80 categories to tell
+    detectors apart. Where detections of one supercategory overlap by more than half,
+    only the one with the highest score is kept, as within a category.
+
+    Args:
+        annotations: As for `average_precision`, with a `supercategory` of every
+            category.
+        results: From `to_coco`.
+
+    Returns:
+        `(annotations, results)`, both new, for `average_precision`.
+
+    Raises:
+        ValueError: If a category has no supercategory.
+
+    Example:
+
+    >>> average_precision(*to_supercategories(split.annotations, found))["AP50"]
+    """
+    categories = annotations["categories"]
+    missing = [item["name"] for item in categories if not item.get("supercategory")]
+    if missing:
+        expected = "a supercategory of every category"
+        raise invalid("annotations", expected, received=f"none of {missing[:5]}")
+    names = sorted({item["supercategory"] for item in categories})
+    of_name = {name: number for number, name in enumerate(names, start=1)}
+    merged = {item["id"]: of_name[item["supercategory"]] for item in categories}
+
+    def rename(rows):
+        return [{**row, "category_id": merged[row["category_id"]]} for row in rows]
+
+    groups = collections.defaultdict(list)
+    for row in sorted(rename(results), key=lambda row: -row["score"]):
+        groups[row["image_id"], row["category_id"]].append(row)
+    return (
+        {
+            **annotations,
+            "annotations": rename(annotations["annotations"]),
+            "categories": [{"id": of_name[name], "name": name} for name in names],
+        },
+        [row for rows in groups.values() for row in _suppress(rows)],
+    )
+
+
+def _suppress(rows):
+    """Drops rows that overlap an earlier one that is kept by more than half."""
+    boxes = np.array([row["bbox"] for row in rows])
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    sides = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    common = np.prod(np.maximum(sides, 0), axis=2)
+    areas = np.prod(boxes[:, 2:], axis=1)
+    overlaps = common > (areas[:, None] + areas - common) / 2
+    kept = []
+    for row in range(len(rows)):
+        if not overlaps[row, kept].any():
+            kept.append(row)
+    return [rows[row] for row in kept]
+
+
+def trivial_results(train: DetectionSplit, split: DetectionSplit) -> list[dict]:
+    """Detects without looking: what every detector must surpass.
+
+    In each image it reports one object of the most common category of the training
+    images, at their mean place and of their mean size, relative to the image.
+
+    Args:
+        train: The `DetectionSplit` to learn from.
+        split: The `DetectionSplit` to detect in.
+
+    Returns:
+        Detections as `to_coco` returns them.
+
+    Example:
+
+    >>> found = trivial_results(data.train, data.validation)
+    >>> average_precision(data.validation.annotations, found)["AP50"]
+    """
+    label = np.bincount(np.concatenate(train.labels)).argmax()
+    boxes = [
+        own / np.tile(sides[::-1], 2)
+        for own, sides in zip(train.boxes, train.sizes, strict=True)
+    ]
+    left, top, right, bottom = np.concatenate(boxes).mean(axis=0)
+    return [
+        {
+            "image_id": image_id,
+            "category_id": list(split.categories)[label],
+            "bbox": [
+                float(left * width),
+                float(top * height),
+                float((right - left) * width),
+                float((bottom - top) * height),
+            ],
+            "score": 1.0,
+        }
+        for image_id, (height, width) in zip(split.ids, split.sizes, strict=True)
+    ]
 
 
 def _evaluate(annotations, results):

@@ -8,11 +8,15 @@ import sys
 import numpy as np
 import pytest
 
+from dropblock_lib.data.detection_dataset import DetectionSplit
 from dropblock_lib.detection.average_precision import (
     MEASURES,
     average_precision,
+    of_category,
     precision_by_recall,
     to_coco,
+    to_supercategories,
+    trivial_results,
 )
 
 
@@ -223,3 +227,82 @@ def test_predictions_become_results_in_stored_pixels():
         result(9, 1, [0, 0, 1, 1], 0.5),
         result(9, 90, [0.5, 0.5, 1.5, 1], 0.25),
     ]
+
+
+ANIMALS = {
+    "images": [{"id": 1, "height": 100, "width": 100}],
+    "categories": [
+        {"id": 3, "name": "cat", "supercategory": "animal"},
+        {"id": 5, "name": "dog", "supercategory": "animal"},
+        {"id": 7, "name": "car", "supercategory": "vehicle"},
+    ],
+    "annotations": [
+        {"image_id": 1, "category_id": 3, "bbox": [0, 0, 40, 40]},
+        {"image_id": 1, "category_id": 7, "bbox": [50, 50, 40, 40]},
+    ],
+}
+
+
+def of_animal(category, box, score):
+    return {"image_id": 1, "category_id": category, "bbox": box, "score": score}
+
+
+def test_a_dog_for_a_cat_is_right_among_supercategories():
+    found = [
+        of_animal(5, [1, 0, 40, 40], 0.8),
+        of_animal(3, [0, 0, 40, 40], 0.9),  # the same animal, seen as both
+        of_animal(5, [30, 30, 40, 40], 0.3),  # another place
+        of_animal(7, [50, 50, 40, 40], 0.5),
+    ]
+    annotations, merged = to_supercategories(ANIMALS, found)
+    assert [item["name"] for item in annotations["categories"]] == ["animal", "vehicle"]
+    assert [row["score"] for row in merged] == [0.9, 0.3, 0.5]
+    assert average_precision(annotations, merged)["AP"] == pytest.approx(1.0)
+    only_dog = to_supercategories(ANIMALS, [found[0], found[3]])
+    assert average_precision(*only_dog)["AP50"] == pytest.approx(1.0)
+    half = average_precision(ANIMALS, [found[0], found[3]])["AP50"]
+    assert half == pytest.approx(0.5)
+    assert to_supercategories(ANIMALS, [])[1] == []
+
+
+def test_categories_without_a_supercategory_are_refused():
+    other = {**ANIMALS, "categories": [{"id": 1, "name": "cat"}]}
+    with pytest.raises(ValueError, match=r"`annotations`.*supercategory.*'cat'"):
+        to_supercategories(other, [])
+
+
+def test_one_category_is_measured_alone():
+    found = [of_animal(7, [50, 50, 40, 40], 0.5), of_animal(3, [60, 60, 9, 9], 0.9)]
+    assert of_category(ANIMALS, found, "car")["AP"] == pytest.approx(1.0)
+    assert of_category(ANIMALS, found, "cat")["AP"] == 0
+    assert of_category(ANIMALS, found, "dog")["AP"] is None
+    with pytest.raises(ValueError, match=r"`name`.*cat"):
+        of_category(ANIMALS, found, "horse")
+
+
+def test_the_trivial_detector_reports_the_mean_box_of_the_commonest_class():
+    def split(sizes, boxes):
+        return DetectionSplit(
+            annotations={
+                "images": [
+                    {"id": number, "height": height, "width": width}
+                    for number, (height, width) in enumerate(sizes)
+                ],
+                "annotations": [
+                    {"image_id": number, "category_id": category, "bbox": box}
+                    for number, category, box in boxes
+                ],
+                "categories": ANIMALS["categories"],
+            },
+            read=lambda number: pytest.fail("read"),
+        )
+
+    train = split(
+        [(100, 200), (50, 50)],
+        [(0, 5, [0, 0, 100, 50]), (1, 5, [25, 25, 25, 25]), (1, 3, [0, 0, 50, 50])],
+    )
+    found = trivial_results(train, split([(300, 600)], []))
+    # Left 0, 0.5, 0; top 0, 0.5, 0; right 0.5, 1, 1; bottom 0.5, 1, 1.
+    expected = [100, 50, 600 * (5 / 6 - 1 / 6), 300 * (5 / 6 - 1 / 6)]
+    assert [(row["image_id"], row["category_id"]) for row in found] == [(0, 5)]
+    assert found[0]["bbox"] == pytest.approx(expected)
