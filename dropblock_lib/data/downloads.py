@@ -60,6 +60,13 @@ def locate(name):
     return (None, reason) if reason else (path, None)
 
 
+def in_data_folder(name):
+    """Returns the path of a file in `$DROPBLOCK_DATA/weights/`, or `None`."""
+    folder = os.environ.get("DROPBLOCK_DATA")
+    path = pathlib.Path(folder or ".") / "weights" / name
+    return os.fspath(path) if folder and path.is_file() else None
+
+
 def find_weights(weights):
     """Checks that weights for `keras.applications.ResNet50` are available.
 
@@ -71,10 +78,12 @@ def find_weights(weights):
 
     Raises:
         OSError: If the file does not exist, or ImageNet's weights are neither in
-            Keras' cache nor can be downloaded.
+            `$DROPBLOCK_DATA/weights/` nor in Keras' cache, nor can be downloaded.
     """
     if weights is None:
         return None
+    if weights == "imagenet":
+        weights = in_data_folder(WEIGHTS) or weights
     if weights != "imagenet":
         if not os.path.isfile(weights):
             raise FileNotFoundError(
@@ -86,8 +95,9 @@ def find_weights(weights):
         reason = why_unreachable(f"{KERAS_FILES}/keras-applications/resnet/{WEIGHTS}")
         if reason:
             raise OSError(
-                f"ImageNet's weights are not in Keras' cache, and {reason}. Pass the "
-                "path of a file with them, or weights=None for random weights."
+                f"ImageNet's weights ({WEIGHTS}) are neither in the folder weights/ of "
+                f"$DROPBLOCK_DATA nor in Keras' cache, and {reason}. Pass the path of "
+                "a file with them, or weights=None for random weights."
             )
     return weights
 

@@ -1,4 +1,4 @@
-"""What RetinaNet needs beyond KerasHub: initializers, losses, decoding, evaluation."""
+"""RetinaNet and what it needs: pyramid, losses, decoding, batches, evaluation."""
 
 from dropblock_lib.detection.anchors import (
     Assignment,
@@ -8,8 +8,11 @@ from dropblock_lib.detection.anchors import (
 )
 from dropblock_lib.detection.average_precision import (
     average_precision,
+    of_category,
     precision_by_recall,
     to_coco,
+    to_supercategories,
+    trivial_results,
 )
 from dropblock_lib.detection.batches import DetectionBatches
 
@@ -18,22 +21,35 @@ from dropblock_lib.detection.detector import RetinaNet
 from dropblock_lib.detection.evaluation import AveragePrecisionCallback, detect
 from dropblock_lib.detection.losses import BoxLoss, FocalLoss
 from dropblock_lib.detection.nms import PerClassNonMaxSuppression
-from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
+from dropblock_lib.detection.pyramid import build_pyramid
+from dropblock_lib.detection.training import (
+    PRIOR_LOGIT,
+    UninformedWarning,
+    detection_optimizer,
+    uninformed_loss,
+)
 
 __all__ = [
+    "PRIOR_LOGIT",
     "Assignment",
     "AveragePrecisionCallback",
     "BoxLoss",
     "DetectionBatches",
     "FocalLoss",
     "PerClassNonMaxSuppression",
-    "PyramidEncoder",
     "RetinaNet",
+    "UninformedWarning",
     "anchors_by_level",
     "assign",
     "average_precision",
+    "build_pyramid",
     "count_assigned",
     "detect",
+    "detection_optimizer",
+    "of_category",
     "precision_by_recall",
     "to_coco",
+    "to_supercategories",
+    "trivial_results",
+    "uninformed_loss",
 ]

@@ -1,6 +1,7 @@
-"""KerasHub's RetinaNet with the paper's losses and decoding."""
+"""RetinaNet, with the paper's losses and decoding."""
 
 import contextlib
+from collections.abc import Iterable
 
 import keras
 import keras_hub
@@ -11,12 +12,22 @@ from dropblock_lib.detection.batches import DetectionBatches
 from dropblock_lib.detection.losses import BoxLoss, FocalLoss
 from dropblock_lib.detection.nms import PerClassNonMaxSuppression
 from dropblock_lib.detection.targets import check_targets, checked
+from dropblock_lib.detection.training import (
+    PRIOR_LOGIT,
+    UninformedWarning,
+    detection_optimizer,
+)
 
 BOX_FORMAT = "xyxy"  # left, top, right, bottom, in pixels
+ENCODING = "center_xywh"
+# IoU from which an anchor is assigned to an object, and below which to none.
+POSITIVE, BACKGROUND = 0.5, 0.4
+# Of the kernels of the heads, as in the paper.
+STDDEV = 0.01
 
 
 @keras.saving.register_keras_serializable("dropblock_lib")
-class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
+class RetinaNet(keras.Model):
     """A RetinaNet that is trained and evaluated as in the paper.
 
     Images are float `(batch, height, width, 3)`, 0 to 255; `y` is a dict of `boxes`
@@ -24,50 +35,136 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
     boxes)`, both padded with -1. Train with `fit` on batches of `(images, y)`.
     `predict` returns `boxes`, `confidence`, `labels` and `num_detections`.
 
-    It differs from `keras_hub.models.RetinaNetObjectDetector` in these ways: it has
-    `FocalLoss` and `BoxLoss` instead of losses that take means, learns from batches
-    without objects, decodes with `PerClassNonMaxSuppression`, and is compiled again,
-    with its optimizer's state, when it is loaded.
+    Anchors and their matching are KerasHub's. `keras_hub.models.
+    RetinaNetObjectDetector` differs in these ways: its losses take means, it learns
+    nothing from batches without objects, it gives the prior of the class head to the
+    box head, and its suppression ignores classes.
+
+    After an epoch of `fit` on `DetectionBatches`, a warning says so if the class loss
+    is still that of a detector that ignores the image: see `uninformed_loss`.
 
     Under mixed precision, anchors are matched and boxes decoded in float32: 16 bits
     cannot tell neighboring pixels of a large image apart.
 
     Args:
-        backbone: A `keras_hub.models.RetinaNetBackbone`.
+        backbone: A functional `keras.Model` from an image to a dict of level -> map,
+            from `build_pyramid`.
         num_classes: Number of classes.
-        **kwargs: As for `keras_hub.models.RetinaNetObjectDetector`.
+        head_layers: Number of convolutions in each head before the last.
+        head_channels: Number of channels of these convolutions.
+        anchor_size: Side of the smallest square anchor of a level, in pixels of its
+            map.
+        prediction_decoder: A layer that turns boxes and logits into detections; by
+            default `PerClassNonMaxSuppression()`.
+        compile: Whether to compile with the default optimizer and losses.
+        seeds: Iterator of random seeds for the kernels of the heads, or of `None`.
+        **kwargs: As for `keras.Model`.
 
     Reference:
 
     - [Lin et al., 2017](https://arxiv.org/abs/1708.02002).
     """
 
-    def __init__(self, backbone: keras.Model, num_classes: int, **kwargs):
-        kwargs.setdefault("bounding_box_format", BOX_FORMAT)
-        kwargs["prediction_decoder"] = (
-            kwargs.get("prediction_decoder") or PerClassNonMaxSuppression()
+    def __init__(
+        self,
+        backbone: keras.Model,
+        num_classes: int,
+        head_layers: int = 4,
+        head_channels: int = 256,
+        anchor_size: float = 4.0,
+        prediction_decoder: keras.layers.Layer | None = None,
+        compile: bool = True,
+        seeds: Iterable[int | None] | None = None,
+        **kwargs,
+    ):
+        levels = [int(level[1:]) for level in backbone.output]
+        anchor_generator = keras_hub.layers.AnchorGenerator(
+            BOX_FORMAT,
+            min_level=min(levels),
+            max_level=max(levels),
+            num_scales=3,
+            aspect_ratios=[0.5, 1.0, 2.0],
+            anchor_size=anchor_size,
+            dtype="float32",
         )
-        compile = kwargs.pop("compile", True)
-        super().__init__(backbone, num_classes, compile=False, **kwargs)
-        self.label_encoder.dtype_policy = "float32"
-        self.anchor_generator.dtype_policy = "float32"
-        # KerasHub would compile before the model has its classes and anchors.
+        shape = {
+            "inputs": next(iter(backbone.output.values())).shape[-1],
+            "channels": head_channels,
+            "layers": head_layers,
+            "dtype": backbone.get_layer(f"output_P{min(levels)}").dtype_policy,
+            "seeds": iter(() if seeds is None else seeds),
+        }
+        anchors = anchor_generator.num_base_anchors
+        box_head = _head("box_head", anchors * 4, **shape)
+        classification_head = _head(
+            "classification_head", anchors * num_classes, **shape, bias=PRIOR_LOGIT
+        )
+        inputs = keras.Input(backbone.input_shape[1:], name="images")
+        outputs = {"bbox_regression": [], "cls_logits": []}
+        for level, features in backbone(inputs).items():
+            for found, head, size, name in zip(
+                outputs.values(),
+                (box_head, classification_head),
+                (4, num_classes),
+                ("box_pred", "cls_pred"),
+                strict=True,
+            ):
+                rows = keras.layers.Reshape((-1, size), name=f"{name}_{level}")
+                found.append(rows(head(features)))
+        super().__init__(
+            inputs,
+            {
+                name: keras.layers.Concatenate(axis=1, name=name)(found)
+                for name, found in outputs.items()
+            },
+            **kwargs,
+        )
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.head_layers = head_layers
+        self.head_channels = head_channels
+        self.anchor_size = anchor_size
+        self.box_head = box_head
+        self.classification_head = classification_head
+        self.anchor_generator = anchor_generator
+        self.prediction_decoder = prediction_decoder or PerClassNonMaxSuppression()
+        self.prediction_decoder.dtype_policy = "float32"
+        # For `UninformedWarning`, because `fit` may be called once per epoch.
+        self.warned, self.class_losses = False, {}
         if compile:
             self.compile()
 
-    # Keras' own methods: KerasHub's convert all data to tf.data, which does not work
-    # with a keras.utils.PyDataset or a dict of targets, and requires TensorFlow.
-    predict_on_batch = keras.Model.predict_on_batch
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+            "head_layers": self.head_layers,
+            "head_channels": self.head_channels,
+            "anchor_size": self.anchor_size,
+            "prediction_decoder": keras.saving.serialize_keras_object(
+                self.prediction_decoder
+            ),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        made = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("backbone", "prediction_decoder")
+        }
+        return cls(**{**config, **made}, compile=False)
 
     def train_on_batch(self, x, y=None, *arguments, **options):
         """As `keras.Model.train_on_batch`."""
         check_targets(y, self.num_classes)
-        return keras.Model.train_on_batch(self, x, y, *arguments, **options)
+        return super().train_on_batch(x, y, *arguments, **options)
 
     def test_on_batch(self, x, y=None, *arguments, **options):
         """As `keras.Model.test_on_batch`."""
         check_targets(y, self.num_classes)
-        return keras.Model.test_on_batch(self, x, y, *arguments, **options)
+        return super().test_on_batch(x, y, *arguments, **options)
 
     def fit(self, x=None, y=None, *arguments, validation_data=None, **options):
         """As `keras.Model.fit`."""
@@ -77,12 +174,17 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
             if isinstance(validation_data, (tuple, list)):
                 check_targets(validation_data[1], self.num_classes)
             validation_data = self._checked(validation_data, None, failures)
+            for batches, prefix in ((validation_data, "val_"), (x, "")):
+                if isinstance(batches, DetectionBatches):
+                    warning = UninformedWarning(batches, prefix)
+                    options["callbacks"] = _added(options.get("callbacks"), warning)
+                    break
             if not options.get("steps_per_epoch"):
                 x = self._prepare(x)
             if not options.get("validation_steps"):
                 validation_data = self._prepare(validation_data)
-            return keras.Model.fit(
-                self, x, y, *arguments, validation_data=validation_data, **options
+            return super().fit(
+                x, y, *arguments, validation_data=validation_data, **options
             )
 
     def evaluate(self, x=None, y=None, *arguments, **options):
@@ -91,13 +193,13 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
         with _original_errors(failures, x):
             x = self._checked(x, y, failures)
             x = x if options.get("steps") else self._prepare(x)
-            return keras.Model.evaluate(self, x, y, *arguments, **options)
+            return super().evaluate(x, y, *arguments, **options)
 
     def predict(self, x, *arguments, **options):
         """As `keras.Model.predict`."""
         with _original_errors([], x):
             x = x if options.get("steps") else self._prepare(x, with_labels=False)
-            return keras.Model.predict(self, x, *arguments, **options)
+            return super().predict(x, *arguments, **options)
 
     def _checked(self, x, y, failures):
         """Checks the labels: of arrays at once, of other sources as they are read."""
@@ -130,6 +232,44 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
 
         return without_autotune(x)
 
+    def assign(self, images, boxes, labels):
+        """Computes the training targets of all anchors, in float32.
+
+        An anchor whose IoU with some object is at least 0.5 is assigned to the object
+        that it overlaps most. If no IoU reaches 0.4 it is background, and otherwise
+        the class loss ignores it.
+
+        Args:
+            images: `(batch, height, width, 3)`, of which only the shape is used.
+            boxes: `(batch, k, 4)`: left, top, right and bottom in pixels, padded with
+                -1, `k` at least 1.
+            labels: `(batch, k)`, padded with -1.
+
+        Returns:
+            A pair: offsets `(batch, anchors, 4)` to the most overlapped object, and
+            labels `(batch, anchors)`, -1 for background and -2 for ignored anchors.
+        """
+        boxes = ops.cast(boxes, "float32")
+        anchors = ops.concatenate(list(self.anchor_generator(images).values()))
+        overlaps = keras.utils.bounding_boxes.compute_iou(anchors, boxes, BOX_FORMAT)
+        overlaps = ops.reshape(overlaps, (-1, anchors.shape[0], ops.shape(boxes)[1]))
+        nearest = ops.argmax(overlaps, axis=-1)
+        overlaps = ops.max(overlaps, axis=-1)
+        boxes = ops.take_along_axis(boxes, nearest[..., None], axis=1)
+        labels = ops.take_along_axis(ops.cast(labels, "float32"), nearest, axis=1)
+        labels = ops.where(overlaps < POSITIVE, -2.0, labels)
+        offsets = keras.utils.bounding_boxes.encode_box_to_deltas(
+            anchors, boxes, BOX_FORMAT, BOX_FORMAT, encoding_format=ENCODING
+        )
+        return offsets, ops.where(overlaps < BACKGROUND, -1.0, labels)
+
+    def predict_step(self, *arguments):
+        """As `keras.Model.predict_step`, for detections."""
+        outputs = super().predict_step(*arguments)
+        if isinstance(outputs, tuple):  # JAX returns its state, too
+            return self.decode_predictions(outputs[0], arguments[-1]), outputs[1]
+        return self.decode_predictions(outputs, *arguments)
+
     def decode_predictions(self, predictions, data):
         """Converts the outputs for a batch to boxes, scores and labels.
 
@@ -138,10 +278,19 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
             data: Images, or a tuple that begins with them.
         """
         images = data[0] if isinstance(data, (list, tuple)) else data
-        predictions = {
-            name: ops.cast(output, "float32") for name, output in predictions.items()
-        }
-        return super().decode_predictions(predictions, images)
+        offsets, logits = (
+            ops.cast(predictions[name], "float32")
+            for name in ("bbox_regression", "cls_logits")
+        )
+        boxes = keras.utils.bounding_boxes.decode_deltas_to_boxes(
+            anchors=ops.concatenate(list(self.anchor_generator(images).values())),
+            boxes_delta=offsets,
+            encoded_format=ENCODING,
+            anchor_format=BOX_FORMAT,
+            box_format=BOX_FORMAT,
+            image_shape=ops.shape(images)[1:],
+        )
+        return self.prediction_decoder(boxes, logits, images=images)
 
     def compile(
         self, optimizer="auto", box_loss=None, classification_loss=None, **kwargs
@@ -149,16 +298,19 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
         """Configures training.
 
         Args:
-            optimizer: As for `keras.Model.compile`; by default Adam with a learning
-                rate of 5e-5.
+            optimizer: As for `keras.Model.compile`; by default `detection_optimizer()`.
+                A detector easily dies of a large learning rate: with another
+                optimizer, warm up and clip the gradients as this one does.
             box_loss: A Keras loss; by default `BoxLoss()`.
             classification_loss: A Keras loss; by default `FocalLoss()`.
             **kwargs: As for `keras.Model.compile`.
         """
         super().compile(
-            optimizer=optimizer,
-            box_loss=box_loss or BoxLoss(),
-            classification_loss=classification_loss or FocalLoss(),
+            optimizer=detection_optimizer() if optimizer == "auto" else optimizer,
+            loss={
+                "bbox_regression": box_loss or BoxLoss(),
+                "cls_logits": classification_loss or FocalLoss(),
+            },
             **kwargs,
         )
         self._create_variables()
@@ -194,9 +346,6 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
     ):
         """Sums the losses over all anchors, divided by the number of positive ones.
 
-        KerasHub returns 0 for a batch without positive anchors, so that nothing is
-        learned from images without objects.
-
         Raises:
             ValueError: If `y` has other keys or labels that the model does not have, or
                 if sample weights are given, which a sum over anchors cannot take into
@@ -210,12 +359,12 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
         assert y is not None
         boxes, labels = y["boxes"], y["labels"]
         if not boxes.shape[1]:
-            # KerasHub's encoder cannot take zero boxes, so one of padding is added.
+            # No anchor has a nearest box among zero boxes, so one of padding is added.
             boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
             labels = ops.pad(labels, ((0, 0), (0, 1)), constant_values=-1)
-        boxes, labels = self.label_encoder(images=x, gt_boxes=boxes, gt_classes=labels)
+        boxes, labels = self.assign(x, boxes, labels)
         is_positive = labels >= 0
-        is_ignored = labels == self.label_encoder.ignore_class
+        is_ignored = labels == -2
         scale = 1 / ops.maximum(ops.sum(ops.cast(is_positive, "float32")), 1)
         targets = {
             # The offsets of an anchor without an object may be infinite.
@@ -226,10 +375,40 @@ class RetinaNet(keras_hub.models.RetinaNetObjectDetector):
             "bbox_regression": scale * ops.cast(is_positive, "float32"),
             "cls_logits": scale * ops.cast(~is_ignored, "float32"),
         }
-        # keras.Model's method: KerasHub's would encode the targets again.
-        return super(keras_hub.models.RetinaNetObjectDetector, self).compute_loss(
+        return super().compute_loss(
             x=x, y=targets, y_pred=y_pred, sample_weight=weights, training=training
         )
+
+
+def _head(name, outputs, inputs, channels, layers, dtype, seeds, bias=0.0):
+    """Makes the convolutions that all levels share."""
+
+    def convolution(filters, **options):
+        start = keras.initializers.RandomNormal(stddev=STDDEV, seed=next(seeds, None))
+        return keras.layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            kernel_initializer=start,
+            dtype=dtype,
+            **options,
+        )
+
+    hidden = [
+        convolution(channels, activation="relu", name=f"conv2d_{number}")
+        for number in range(layers)
+    ]
+    constant = keras.initializers.Constant(bias)
+    last = convolution(outputs, bias_initializer=constant, name="prediction")
+    shape = keras.Input((None, None, inputs), dtype=dtype.compute_dtype)
+    return keras.Sequential([shape, *hidden, last], name=name)
+
+
+def _added(callbacks, callback):
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(callback)
+        return callbacks
+    return [*keras.tree.flatten(callbacks or []), callback]
 
 
 @contextlib.contextmanager

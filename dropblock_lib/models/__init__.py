@@ -21,6 +21,16 @@ NETWORKS = {
     "resnet9_wide": partial(resnet9, width=64),
 }
 
+_lite0 = partial(
+    retinanet,
+    backbone="efficientnet_lite0",
+    where="last-stages-and-pyramid",
+    levels=(4, 6),
+    channels=96,
+    head_layers=1,
+    anchor_size=2.5,
+)
+
 # The detectors by name. Each has the signature (variant="none", classes=80,
 # image_size=512, weights=None, seed=None).
 DETECTORS = {
@@ -30,6 +40,10 @@ DETECTORS = {
     "retinanet_light": partial(
         retinanet, levels=(3, 5), head_layers=2, anchor_size=2.0
     ),
+    # For a few hundred photographs of 256 to 320 pixels: with pretrained weights, and,
+    # for comparison, without.
+    "retinanet_lite0": partial(_lite0, frozen_stages=3, frozen_normalization=True),
+    "retinanet_lite0_scratch": _lite0,
 }
 
 # Their names in tables and figures.
@@ -43,6 +57,8 @@ LABELS = {
     "resnet9_wide": "ResNet-9, full width",
     "retinanet": "RetinaNet",
     "retinanet_light": "RetinaNet, light heads",
+    "retinanet_lite0": "RetinaNet, EfficientNet-Lite0",
+    "retinanet_lite0_scratch": "RetinaNet, EfficientNet-Lite0, all layers trained",
 }
 
 __all__ = [

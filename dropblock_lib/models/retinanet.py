@@ -1,21 +1,78 @@
-"""RetinaNet with a ResNet-50 backbone, which is regularized."""
+"""RetinaNet on a ResNet-50 or an EfficientNet-Lite0, which is regularized."""
 
+import dataclasses
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from dropblock_lib.arguments import check_float, check_integer, invalid
+from dropblock_lib.arguments import (
+    check_boolean,
+    check_choice,
+    check_float,
+    check_integer,
+    invalid,
+)
 from dropblock_lib.data.downloads import find_weights
 from dropblock_lib.insertion import check_where
 from dropblock_lib.models._building import regularize, seed_streams, with_seeds
+from dropblock_lib.models.efficientnet_lite0 import efficientnet_lite0
 from dropblock_lib.variants import Variant, get_variant
 
-# The last feature map of each width in keras.applications' ResNet-50.
-LEVELS = {"P3": "conv3_block4_out", "P4": "conv4_block6_out", "P5": "conv5_block3_out"}
 # ImageNet's mean pixel: red, green, blue.
 MEAN_COLOR = (123.68, 116.779, 103.939)
 LEVEL_RANGES = [(low, high) for low in (3, 4, 5) for high in (5, 6, 7)]
+# A placement of detectors: see `retinanet`.
+LAST_STAGES = "last-stages-and-pyramid"
+
+
+def _resnet50(image_size, weights, kernel_seeds):
+    """Makes Keras' ResNet-50 without its top, for RGB pixels from 0 to 255."""
+    inputs = keras.Input((image_size, image_size, 3), name="image")
+    offset = [-value for value in MEAN_COLOR]
+    x = keras.layers.Rescaling(1.0, offset=offset, name="rescaling")(inputs)
+    encoder = keras.applications.ResNet50(
+        include_top=False, weights=find_weights(weights), input_tensor=x
+    )
+    if weights is None:
+        return with_seeds(encoder, kernel_seeds)
+    # Keras' weights expect channels in the order blue, green, red.
+    first = encoder.get_layer("conv1_conv").kernel
+    first.assign(np.flip(keras.ops.convert_to_numpy(first), axis=2))
+    return encoder
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A network that a detector begins with.
+
+    Attributes:
+        make: Function of the image size, the weights and random seeds.
+        levels: Level -> layer of its last map.
+        stem: Beginning of the names of the layers before the first stage.
+        stages: Beginnings of the names of the layers of each stage.
+    """
+
+    make: Callable[..., keras.Model]
+    levels: dict[str, str]
+    stem: str
+    stages: tuple[str, ...]
+
+
+BACKBONES = {
+    "resnet50": Backbone(
+        _resnet50,
+        {"P3": "conv3_block4_out", "P4": "conv4_block6_out", "P5": "conv5_block3_out"},
+        "conv1",
+        ("conv2_", "conv3_", "conv4_", "conv5_"),
+    ),
+    "efficientnet_lite0": Backbone(
+        efficientnet_lite0,
+        {"P3": "block3b_add", "P4": "block5c_add", "P5": "block7a_project_bn"},
+        "stem_",
+        tuple(f"block{stage}" for stage in range(1, 8)),
+    ),
+}
 
 
 def retinanet(
@@ -25,18 +82,28 @@ def retinanet(
     weights: str | None = None,
     seed: int | None = None,
     *,
+    backbone: str = "resnet50",
     where: str | Callable = "main-path-relu",
     levels: tuple[int, int] = (3, 7),
+    channels: int = 256,
     head_layers: int = 4,
     anchor_size: float = 4.0,
+    frozen_stages: int = 0,
+    frozen_normalization: bool = False,
 ) -> keras.Model:
-    """RetinaNet with a ResNet-50 backbone, regularized as in the slides.
+    """RetinaNet, regularized as in the slides or where a block is a block.
 
-    The parts are KerasHub's: a feature pyramid on the last three groups of the
-    ResNet-50, nine anchors at every position of every level, and two convolutional
-    heads that all levels share, one for the classes and one for the boxes. The
-    regularizer follows the ReLUs of the main path of each block of the ResNet-50, in
-    32 places.
+    A feature pyramid on the last three resolutions of the backbone, nine anchors at
+    every position of every level, and two convolutional heads that all levels share,
+    one for the classes and one for the boxes.
+
+    Where the regularizer goes:
+
+    - `"main-path-relu"`, the slides' choice for ResNet-50: after the ReLUs of the main
+      path of each block, in 32 places. The other placements of `insert_after` are
+      possible, too.
+    - `"last-stages-and-pyramid"`: after the activations of the last two stages of the
+      backbone, and after each map of the pyramid.
 
     Requires the extra `detection`.
 
@@ -46,22 +113,31 @@ def retinanet(
             returns a new layer. `"none"` means no regularizer.
         classes: Number of classes, at least one.
         image_size: Height and width of the images in pixels, a multiple of 32.
-        weights: Initial weights of the ResNet-50: `None` for random ones, `"imagenet"`,
-            which Keras downloads if they are not in its cache, or the path of a file
-            with weights of `keras.applications.ResNet50` without its top.
+        weights: Initial weights of the backbone: `None` for random ones; `"imagenet"`,
+            looked for in the folder `weights/` of `$DROPBLOCK_DATA`, then where Keras
+            or KerasHub download from; or the path of a file, for ResNet-50 with weights
+            of `keras.applications.ResNet50` without its top, for EfficientNet-Lite0
+            with the arrays that `models.efficientnet_lite0` describes.
         seed: Random seed of the weights and regularizers, or `None`. With the same
             seed, all variants begin with the same weights.
-        where: A placement of `insert_after`.
+        backbone: `"resnet50"` or `"efficientnet_lite0"`.
+        where: Where the regularizer goes, see above.
         levels: The finest and the coarsest level of the pyramid. A feature map of
             level `n` is `2**n` times smaller than the image.
+        channels: Number of channels in the pyramid and the heads, which take most of a
+            training step: 96 to 128 do for small data.
         head_layers: Number of convolutions in each head before the last.
         anchor_size: Side of the smallest square anchor of a level, in pixels of its
             map. Objects much smaller than the smallest anchor of the finest level, by
             default 32 pixels, are never assigned an anchor.
+        frozen_stages: Number of stages of the backbone that are not trained, along
+            with its stem. ResNet-50 has 4 stages, EfficientNet-Lite0 has 7.
+        frozen_normalization: Whether the backbone's batch normalizations keep their
+            pretrained moments and weights. A batch of 8 is too small to estimate them.
 
     Returns:
-        A `dropblock_lib.detection.RetinaNet`, compiled with Adam and a learning rate
-        of 5e-5, KerasHub's default.
+        A `dropblock_lib.detection.RetinaNet`, compiled with
+        `dropblock_lib.detection.detection_optimizer()`.
 
     Raises:
         ImportError: If KerasHub is not installed.
@@ -79,6 +155,8 @@ def retinanet(
 
     - [Lin et al., 2017](https://arxiv.org/abs/1708.02002).
     - [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), section 4.2.
+    - [Tan and Le, 2019](https://arxiv.org/abs/1905.11946), and the Lite variants in
+      the authors' code.
     - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
       La Sapienza, University of Rome: "RetinaNet on ResNet-50 Experiment".
     """
@@ -90,66 +168,62 @@ def retinanet(
     if levels not in LEVEL_RANGES:
         raise invalid("levels", "a finest of 3 to 5 and a coarsest of 5 to 7", levels)
     lowest, highest = levels
+    channels = check_integer("channels", channels)
     head_layers = check_integer("head_layers", head_layers, 0)
     anchor_size = check_float("anchor_size", anchor_size, "(0, inf)")
+    check_choice("backbone", backbone, BACKBONES)
+    chosen = BACKBONES[backbone]
+    stages = len(chosen.stages)
+    frozen_stages = check_integer("frozen_stages", frozen_stages, 0, stages)
+    check_boolean("frozen_normalization", frozen_normalization)
+    in_pyramid = where == LAST_STAGES
+    if in_pyramid:
+        where = _activation_of(chosen.stages[-2:])
     check_where(where)
     kernel_seeds, drop_seeds = seed_streams(seed)
     try:
-        import keras_hub
+        import keras_hub  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "RetinaNet requires KerasHub. Install it with "
             '`pip install "dropblock-lib[detection]"`.'
         ) from error
     # Imported late: KerasHub is optional.
-    from dropblock_lib.detection.detector import BOX_FORMAT, RetinaNet
-    from dropblock_lib.detection.initializers import (
-        initialize_heads,
-        initialize_pyramid,
-    )
-    from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
+    from dropblock_lib.detection.detector import RetinaNet
+    from dropblock_lib.detection.pyramid import build_pyramid
 
-    encoder = _resnet50(image_size, weights, kernel_seeds)
+    encoder = chosen.make(image_size, weights, kernel_seeds)
     encoder = regularize(encoder, factory, where, drop_seeds)
-    backbone = keras_hub.models.RetinaNetBackbone(
-        PyramidEncoder(encoder, LEVELS, name="encoder"),
-        min_level=lowest,
-        max_level=highest,
-        use_p5=True,
-        image_shape=(image_size, image_size, 3),
-        name="backbone",
+    for layer in encoder.layers:
+        frozen = (chosen.stem, *chosen.stages[:frozen_stages]) if frozen_stages else ()
+        is_normalization = isinstance(layer, keras.layers.BatchNormalization)
+        if layer.name.startswith(frozen) or (frozen_normalization and is_normalization):
+            layer.trainable = False
+    pyramid = build_pyramid(
+        encoder,
+        chosen.levels,
+        lowest,
+        highest,
+        channels,
+        drop=(lambda name: factory(name=name, seed=next(drop_seeds)))
+        if in_pyramid
+        else None,
+        seeds=kernel_seeds,
     )
-    model = RetinaNet(
-        backbone,
+    return RetinaNet(
+        pyramid,
         classes,
-        anchor_generator=keras_hub.layers.AnchorGenerator(
-            BOX_FORMAT,
-            min_level=lowest,
-            max_level=highest,
-            num_scales=3,
-            aspect_ratios=[0.5, 1.0, 2.0],
-            anchor_size=anchor_size,
-        ),
-        pre_logits_num_conv_layers=head_layers,
-        bounding_box_format=BOX_FORMAT,
+        head_layers=head_layers,
+        head_channels=channels,
+        anchor_size=anchor_size,
+        seeds=kernel_seeds,
         name="retinanet",
     )
-    initialize_pyramid(backbone.feature_pyramid, kernel_seeds)
-    initialize_heads(model, kernel_seeds)
-    return model
 
 
-def _resnet50(image_size, weights, kernel_seeds):
-    """Makes Keras' ResNet-50 without its top, for RGB pixels from 0 to 255."""
-    inputs = keras.Input((image_size, image_size, 3), name="image")
-    offset = [-value for value in MEAN_COLOR]
-    x = keras.layers.Rescaling(1.0, offset=offset, name="rescaling")(inputs)
-    encoder = keras.applications.ResNet50(
-        include_top=False, weights=find_weights(weights), input_tensor=x
-    )
-    if weights is None:
-        return with_seeds(encoder, kernel_seeds)
-    # Keras' weights expect channels in the order blue, green, red.
-    first = encoder.get_layer("conv1_conv").kernel
-    first.assign(np.flip(keras.ops.convert_to_numpy(first), axis=2))
-    return encoder
+def _activation_of(stages):
+    def where(layer):
+        is_activation = isinstance(layer, keras.layers.Activation)
+        return is_activation and layer.name.startswith(stages)
+
+    return where

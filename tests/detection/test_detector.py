@@ -1,4 +1,4 @@
-"""The detector: its loss against NumPy, what KerasHub's does instead, a round trip."""
+"""The detector: its loss in NumPy, its pyramid against KerasHub's, a round trip."""
 
 import dataclasses
 import subprocess
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from backend import BACKEND, array, tensor
 from boxes import overlap
-from tiny_detector import LEVELS, pyramid, small_encoder, tiny_detector
+from tiny_detector import LEVELS, small_encoder, tiny_detector
 
 from dropblock_lib import load_dataset
 from dropblock_lib.detection.batches import DetectionBatches
 from dropblock_lib.detection.detector import RetinaNet
-from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
+from dropblock_lib.detection.pyramid import build_pyramid
 
 pytestmark = pytest.mark.backends
 
@@ -25,9 +25,9 @@ CLASSES = 3
 JIT = keras.backend.backend() == "jax"
 
 
-def make(cls=RetinaNet, variant="none", seed=0, classes=CLASSES):
+def make(variant="none", seed=0, classes=CLASSES):
     keras.utils.set_random_seed(0)
-    model = tiny_detector(variant, classes, SIZE, seed=seed, cls=cls)
+    model = tiny_detector(variant, classes, SIZE, seed=seed)
     model.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=JIT)
     return model
 
@@ -222,71 +222,46 @@ def test_tensorflow_reads_what_keras_would_and_tunes_nothing():
     assert model.evaluate(data, verbose=0, return_dict=True)["loss"] > 0
 
 
-# === What KerasHub's detector does instead: when one of these tests fails, the
-# === correction it is about can be removed.
-
-
-@pytest.fixture(scope="module")
-def stock():
-    """KerasHub's detector with Keras' own training, so that it takes our batches."""
-
-    class Stock(keras_hub.models.RetinaNetObjectDetector):
-        evaluate = keras.Model.evaluate
-
-    return make(Stock)
-
-
 def first_loss(model, y=SOME):
     return model.evaluate(OneBatch(images(), y), return_dict=True, verbose=0)["loss"]
 
 
-def test_kerashub_gives_the_prior_to_the_wrong_head(stock, model):
-    def bias(head):
-        return np.unique(np.round(array(head.prediction_layer.bias), 3))
-
-    assert bias(stock.box_head) == pytest.approx(-np.log(99), abs=1e-3)
-    assert bias(stock.classification_head) == 0
-    assert bias(model.classification_head) == pytest.approx(-np.log(99), abs=1e-3)
-    assert bias(model.box_head) == 0
+# === Initial weights, and KerasHub's pyramid ===
 
 
-def test_kerashub_draws_heads_five_times_too_wide(stock, model):
-    def spread(detector):
-        kernels = [
-            layer.kernel
-            for head in (detector.box_head, detector.classification_head)
-            for layer in (*head.conv_layers, head.prediction_layer)
-        ]
-        return [array(kernel).std() for kernel in kernels]
-
-    assert spread(stock) == pytest.approx([0.05] * 4, rel=0.02)
-    assert spread(model) == pytest.approx([0.01] * 4, rel=0.02)
-
-
-def test_a_fresh_model_has_a_small_loss(model):
+def test_only_the_class_head_begins_with_a_prior(model):
+    heads = (model.box_head, model.classification_head)
+    biases = [np.unique(array(head.layers[-1].bias)) for head in heads]
+    assert biases[0] == 0 and biases[1] == pytest.approx(-np.log(99))
+    kernels = [layer.kernel for head in heads for layer in head.layers]
+    spread = [array(kernel).std() for kernel in kernels]
+    assert spread == pytest.approx([0.01] * 4, rel=0.02)
     assert first_loss(model) < 5
 
 
-def test_kerashub_learns_nothing_from_a_batch_without_objects(stock):
-    assert first_loss(stock, NONE) == 0
-
-
-def test_kerashub_takes_no_dict_of_targets_in_train_on_batch(model):
-    plain = make(keras_hub.models.RetinaNetObjectDetector)
-    with pytest.raises(Exception):  # noqa: B017 - each backend has its own
-        plain.train_on_batch(images(), SOME)
-    ours = make().train_on_batch(images(), SOME, return_dict=True)
-    assert np.isfinite(float(ours["loss"]))
-
-
-def test_a_cloned_encoder_cannot_be_loaded_again_with_its_detector():
-    encoder = small_encoder()
+def test_the_pyramid_computes_what_kerashub_s_does():
+    encoder = small_encoder(seed=1)
     encoder.pyramid_outputs = {
         level: encoder.get_layer(name).output for level, name in LEVELS.items()
     }
-    config = keras.saving.serialize_keras_object(pyramid(encoder))
-    with pytest.raises(AttributeError, match="pyramid_outputs"):
-        keras.saving.deserialize_keras_object(config)
+    ours = build_pyramid(encoder, LEVELS, 3, 7)
+    theirs = keras_hub.models.RetinaNetBackbone(
+        encoder, 3, 7, use_p5=True, image_shape=(SIZE, SIZE, 3)
+    )
+    for level in (3, 4, 5, 6, 7):
+        pairs = {f"output_P{level}": theirs.feature_pyramid.output_conv_layers}
+        if level < 6:
+            pairs[f"lateral_P{level}"] = theirs.feature_pyramid.lateral_conv_layers
+        for name, layers in pairs.items():
+            name = name if level < 6 else f"coarser_P{level}"
+            layers[f"P{level}"].set_weights(ours.get_layer(name).get_weights())
+    expected = theirs(tensor(images()))
+    found = ours(tensor(images()))
+    assert list(found) == list(expected)
+    for level, value in expected.items():
+        np.testing.assert_allclose(
+            array(found[level]), array(value), rtol=1e-4, atol=1e-5
+        )
 
 
 # === Saving, training, predicting ===
@@ -314,7 +289,7 @@ def test_a_saved_detector_is_the_same_and_trains_on(tmp_path):
     model.save(tmp_path / "detector.keras")
     copy = keras.saving.load_model(tmp_path / "detector.keras")
     assert isinstance(copy, RetinaNet)
-    assert copy.backbone.image_encoder.encoder.get_layer("drop").block_size == 3
+    assert copy.backbone.get_layer("encoder").get_layer("drop").block_size == 3
     found, again = (m.predict(images(), verbose=0) for m in (model, copy))
     for name, value in found.items():
         np.testing.assert_array_equal(value, again[name])
@@ -373,11 +348,11 @@ def test_mixed_precision_matches_and_decodes_in_float32(model, policy):
     boxes = np.array([[[3.3, 5.7, 40.1, 51.9], [20.2, 9.4, 60.6, 44.8]]], "float32")
     arguments = {
         "images": images(1),
-        "gt_boxes": boxes,
-        "gt_classes": np.array([[0.0, 1.0]], "float32"),
+        "boxes": boxes,
+        "labels": np.array([[0.0, 1.0]], "float32"),
     }
     for one, other in zip(
-        mixed.label_encoder(**arguments), model.label_encoder(**arguments), strict=True
+        mixed.assign(**arguments), model.assign(**arguments), strict=True
     ):
         np.testing.assert_array_equal(array(one), array(other))
     found = mixed.predict(images(), verbose=0)
@@ -507,4 +482,4 @@ def test_predictions_lie_in_the_image_and_are_padded(model):
 
 def test_an_encoder_without_the_level_is_refused():
     with pytest.raises(ValueError, match=r"`levels`.*'sixth'"):
-        PyramidEncoder(small_encoder(), {"P3": "sixth"})
+        build_pyramid(small_encoder(), {"P3": "sixth"}, 3, 3)

@@ -21,7 +21,7 @@ SCENES = load_dataset("scenes")
 def model():
     model = tiny_detector(classes=len(SCENES.classes))
     # Without the prior, an untrained model detects something.
-    head = model.classification_head.prediction_layer
+    head = model.classification_head.layers[-1]
     head.bias.assign(keras.ops.zeros(head.bias.shape))
     model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     return model
@@ -65,7 +65,7 @@ def test_objects_too_small_to_train_on_do_not_keep_from_detecting(model, caplog)
     assert not caplog.records
 
 
-@pytest.mark.parametrize("name", ["shuffle", "mirror", "drop_last"])
+@pytest.mark.parametrize("name", ["shuffle", "mirror", "jitter", "drop_last"])
 def test_batches_that_are_not_the_split_as_it_is_are_refused(model, name):
     batches = DetectionBatches(SCENES.train.take(3), 64, 2, **{name: True})
     with pytest.raises(ValueError, match=f"argument `{name}`"):

@@ -1,11 +1,9 @@
 """The smallest detector: RetinaNet on three convolutions."""
 
 import keras
-import keras_hub
 
 from dropblock_lib.detection.detector import RetinaNet
-from dropblock_lib.detection.initializers import initialize_heads, initialize_pyramid
-from dropblock_lib.detection.pyramid_encoder import PyramidEncoder
+from dropblock_lib.detection.pyramid import build_pyramid
 from dropblock_lib.models._building import seed_streams
 from dropblock_lib.variants import get_variant
 
@@ -38,26 +36,9 @@ def small_encoder(image_size=64, variant="none", seed=0):
     return keras.Model(inputs, x, name="small")
 
 
-def pyramid(encoder, image_size=64):
-    """A pyramid of three levels on a `PyramidEncoder`."""
-    return keras_hub.models.RetinaNetBackbone(
-        encoder, 3, 5, use_p5=True, image_shape=(image_size, image_size, 3)
-    )
-
-
-def tiny_detector(
-    variant="none", classes=3, image_size=64, weights=None, seed=0, *, cls=RetinaNet
-):
+def tiny_detector(variant="none", classes=3, image_size=64, weights=None, seed=0):
     """A detector with the arguments of those in `DETECTORS`."""
+    kernels, _ = seed_streams(seed)
     encoder = small_encoder(image_size, variant, seed)
-    model = cls(
-        pyramid(PyramidEncoder(encoder, LEVELS), image_size),
-        classes,
-        bounding_box_format="xyxy",
-        pre_logits_num_conv_layers=1,
-    )
-    if cls is RetinaNet:
-        kernels, _ = seed_streams(seed)
-        initialize_pyramid(model.backbone.feature_pyramid, kernels)
-        initialize_heads(model, kernels)
-    return model
+    pyramid = build_pyramid(encoder, LEVELS, 3, 5, seeds=kernels)
+    return RetinaNet(pyramid, classes, head_layers=1, seeds=kernels)

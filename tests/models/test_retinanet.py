@@ -10,7 +10,7 @@ from backend import array
 import dropblock_lib as dbl
 from dropblock_lib import models
 from dropblock_lib.data import downloads
-from dropblock_lib.models.retinanet import LEVELS
+from dropblock_lib.models.retinanet import BACKBONES
 
 SIZE = 64
 
@@ -26,7 +26,7 @@ def dropping():
 
 
 def encoder(model):
-    return model.backbone.image_encoder.encoder
+    return model.backbone.get_layer("encoder")
 
 
 def kernels(model):
@@ -42,6 +42,26 @@ def test_drop_block_sits_at_the_slides_32_places(plain, dropping):
     assert len(set(seeds)) == 32
 
 
+def test_drop_block_may_follow_the_last_stages_and_the_pyramid():
+    model = models.retinanet(
+        "dropblock-3-0.9",
+        classes=4,
+        image_size=SIZE,
+        where="last-stages-and-pyramid",
+        channels=32,
+        frozen_stages=2,
+    )
+    names = [layer.name for layer in dbl.find_drop_block_layers(model)]
+    of_stage = {stage: sum(f"conv{stage}_" in n for n in names) for stage in (4, 5)}
+    # Three activations in each block.
+    assert of_stage == {4: 6 * 3, 5: 3 * 3}
+    assert {n for n in names if "conv" not in n} == {f"drop_P{n}" for n in range(3, 8)}
+    assert {x.shape[-1] for x in model.backbone.output.values()} == {32}
+    trained = {layer.name[:5] for layer in encoder(model).layers
+               if layer.trainable_variables}  # fmt: skip
+    assert trained == {"conv4", "conv5"}
+
+
 def test_all_variants_begin_with_the_same_weights(plain, dropping):
     ours, theirs = kernels(plain), kernels(dropping)
     assert len(ours) == len(theirs) > 60
@@ -55,7 +75,7 @@ def test_no_two_kernels_begin_alike(plain):
 
 
 def test_levels_halve_from_an_eighth_of_the_image(plain):
-    shapes = plain.backbone.pyramid_outputs
+    shapes = plain.backbone.output
     assert {level: value.shape[1] for level, value in shapes.items()} == {
         "P3": 8,
         "P4": 4,
@@ -63,7 +83,7 @@ def test_levels_halve_from_an_eighth_of_the_image(plain):
         "P6": 1,
         "P7": 1,
     }
-    for level, name in LEVELS.items():
+    for level, name in BACKBONES["resnet50"].levels.items():
         assert encoder(plain).get_layer(name).output.shape[1] == shapes[level].shape[1]
 
 
@@ -79,6 +99,11 @@ def test_levels_halve_from_an_eighth_of_the_image(plain):
         ({"levels": (3, 8)}, "levels"),
         ({"levels": 5}, "levels"),
         ({"head_layers": -1}, "head_layers"),
+        ({"channels": 0}, "channels"),
+        ({"backbone": "resnet18"}, "backbone"),
+        ({"frozen_stages": 5}, "frozen_stages"),
+        ({"frozen_normalization": 1}, "frozen_normalization"),
+        ({"where": "pyramid"}, "where"),
         ({"anchor_size": 0}, "anchor_size"),
     ],
 )
@@ -127,7 +152,7 @@ def test_weights_of_a_file_see_red_where_the_image_has_it(tmp_path):
     )
     image = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 3))
     expected = trained(keras.applications.resnet.preprocess_input(image.copy()))
-    ours = keras.Model(encoder(model).inputs, encoder(model).output)(image)
+    ours = encoder(model)(image)[-1]
     np.testing.assert_allclose(array(ours), array(expected), rtol=1e-3, atol=1e-4)
 
 
