@@ -13,7 +13,7 @@ _FIELDS = [
     for field in dataclasses.fields(Recipe)
     if field.init and field.name != "profile"
 ]
-_MAY_BE_NONE = ("train_size", "test_size", "validation_subset")
+_MAY_BE_NONE = ("train_size", "test_size", "validation_subset", "weights")
 # The folder of the book's grids.
 SHIPPED = Path(__file__).parent
 

@@ -22,8 +22,11 @@ TASKS: list[Any] = []
 
 # Field -> its check, and what the check takes after name and value.
 _CHECKS = {
-    "optimizer": (check_choice, ("adam", "sgd")),
-    "learning_rate_schedule": (check_choice, ("constant", "cosine", "one-cycle")),
+    "optimizer": (check_choice, ("adam", "adamw", "sgd")),
+    "learning_rate_schedule": (
+        check_choice,
+        ("constant", "cosine", "one-cycle", "warmup-cosine"),
+    ),
     "keep_prob_schedule": (check_choice, ("constant", "linear", "linear-epoch")),
     "precision": (check_choice, ("float32", "mixed_bfloat16", "mixed_float16")),
     "train_size": (check_integer, 1),
@@ -39,8 +42,11 @@ _CHECKS = {
     "warmup": (check_float, "[0, 1)"),
     "label_smoothing": (check_float, "[0, 1)"),
     "probes": (check_boolean,),
+    "weights": (check_choice, (None, "imagenet")),
 }
-_MAY_BE_NONE = ("train_size", "test_size", "validation_subset")
+_MAY_BE_NONE = ("train_size", "test_size", "validation_subset", "weights")
+# Fields that records of earlier runs do not have, with the value that they stand for.
+_LATER = {"weights": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +70,13 @@ class Recipe:
         test_size: Number of test images, or `None` for all. Detectors have none.
         epochs: Number of passes over the training images.
         batch_size: Number of images per step.
-        optimizer: "adam", or "sgd" (with Nesterov momentum 0.9).
+        optimizer: "adam"; "adamw", with gradients clipped to a global norm of 10; or
+            "sgd", with Nesterov momentum 0.9.
         learning_rate: The largest learning rate.
         learning_rate_schedule: "constant"; "cosine" to fall to zero over the whole
-            run; or "one-cycle" to rise linearly over `warmup` and fall linearly to
-            zero. Both change at every step.
+            run; "one-cycle" to rise linearly over `warmup` and fall linearly to zero;
+            or "warmup-cosine" to rise likewise and fall along a cosine. All change at
+            every step.
         keep_prob_schedule: "constant"; "linear" to fall from 1 in the first step to
             the variant's `keep_prob` in the last; or "linear-epoch" to fall from 1 in
             the first epoch to it in the last. Only DropBlock has a schedule.
@@ -77,17 +85,18 @@ class Recipe:
         profile: A label for the scale of the run, part of its name.
         augmentation: Random changes of the training images, new in every epoch:
             "none", or steps such as "crop-flip-cutout", see
-            `dropblock_lib.data.augment`. For a detector "none", or "flip" to
-            mirror half of the images.
+            `dropblock_lib.data.augment`. For a detector "none", "flip" to mirror half
+            of the images, or "flip-jitter" to change scale, place and colors, too.
         image_size: Height and width, in pixels, to which a detector's images are
             fitted. `None` for the other networks.
         placement: The network's argument `where`: where it puts the regularizer.
             `None` for the network's default.
-        warmup: Fraction of the steps in which a "one-cycle" learning rate rises, in
-            [0, 1).
+        warmup: Fraction of the steps in which the learning rate rises, in [0, 1), with
+            "one-cycle" and "warmup-cosine".
         weight_decay: L2 on kernels, with "sgd": the gradient of
             `weight_decay / 2 * sum(kernel ** 2)` is added. Biases and normalizations
-            have none, and the recorded losses do not include it.
+            have none, and the recorded losses do not include it. With "adamw" it is
+            decoupled, as in Keras.
         label_smoothing: Fraction of each label that is spread over all classes, in
             [0, 1). Losses of the history are those of the smoothed labels.
         validation_every: Number of epochs from one validation to the next. The last
@@ -101,6 +110,8 @@ class Recipe:
             them.
         probes: Whether a classifier's record also holds calibration, robustness
             and the like, see `dropblock_lib.experiments.tasks.probes`.
+        weights: Initial weights of a detector's backbone: `None` for random ones, or
+            "imagenet".
 
     Attributes:
         regularizer: The variant as numbers: a dictionary with "method" and those of
@@ -140,6 +151,7 @@ class Recipe:
     subset_seed: int | str = 0
     precision: str = "float32"
     probes: bool = True
+    weights: str | None = None
     # Follows from the variant, and dictionaries have no hash.
     regularizer: dict = dataclasses.field(init=False, hash=False)
 
@@ -180,7 +192,7 @@ class Recipe:
             except ValueError:
                 expected = 'a non-negative integer, or "seed"'
                 raise invalid("subset_seed", expected, self.subset_seed) from None
-        if self.weight_decay and self.optimizer != "sgd":
+        if self.weight_decay and self.optimizer == "adam":
             expected = "0 with the optimizer adam"
             raise invalid("weight_decay", expected, self.weight_decay)
         if not isinstance(self.placement, (str, type(None))):
@@ -229,7 +241,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        # Without later fields at their default, old hashes do not change.
+        unused = [key for key, value in _LATER.items() if values[key] == value]
+        return {key: value for key, value in values.items() if key not in unused}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
@@ -239,12 +254,14 @@ class Recipe:
         the module that registers them is missing.
 
         Args:
-            values: All fields, and no others.
+            values: All fields, and no others; later ones may be missing.
 
         Raises:
             ValueError: If a field is missing, unknown or invalid.
         """
         known = {field.name for field in dataclasses.fields(cls)}
+        if isinstance(values, dict):
+            values = _LATER | values
         if not isinstance(values, dict) or set(values) != known:
             expected = f"a dictionary with the keys {sorted(known)}"
             raise invalid("values", expected, values)

@@ -6,6 +6,7 @@ from keras import ops
 from dropblock_lib.arguments import check_fraction, invalid, is_whole
 
 MOMENTUM = 0.9
+LARGEST_GRADIENT = 10.0
 
 
 @keras.saving.register_keras_serializable(package="dropblock_lib")
@@ -93,8 +94,20 @@ def make_optimizer(recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     elif recipe.learning_rate_schedule == "one-cycle":
         rate = OneCycle(rate, steps, recipe.warmup)
+    elif recipe.learning_rate_schedule == "warmup-cosine":
+        rising = round(recipe.warmup * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / max(1, rising),
+            max(1, steps - rising),
+            warmup_target=rate,
+            warmup_steps=rising,
+        )
     if recipe.optimizer == "adam":
         return keras.optimizers.Adam(rate)
+    if recipe.optimizer == "adamw":
+        return keras.optimizers.AdamW(
+            rate, recipe.weight_decay, global_clipnorm=LARGEST_GRADIENT
+        )
     kwargs = {"momentum": MOMENTUM, "nesterov": True}
     if not recipe.weight_decay:
         return keras.optimizers.SGD(rate, **kwargs)

@@ -207,7 +207,7 @@ def _existing(recipe, data, directory):
 
 
 def _difference(theirs, ours):
-    theirs, ours = theirs.to_dict(), ours.to_dict()
+    theirs, ours = vars(theirs), vars(ours)
     return ", ".join(
         f"{field} is {theirs[field]!r} there and {ours[field]!r} here"
         for field in ours

@@ -51,6 +51,8 @@ class Classification(Task):
             raise invalid("augmentation", augment.EXPECTED, recipe.augmentation)
         if recipe.image_size is not None:
             raise invalid("image_size", "None for a classifier", recipe.image_size)
+        if recipe.weights is not None:
+            raise invalid("weights", "None for a classifier", recipe.weights)
 
     @classmethod
     def published(cls, recipe):

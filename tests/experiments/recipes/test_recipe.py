@@ -60,8 +60,8 @@ def test_name_and_hash_never_change():
 def test_every_field_changes_the_hash(monkeypatch):
     use_tiny_net(monkeypatch)
     fields = {field.name for field in dataclasses.fields(Recipe)}
-    # The first is a detector's, see below; the second follows from the variant.
-    assert set(OTHER) == fields - {"image_size", "regularizer"}
+    # The first two are a detector's, see below; the last follows from the variant.
+    assert set(OTHER) == fields - {"image_size", "weights", "regularizer"}
     changed = [
         dataclasses.replace(RECIPE, **{k: v}, **BESIDE.get(k, {}))
         for k, v in OTHER.items()
@@ -80,6 +80,20 @@ def test_the_size_of_images_is_a_detectors():
         dataclasses.replace(detector, image_size=100)
     with pytest.raises(ValueError, match="argument `image_size`"):
         dataclasses.replace(RECIPE, image_size=128)
+
+
+def test_a_later_field_changes_no_earlier_hash():
+    detector = Recipe("retinanet", "none", "scenes", image_size=128)
+    assert "weights" not in detector.to_dict()
+    trained = dataclasses.replace(detector, weights="imagenet")
+    assert trained.to_dict()["weights"] == "imagenet"
+    assert trained.hash != detector.hash
+    for recipe in (detector, trained):
+        assert Recipe.from_dict(recipe.to_dict()) == recipe
+    with pytest.raises(ValueError, match="argument `weights`"):
+        dataclasses.replace(detector, weights="coco")
+    with pytest.raises(ValueError, match="argument `weights`"):
+        dataclasses.replace(RECIPE, weights="imagenet")
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,24 @@ def test_both_survive_saving():
     assert (schedule.peak, schedule.steps, schedule.warmup) == (0.2, 50, 0.3)
 
 
+def test_a_detector_warms_up_and_clips(monkeypatch):
+    use_tiny_net(monkeypatch)
+    recipe = tiny_recipe(
+        optimizer="adamw",
+        learning_rate=0.3,
+        learning_rate_schedule="warmup-cosine",
+        warmup=0.25,
+        weight_decay=1e-4,
+    )
+    optimizer = make_optimizer(recipe, 4)
+    assert isinstance(optimizer, keras.optimizers.AdamW)
+    assert (optimizer.global_clipnorm, optimizer.weight_decay) == (10, 1e-4)
+    found = rates(optimizer._learning_rate, 13)
+    rising = [0.1 + 0.2 * step / 3 for step in range(3)]
+    falling = [0.15 * (1 + np.cos(np.pi * step / 9)) for step in range(10)]
+    np.testing.assert_allclose(found, [*rising, *falling], rtol=1e-4, atol=1e-6)
+
+
 def test_a_recipe_gets_its_optimizer(monkeypatch):
     use_tiny_net(monkeypatch)
     sgd = {"optimizer": "sgd", "learning_rate": 0.3}
