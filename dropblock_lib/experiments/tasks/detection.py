@@ -1,5 +1,6 @@
 """Object detection as a kind of run."""
 
+import contextlib
 import hashlib
 import json
 
@@ -12,6 +13,11 @@ from dropblock_lib.models import DETECTORS
 # Number of validation images whose detections a record keeps, and of boxes on each.
 SHOWN_IMAGES = 12
 SHOWN_BOXES = 20
+AUGMENTATIONS = ("none", "flip", "flip-jitter")
+# What a record says of supercategories, of persons and of the trivial detector.
+SUMMARY = ("AP", "AP50", "AP_small", "AP_medium", "AP_large")
+# Photographs of scikit-image with objects of COCO's categories, for the book's pages.
+PHOTOGRAPHS = ("chelsea", "astronaut", "stereo_motorcycle", "coffee")
 
 
 class Detection(Task):
@@ -60,7 +66,8 @@ class Detection(Task):
         self.train_batches = DetectionBatches(
             self.train,
             shuffle=True,
-            mirror=recipe.augmentation == "flip",
+            mirror=recipe.augmentation != "none",
+            jitter=recipe.augmentation == "flip-jitter",
             seed=recipe.seed,
             **size,
         )
@@ -71,7 +78,7 @@ class Detection(Task):
     @classmethod
     def check(cls, recipe):
         super().check(recipe)
-        check_choice("augmentation", recipe.augmentation, ("none", "flip"))
+        check_choice("augmentation", recipe.augmentation, AUGMENTATIONS)
         if check_integer("image_size", recipe.image_size, 64) % 32:
             raise invalid("image_size", "a multiple of 32", recipe.image_size)
         for field in ("test_size", "validation_subset"):
@@ -107,6 +114,7 @@ class Detection(Task):
             self.recipe.variant,
             classes=len(self.data.classes),
             image_size=self.recipe.image_size,
+            weights=self.recipe.weights,
         )
         model.compile(optimizer=optimizer, jit_compile=jit_compile)
         return model
@@ -131,16 +139,69 @@ class Detection(Task):
         return {"before": _surest(self._detect(model, shown), shown.ids)}
 
     def final(self, model, history):
-        from dropblock_lib.detection.average_precision import average_precision
+        from dropblock_lib.detection.average_precision import (
+            average_precision,
+            trivial_results,
+        )
+        from dropblock_lib.detection.training import PRIOR_LOGIT, uninformed_loss
 
         train = self.rename(
             model.evaluate(self.plain_batches, verbose=0, return_dict=True)
         )
         found = self._detect(model, self.validation_batches)
+        trivial = trivial_results(self.train, self.validation)
         final = {f"train_{key}": value for key, value in train.items()}
         final |= {key: history[key][-1] for key in history if key.startswith("val_")}
         final |= average_precision(self.validation.annotations, found)
-        return final, {"after": _surest(found, self._shown().ids)}
+        final |= self._summaries(found)
+        final["trivial"] = {
+            "AP50": average_precision(self.validation.annotations, trivial)["AP50"],
+            **self._summaries(trivial),
+        }
+        # What the class loss of the validation must be compared with.
+        for name, logit in (("untrained", PRIOR_LOGIT), ("uninformed", None)):
+            lowest = uninformed_loss(model, self.validation_batches, logit)
+            final[f"{name}_class_loss"] = lowest
+        detections = {"after": _surest(found, self._shown().ids)}
+        return final, detections | self._on_photographs(model)
+
+    def _summaries(self, found):
+        """Average precision on supercategories and persons, where the data has them."""
+        from dropblock_lib.detection.average_precision import (
+            average_precision,
+            of_category,
+            to_supercategories,
+        )
+
+        def short(measured):
+            return {key: measured[key] for key in SUMMARY}
+
+        annotations, summaries = self.validation.annotations, {}
+        if all(item.get("supercategory") for item in annotations["categories"]):
+            merged = to_supercategories(annotations, found)
+            summaries["supercategories"] = short(average_precision(*merged))
+        if "person" in self.data.classes:
+            summaries["person"] = short(of_category(annotations, found, "person"))
+        return summaries
+
+    def _on_photographs(self, model):
+        """Detections on photographs that pages can show anywhere."""
+        photographs = _photographs() if "person" in self.data.classes else {}
+        if not photographs:
+            return {}
+        from dropblock_lib.data.detection_dataset import DetectionSplit
+
+        names = list(photographs)
+        images = [
+            {"id": number, "height": image.shape[0], "width": image.shape[1]}
+            for number, image in enumerate(photographs.values())
+        ]
+        split = DetectionSplit(
+            annotations={**self.validation.annotations, "images": images},
+            read=lambda number: photographs[names[number]],
+        )
+        found = _surest(self._detect(model, split), split.ids)
+        return {"photographs": dict(zip(names, found.values(), strict=True))}
 
     def _shown(self):
         return self.validation.take(min(SHOWN_IMAGES, len(self.validation)))
@@ -163,6 +224,21 @@ class Detection(Task):
             },
             "too_small": self.train_batches.too_small,
         }
+
+
+def _photographs():
+    """The photographs that an installed scikit-image carries, by name."""
+    try:
+        from skimage import data
+    except ImportError:
+        return {}
+    found = {}
+    for name in PHOTOGRAPHS:
+        # Those that it would download cannot be had everywhere.
+        with contextlib.suppress(Exception):
+            image = getattr(data, name)()
+            found[name] = image[0] if isinstance(image, tuple) else image
+    return found
 
 
 def _some(split, argument, count):

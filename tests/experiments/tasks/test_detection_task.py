@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import io
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -80,6 +82,72 @@ def test_a_record_holds_losses_precision_and_detections(record, results):
     validation = load_dataset("scenes").validation.take(4)
     assert set(shown["before"]) == set(shown["after"]) == set(map(str, validation.ids))
     assert record.data.train == 12 and record.data.validation == 4
+
+
+def test_a_record_says_what_its_figures_must_be_compared_with(record):
+    final = record.final
+    assert 0 <= final["trivial"]["AP50"] < 0.2
+    assert 0 < final["uninformed_class_loss"] < final["untrained_class_loss"]
+    before = record.history["val_class_loss"][0]
+    assert before == pytest.approx(final["untrained_class_loss"], rel=0.3)
+    # Scenes have neither supercategories nor persons.
+    assert "supercategories" not in final and "person" not in final
+
+
+def with_persons():
+    """Scenes whose first class is a person, of the supercategories of COCO."""
+    scenes = load_dataset("scenes")
+
+    def renamed(split):
+        categories = [
+            {**item, "name": "person" if n == 0 else item["name"],
+             "supercategory": "person" if n == 0 else "thing"}
+            for n, item in enumerate(split.annotations["categories"])
+        ]  # fmt: skip
+        return dataclasses.replace(
+            split, annotations={**split.annotations, "categories": categories}
+        )
+
+    return dataclasses.replace(
+        scenes, train=renamed(scenes.train), validation=renamed(scenes.validation)
+    )
+
+
+def test_photographs_and_supercategories_are_in_the_record(monkeypatch, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype("uint8")
+
+    def missing():
+        raise OSError("no network")
+
+    carried = types.SimpleNamespace(
+        chelsea=lambda: pixels,
+        stereo_motorcycle=lambda: (pixels[:20], pixels, None),
+        astronaut=missing,
+    )
+    monkeypatch.setitem(sys.modules, "skimage", types.SimpleNamespace(data=carried))
+    done = run(recipe(epochs=1), results_dir=tmp_path, data=with_persons())
+    found = done.detections["photographs"]
+    assert set(found) == {"chelsea", "stereo_motorcycle"}
+    for name, height in (("chelsea", 30), ("stereo_motorcycle", 20)):
+        for row in found[name]:
+            left, top, width, high = row["bbox"]
+            assert left >= 0 and left + width <= 40.1 and top + high <= height + 0.1
+    for kind in ("supercategories", "person"):
+        assert set(done.final[kind]) == {
+            "AP", "AP50", "AP_small", "AP_medium", "AP_large",
+        }  # fmt: skip
+        assert done.final["trivial"][kind].keys() == done.final[kind].keys()
+
+
+@pytest.mark.parametrize("augmentation", ["none", "flip-jitter"])
+def test_images_change_as_the_recipe_says(augmentation):
+    changed = recipe(augmentation=augmentation)
+    task = changed.task(changed, load_dataset("scenes"))
+    images = [task.epoch(epoch)["x"][0][0] for epoch in (0, 1)]
+    jittered = task.train_batches.jitter
+    assert jittered == task.train_batches.mirror == (augmentation == "flip-jitter")
+    assert not task.validation_batches.jitter
+    assert images[0].shape == images[1].shape == (4, 64, 64, 3)
 
 
 class Stop(Exception):
