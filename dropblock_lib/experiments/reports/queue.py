@@ -32,6 +32,8 @@ RELATIVE_COST = {
     "densenet121": 3.9,
     "retinanet": 900.0,
     "retinanet_light": 60.0,
+    "retinanet_lite0": 100.0,
+    "retinanet_lite0_scratch": 130.0,
 }
 # Seconds per image of CustomNet on two cores, for machines without any record.
 SECONDS_PER_IMAGE = 0.002

@@ -9,6 +9,7 @@ from tiny import use_tiny_net
 
 from dropblock_lib.experiments import Recipe
 from dropblock_lib.experiments.__main__ import main
+from dropblock_lib.experiments.recipes import slides
 from dropblock_lib.experiments.recipes.grids import read_grid
 from dropblock_lib.experiments.records.record import default_results_directory
 
@@ -172,10 +173,19 @@ def test_a_variant_may_be_given_by_its_numbers(grid):
     assert recipe.regularizer["block_size"] == 5
 
 
-@pytest.mark.parametrize("name", ["slides", "dose", "when"])
+@pytest.mark.parametrize("name", ["slides", "dose", "when", "detect"])
 def test_the_grids_of_the_book_are_found_by_name(name):
     recipes = read_grid(name)
     assert len({recipe.hash for recipe in recipes}) == len(recipes) > 50
+
+
+def test_detectors_are_compared_from_pretrained_weights_in_seven_variants():
+    recipes = [recipe for recipe in read_grid("detect") if recipe.profile == "detect"]
+    assert {recipe.variant for recipe in recipes} == set(slides.RETINANET_LOSSES)
+    assert {recipe.seed for recipe in recipes} == {0, 1, 2} and len(recipes) == 21
+    assert {recipe.weights for recipe in recipes} == {"imagenet"}
+    assert {recipe.placement for recipe in recipes} == {"last-stages-and-pyramid"}
+    assert {recipe.keep_prob_schedule for recipe in recipes} == {"linear"}
 
 
 def test_the_command_line_reads_it(grid, tmp_path, capsys):
