@@ -65,6 +65,7 @@ def draw_masks(
     *map_sides: Size,
 ) -> PackedMasks:
     """Draws seeds, and grows them to blocks. `channels` is 1 if they share a mask."""
+    keep_prob = backend.constant(keep_prob)
     gamma = gamma_tensor(gamma_rule, keep_prob, block_sides, map_sides)
     expected = expected_gammas(gamma_rule, block_sides, map_sides)
     sides = zip(map_sides, block_sides, strict=True)

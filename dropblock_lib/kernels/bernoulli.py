@@ -54,7 +54,7 @@ def draw_bits(
         Int32 tensor of the given shape. Bits above the lowest `bits` are 0. It depends
         on the arguments only, so that a resumed training run repeats exactly.
     """
-    cond = _cond_now if backend.is_concrete(probability) else ops.cond
+    cond = _cond_now if _is_known(probability) else ops.cond
 
     def draw(expected):
         if not expected or expected[0] > SPARSE_BELOW:
@@ -84,7 +84,7 @@ def dense_bits(
 
     if isinstance(bits, int) and bits == per_turn:
         return draw(0)
-    loop = _fori_loop_now if backend.is_concrete(probability) else ops.fori_loop
+    loop = _fori_loop_now if _is_known(probability) else ops.fori_loop
     words = loop(
         0,
         -(-bits // per_turn),
@@ -107,21 +107,7 @@ def sparse_bits(
     words_per_row = ROW_BITS // bits
     rows = -(-words // words_per_row)
     noise = _uniform((rows, room_for_ones(expected)), rng_seed)
-    # Noise is a multiple of 2**-23. Half a step avoids log(0).
-    log_noise = ops.log(noise + 2**-24)
-    log_zero = ops.log1p(-ops.maximum(probability, 1e-20))
-    zeros = ops.cast(ops.minimum(log_noise / log_zero, ROW_BITS), "int32")
-    position = ops.cumsum(zeros + 1, axis=1) - 1
-
-    # Ones past a row's end land in a spare word that is dropped below.
-    word, bit = _divmod(ops.minimum(position, words_per_row * bits), bits)
-    words_with_spare = words_per_row + 1
-    first_word = ops.arange(rows, dtype="int32") * words_with_spare
-    word = word + ops.expand_dims(first_word, 1)
-    found = backend.scatter_bits(ops.left_shift(1, bit), word, rows * words_with_spare)
-    if not (isinstance(rows, int) and rows == 1):
-        found = ops.reshape(found, (-1, words_with_spare))[:, :words_per_row]
-        found = ops.reshape(found, (-1,))
+    found = backend.place_ones(noise, probability, words_per_row, bits)
     return ops.reshape(found[:words], shape)
 
 
@@ -153,12 +139,8 @@ def _bits_per_turn(shape):
     return per_turn
 
 
-def _divmod(position, bits):
-    if isinstance(bits, int) and bits & (bits - 1) == 0:
-        # A shift takes a fraction of the time of a division.
-        shift = bits.bit_length() - 1
-        return ops.right_shift(position, shift), position & (bits - 1)
-    return position // bits, position % bits
+def _is_known(probability):
+    return isinstance(probability, float) or backend.is_concrete(probability)
 
 
 # `ops.cond` and `ops.fori_loop`, for values that are known.

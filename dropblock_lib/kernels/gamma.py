@@ -46,10 +46,16 @@ def gamma_tensor(
 
     Args:
         rule: `"paper"` or `"exact"`.
-        keep_prob: Float32 scalar tensor in (0, 1].
+        keep_prob: Float32 scalar tensor in (0, 1], or a float. For a float and known
+            sides, the result is a float, too.
         block_sides: Sides of a block in pixels, integers.
         map_sides: Sides of the feature map, integers or scalar tensors.
     """
+    if isinstance(keep_prob, float):
+        keep_prob = max(keep_prob, SMALLEST_KEEP_PROB)
+        if all(isinstance(side, int) for side in map_sides):
+            return _gamma_float(rule, keep_prob, tuple(block_sides), tuple(map_sides))
+        keep_prob = ops.convert_to_tensor(keep_prob, "float32")
     rules = {"paper": _paper_gamma, "exact": _exact_gamma}
     return rules[rule](keep_prob, block_sides, map_sides)
 

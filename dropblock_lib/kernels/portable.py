@@ -6,6 +6,7 @@ On JAX the compiler merges all steps into one pass over the units.
 import keras
 from keras import ops
 
+from dropblock_lib.kernels.gamma import as_float
 from dropblock_lib.kernels.packed_masks import PackedMasks
 
 
@@ -22,6 +23,11 @@ def is_concrete(tensor):
     return True
 
 
+def constant(tensor):
+    """A scalar as a Python float where that is free, and else as it is."""
+    return tensor
+
+
 def combine_bits(is_one, bits):
     """The `or` of the bits that are ones, along the first axis.
 
@@ -33,16 +39,49 @@ def combine_bits(is_one, bits):
     return ops.sum(ops.where(is_one, bits, 0), axis=0)
 
 
-def scatter_bits(bit, word, words):
-    """The `or` of the bits of each word: int32 `(words,)`.
+def place_ones(noise, probability, words_per_row, bits):
+    """Rows of words with ones at geometric gaps, for `bernoulli.sparse_bits`.
 
     Args:
-        bit: Int32 tensor of powers of two. Those of a word differ.
-        word: Int32 tensor of the same shape: the word that each bit belongs to.
-        words: Number of words.
+        noise: Float32 tensor (rows, gaps), uniform in [0, 1), in steps of 2**-23.
+        probability: Float32 scalar tensor: that a bit is 1.
+        words_per_row: Integer or scalar tensor.
+        bits: Number of bits in use per word, likewise.
+
+    Returns:
+        Int32 tensor of `rows * words_per_row` words, or more for a single row.
     """
-    flat = ops.reshape(bit, (-1,)), ops.reshape(word, (-1,))
-    return ops.segment_sum(*flat, num_segments=words)
+    # Half a step avoids log(0).
+    log_noise = ops.log(noise + 2**-24)
+    log_zero = ops.log1p(-ops.maximum(probability, 1e-20))
+    row_bits = words_per_row * bits
+    zeros = ops.minimum(log_noise / log_zero, as_float(row_bits))
+    position = ops.cumsum(ops.cast(zeros, "int32") + 1, axis=1) - 1
+
+    # Ones past a row's end go to a spare word that is dropped below.
+    word, bit = _divmod(ops.minimum(position, row_bits), bits)
+    rows, words_with_spare = ops.shape(noise)[0], words_per_row + 1
+    first_word = ops.arange(rows, dtype="int32") * words_with_spare
+    word = word + ops.expand_dims(first_word, 1)
+    bit = ops.left_shift(1, bit)
+    # The bits of a word differ, so that their sum is their `or`.
+    found = ops.segment_sum(
+        ops.reshape(bit, (-1,)),
+        ops.reshape(word, (-1,)),
+        num_segments=rows * words_with_spare,
+    )
+    if isinstance(rows, int) and rows == 1:
+        return found
+    found = ops.reshape(found, (-1, words_with_spare))[:, :words_per_row]
+    return ops.reshape(found, (-1,))
+
+
+def _divmod(position, bits):
+    if isinstance(bits, int) and bits & (bits - 1) == 0:
+        # A shift takes a fraction of the time of a division.
+        shift = bits.bit_length() - 1
+        return ops.right_shift(position, shift), position & (bits - 1)
+    return position // bits, position % bits
 
 
 def masks_class(samples, channels, channel_axis):

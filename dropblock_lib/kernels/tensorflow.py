@@ -9,14 +9,15 @@ import functools
 import tensorflow as tf
 
 from dropblock_lib.kernels.packed_masks import PackedMasks, is_full
-from dropblock_lib.kernels.portable import combine_bits, scatter_bits
+from dropblock_lib.kernels.portable import combine_bits, constant, place_ones
 
 __all__ = [
     "combine_bits",
+    "constant",
     "drop",
     "is_concrete",
     "masks_class",
-    "scatter_bits",
+    "place_ones",
     "share_trace",
     "with_shape_of",
 ]

@@ -1,26 +1,40 @@
-"""PyTorch's operations.
+"""PyTorch's operations, written without `keras.ops`.
+
+Outside of compiled code every call of a function costs, and `keras.ops` costs several
+times as much as the operator behind it: on small maps, more than the work itself.
 
 On a CPU `torch.where` takes ten times as long as a product, but a product with a mask
 lets NaN leak: NaN times zero is NaN. A number with all bits masked out is zero,
 whatever it was, and masking integers is as fast as multiplying floats.
 """
 
+import dataclasses
+import math
+
 import torch
 
-from dropblock_lib.kernels.packed_masks import WORD_BITS
-from dropblock_lib.kernels.portable import masks_class, share_trace, with_shape_of
+from dropblock_lib.kernels.packed_masks import WORD_BITS, PackedMasks
+from dropblock_lib.kernels.portable import share_trace, with_shape_of
 
 __all__ = [
     "combine_bits",
+    "constant",
     "drop",
     "is_concrete",
     "masks_class",
-    "scatter_bits",
+    "place_ones",
     "share_trace",
     "with_shape_of",
 ]
 
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+# Bits of two int32 words in an int64: every second one, pairs, and nibbles.
+ODD_BITS, ODD_PAIRS, LOW_NIBBLES = (
+    0x5555555555555555,
+    0x3333333333333333,
+    0x0F0F0F0F0F0F0F0F,
+)
+LOWEST_BITS = 0x0101010101010101
 
 
 def is_concrete(tensor):
@@ -28,15 +42,93 @@ def is_concrete(tensor):
     return False
 
 
+def constant(tensor):
+    """A scalar as a float, unless that stops a GPU or breaks a compiled graph."""
+    if tensor.device.type != "cpu" or torch.compiler.is_compiling():
+        return tensor
+    return tensor.item()
+
+
 def combine_bits(is_one, bits):
     """`portable.combine_bits`; Keras would sum in int64."""
     return (is_one * bits).sum(0, dtype=torch.int32)
 
 
-def scatter_bits(bit, word, words):
-    """`portable.scatter_bits`; Keras would sum in float32, which has 24 bits."""
-    found = torch.zeros(words, dtype=torch.int32, device=bit.device)
-    return found.index_add_(0, word.flatten(), bit.flatten())
+def place_ones(noise, probability, words_per_row, bits):
+    """`portable.place_ones`, in place where possible."""
+    probability = torch.as_tensor(probability, dtype=torch.float32, device=noise.device)
+    log_zero = torch.log1p(-probability.clamp(min=1e-20))
+    row_bits = words_per_row * bits
+    zeros = noise.add_(2**-24).log_().div_(log_zero).clamp_(max=row_bits)
+    position = zeros.to(torch.int32).add_(1).cumsum(1, dtype=torch.int32).sub_(1)
+    position.clamp_(max=row_bits)
+    if bits & (bits - 1) == 0:
+        word = position >> bits.bit_length() - 1
+    else:
+        word = torch.div(position, bits, rounding_mode="floor")
+    bit = torch.bitwise_left_shift(1, position.sub_(word * bits))
+    rows, words_with_spare = len(noise), words_per_row + 1
+    if rows > 1:
+        first_word = words_with_spare * torch.arange(rows, device=noise.device)
+        word += first_word.to(torch.int32)[:, None]
+    # Keras would sum in float32, which has 24 bits.
+    found = torch.zeros(rows * words_with_spare, dtype=torch.int32, device=noise.device)
+    found.index_add_(0, word.flatten(), bit.flatten())
+    if rows == 1:
+        return found
+    return found.view(rows, words_with_spare)[:, :words_per_row].flatten()
+
+
+def masks_class(samples, channels, channel_axis):
+    """The class of masks that suits a batch."""
+    return TorchMasks
+
+
+class TorchMasks(PackedMasks):
+    """`PackedMasks`, grown and counted by PyTorch."""
+
+    def grow_blocks(self, block_sides, map_sides):
+        words = self.words
+        first_axis = 2 if self.channel_axis == 1 else 1
+        sides = zip(block_sides, map_sides, strict=True)
+        for axis, (block, side) in enumerate(sides, first_axis):
+            if block < side:
+                words = _grow_blocks(words, block, side, axis)
+        return dataclasses.replace(self, words=words)
+
+    def count_ones(self):
+        words = self.words.flatten()
+        if len(words) % 2:
+            words = torch.nn.functional.pad(words, (0, 1))
+        words = words.view(torch.int64)
+        sums = words - (words >> 1 & ODD_BITS)
+        sums = (sums & ODD_PAIRS) + (sums >> 2 & ODD_PAIRS)
+        sums = sums + (sums >> 4) & LOW_NIBBLES
+        # The highest byte of the product is the sum of the eight bytes.
+        return (sums * LOWEST_BITS >> 56).sum().to(torch.int32)
+
+    def kept_fraction(self, dtype):
+        units = self.samples * self.channels_per_word * math.prod(self.words.shape[1:])
+        dropped = self.count_ones()
+        kept = (units - dropped).clamp(min=1)
+        fraction = kept.to(torch.float64 if dtype == "float64" else torch.float32)
+        # A compiler may multiply by the rounded reciprocal: 1 only if said so.
+        return torch.where(dropped > 0, fraction / units, 1)
+
+
+def _grow_blocks(seeds, block, side, axis):
+    """`packed_masks.grow_blocks`."""
+    shape = list(seeds.shape)
+    shape[axis] = side + block - 1
+    grown = seeds.new_zeros(shape)
+    grown.narrow(axis, block - 1, seeds.shape[axis]).copy_(seeds)
+    window = 1
+    while window < block:
+        shift = min(window, block - window)
+        size = grown.shape[axis] - shift
+        grown = grown.narrow(axis, shift, size) | grown.narrow(axis, 0, size)
+        window += shift
+    return grown
 
 
 def drop(inputs, draw_masks, *arguments):

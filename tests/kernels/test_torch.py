@@ -124,14 +124,24 @@ def test_bits_are_combined_in_all_32_places():
     np.testing.assert_array_equal(found, expected.view("int32")[..., 0])
 
 
-def test_bits_are_scattered_to_all_32_places():
-    from dropblock_lib.kernels.torch import scatter_bits
+@pytest.mark.parametrize("bits", [32, 16, 20])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_ones_are_placed_at_the_sums_of_geometric_gaps(bits, rows):
+    from dropblock_lib.kernels.torch import place_ones
 
-    rng = np.random.default_rng(0)
-    places = rng.choice(32 * 50, 700, replace=False)
-    expected = np.zeros(50, "uint32")
-    np.bitwise_or.at(expected, places // 32, np.uint32(1) << (places % 32))
-    bit = (np.uint32(1) << (places % 32).astype("uint32")).view("int32")
-    word = (places // 32).astype("int32")
-    found = scatter_bits(ops.convert_to_tensor(bit), ops.convert_to_tensor(word), 50)
-    np.testing.assert_array_equal(ops.convert_to_numpy(found).view("uint32"), expected)
+    noise = np.random.default_rng(0).integers(0, 2**23, (rows, 400)) / 2**23
+    probability, words_per_row = np.float32(0.05), 200
+    place = (ops.convert_to_tensor(probability), words_per_row, bits)
+    found = place_ones(ops.convert_to_tensor(noise.astype("f")), *place)
+
+    # The gaps in double precision, placed one by one.
+    gaps = 1 + np.floor(np.log(noise + 2**-24) / np.log1p(-np.float64(probability)))
+    expected = np.zeros((rows, words_per_row * bits), bool)
+    for row, position in zip(expected, np.cumsum(gaps, 1).astype(int) - 1, strict=True):
+        row[position[position < len(row)]] = True
+    expected = expected.reshape(-1, bits)
+    units = np.unpackbits(
+        ops.convert_to_numpy(found).astype("<i4").view("uint8"), bitorder="little"
+    ).reshape(-1, 32)[: len(expected)]
+    np.testing.assert_array_equal(units[:, :bits], expected)
+    assert not units[:, bits:].any()
