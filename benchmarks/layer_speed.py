@@ -36,7 +36,9 @@ def main(arguments=None):
         for block_size in chosen.blocks:
             for keep_prob in chosen.keep_probs:
                 makers = contestants.essential(block_size, keep_prob)
-                if keep_prob == chosen.keep_probs[0]:
+                if chosen.only_essential:
+                    makers["x * c"] = contestants.own(block_size, keep_prob)["x * c"]
+                elif keep_prob == chosen.keep_probs[0]:
                     makers = contestants.own(block_size, keep_prob)
                     makers |= contestants.others(block_size, keep_prob, loaded)
                 case = {
@@ -110,6 +112,10 @@ def _parser():
                         metavar="NxHxWxC", help="input shapes")  # fmt: skip
     parser.add_argument("--blocks", nargs="+", type=options.positive, default=BLOCKS)
     parser.add_argument("--keep-probs", nargs="+", type=float, default=KEEP_PROBS)
+    parser.add_argument("--only-essential", action="store_true",
+                        help="time DropBlock2D, Dropout and x * c only")  # fmt: skip
+    parser.add_argument(process.DEFAULT_ALLOCATOR, action="store_true",
+                        help="leave glibc's allocator as it is")  # fmt: skip
     return parser
 
 

@@ -4,11 +4,14 @@ import os
 import platform
 import sys
 
-SETTINGS = {
-    # By default, glibc returns large blocks to the system and requests them again in
-    # every call, which takes as long as the layers do, and varies. It keeps 8 GiB here.
+# By default, glibc returns large blocks to the system and requests them again in
+# every call, which takes as long as the layers do, and varies. It keeps 8 GiB here.
+ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "8589934592",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
+}
+DEFAULT_ALLOCATOR = "--default-allocator"
+SETTINGS = ALLOCATOR | {
     # On some processors, TensorFlow disables oneDNN, which is five times as fast.
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -21,8 +24,14 @@ def current():
 
 
 def restart_with_settings():
-    """Restart this process with `SETTINGS`, because libraries read them only once."""
+    """Restart this process with `SETTINGS`, because libraries read them only once.
+
+    With the option `--default-allocator`, the allocator is left as it is.
+    """
+    wanted = SETTINGS
+    if DEFAULT_ALLOCATOR in sys.argv:
+        wanted = {k: v for k, v in SETTINGS.items() if k not in ALLOCATOR}
     # Other systems ignore the variables for glibc, and Windows has no `exec`.
-    if platform.libc_ver()[0] == "glibc" and current() != SETTINGS:
-        os.environ.update(SETTINGS)
+    if platform.libc_ver()[0] == "glibc" and not wanted.items() <= os.environ.items():
+        os.environ.update(wanted)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

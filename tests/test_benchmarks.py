@@ -19,6 +19,7 @@ from benchmarks import (
     forward_backward,
     interleaved,
     layer_speed,
+    loaded_speed,
     peer_rates,
     peers,
     run,
@@ -61,6 +62,15 @@ def test_anchors_are_counted_by_class(tmp_path):
     counts = [row["anchors"] for row in document["rows"]]
     assert len(counts) == len({row["class"] for row in document["rows"]}) == 10
     assert 0 < sum(counts) < document["settings"]["asked"]
+
+
+def test_the_layer_is_timed_beside_busy_processes(tmp_path):
+    loaded_speed.main(["--smoke", "--output", str(tmp_path)])
+    rows = load_benchmarks("loaded_speed", tmp_path)[BACKEND]["rows"]
+    cases = {(row["busy"], row["threads"], row["allocator"]) for row in rows}
+    assert cases == {(0, "one", "default"), (1, "all", "tuned")}
+    assert len(rows) == 2 * len({row["contestant"] for row in rows}) == 2 * 3
+    assert all(row["median"] > 0 for row in rows)
 
 
 def test_our_layers_and_those_of_keras_are_timed_compiled(written):
