@@ -244,7 +244,8 @@ def drop_block(
     """Algorithm 1 of the paper, on NumPy arrays.
 
     Args:
-        x: Float array (samples, height, width, channels), the activations A.
+        x: Array (samples, height, width, channels), the activations A. Integers and
+            Booleans are converted to float32, as the layer does.
         block_size: Side of a block in pixels: an integer, or (height, width).
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
         rng: `numpy.random.Generator`. It draws uniform noise once, in the shape of
@@ -254,7 +255,7 @@ def drop_block(
         training: If False, `x` is returned, as at inference.
 
     Returns:
-        Array of the shape and dtype of `x`: 0 where dropped, else `x` times the
+        Array of the shape and float dtype of `x`: 0 where dropped, else `x` times the
         number of units over the number of kept units, counted over the whole
         mask. All zeros if nothing was kept.
 
@@ -273,6 +274,8 @@ def drop_block(
     x = np.asarray(x)
     if x.ndim != 4:
         raise invalid("x", "an array (samples, height, width, channels)", x.shape)
+    if x.dtype.kind in "iub":
+        x = x.astype("float32")
     rule = {"paper": paper_gamma, "exact": exact_gamma}[check_gamma_rule(gamma)]
     samples, height, width, channels = x.shape
     feat_size = (height, width)

@@ -220,6 +220,15 @@ def test_what_is_dropped_is_zero_whatever_it_was(dtype):
     assert y.dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+def test_integers_are_scaled_as_floats(dtype):
+    x = np.full((4, 8, 8, 3), 200).astype(dtype)
+    y = dbl.drop_block(x, 3, 0.5, np.random.default_rng(0))
+    expected = dbl.drop_block(x.astype("float32"), 3, 0.5, np.random.default_rng(0))
+    assert y.dtype == "float32" and y.max() > x.max()
+    np.testing.assert_array_equal(y, expected)
+
+
 def test_a_shared_mask_is_the_same_in_every_channel():
     x = np.ones((4, 8, 8, 3))
     shared = dbl.drop_block(x, 3, 0.7, np.random.default_rng(0), per_channel=False)
