@@ -208,7 +208,11 @@ class _Copier:
         while name in names:
             count += 1
             name = f"{place.name}_{count}"
-        layer = self._factory(name)
+        try:
+            layer = self._factory(name)
+        except Exception as error:
+            error.add_note(f"Raised by `factory`, called with name {name!r}.")
+            raise
         if layer is None:
             return tensor
         received = f"factory({name!r})={layer!r}"

@@ -80,7 +80,14 @@ def _after_layers(calls, where):
     places = []
     for call in calls:
         layer = call.operation
-        if not isinstance(layer, keras.layers.Layer) or not where(layer):
+        if not isinstance(layer, keras.layers.Layer):
+            continue
+        try:
+            is_place = where(layer)
+        except Exception as error:
+            error.add_note(f"Raised by `where`, called on layer '{layer.name}'.")
+            raise
+        if not is_place:
             continue
         if len(call.outputs) != 1:
             raise invalid(

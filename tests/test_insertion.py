@@ -351,6 +351,20 @@ def test_an_error_of_an_inserted_layer_names_the_place(factory):
         insert_after(model, factory, is_relu)
 
 
+def test_an_error_of_a_given_function_names_the_place():
+    def fails(argument):
+        raise KeyError("planted")
+
+    for arguments, place in (
+        ((fails, is_relu), "'drop_"),
+        ((DROP_BLOCK, fails), "on layer '"),
+    ):
+        with pytest.raises(KeyError, match="planted") as caught:
+            insert_after(small(), *arguments)
+        [note] = caught.value.__notes__
+        assert place in note
+
+
 class Subclassed(keras.Model):
     def call(self, x):
         return x
