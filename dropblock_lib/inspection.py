@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import html
 import math
+import sys
 from collections import Counter
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from dropblock_lib import masks
-from dropblock_lib.arguments import check_sides, invalid
+from dropblock_lib.arguments import invalid
 from dropblock_lib.layers import DropBlock2D
 
 _SPATIAL = (
@@ -36,6 +37,21 @@ _MOST_CALLS = 32
 _NOT_BY_CHANCE = 14
 _STANDARD_ERRORS = 5
 _NOMINAL_TOLERANCE = 0.1
+# A schedule that ends within this fraction of its last rate has reached its end: by
+# steps, the last one may be a step short.
+_END_TOLERANCE = 0.05
+# A smaller keep_prob is more likely a rate that was taken for one.
+_SMALLEST_KEEP_PROB = 0.3
+
+_NONE_DROPS = (
+    "the model contains no layer that drops. Add DropBlock2D to it, or use "
+    "insert_after."
+)
+_FROZEN = (
+    "normalization is frozen after a layer that drops. Its statistics are those of "
+    "maps from which nothing was dropped. Set trainable=True, or put the layers that "
+    "drop after the frozen part."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +124,20 @@ class InspectedLayer:
             "inference": _number(self.inference_rate, ".2%"),
         }
 
+    def _html(self):
+        """Fewer cells, of two lines each, because a page is narrow."""
+        maps = ", ".join(map(_times, self.maps)) or "?"
+        asked = self.expected_rate if self.keep_prob is None else 1 - self.keep_prob
+        rates = (asked, self.expected_rate, self.training_rate, self.inference_rate)
+        lines = (
+            (self.path, self.kind),
+            (maps, "" if self.block is None else f"block {_times(self.block)}"),
+            *((_number(rate, ".1%"),) for rate in rates),
+        )
+        cells = ("<br>".join(map(html.escape, filter(None, line))) for line in lines)
+        # A long path may break after a slash.
+        return [cell.replace("/", "/<wbr>") for cell in cells]
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Inspection:
@@ -142,15 +172,15 @@ class Inspection:
     def _repr_html_(self):
         text = f"<p>{html.escape(self._title())}</p>"
         if self.rows:
-            header, *rows = self._table()
-            head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in header)
-            body = "".join(
-                "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>"
-                for row in rows
-            )
-            text += (
-                f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            )
+            columns = ["layer", "map", "asked", "expected"]
+            columns += ["training", "inference"] if self._is_measured() else []
+            text += "<table><thead><tr>"
+            text += "".join(f'<th scope="col">{column}</th>' for column in columns)
+            text += "</tr></thead><tbody>"
+            for row in self.rows:
+                cells = row._html()[: len(columns)]
+                text += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+            text += "</tbody></table>"
         if self.warnings:
             items = "".join(f"<li>{html.escape(w)}</li>" for w in self.warnings)
             text += f"<p>Warnings:</p><ul>{items}</ul>"
@@ -163,14 +193,15 @@ class Inspection:
 
     def _table(self):
         rows = [row._cells() for row in self.rows]
-        measured = any(
+        header = list(rows[0])[: None if self._is_measured() else -2]
+        return [header, *([row[name] for name in header] for row in rows)]
+
+    def _is_measured(self):
+        return any(
             rate is not None
             for row in self.rows
             for rate in (row.training_rate, row.inference_rate)
         )
-        last = None if measured else -2
-        header = list(rows[0])[:last]
-        return [header, *([row[name] for name in header] for row in rows)]
 
 
 def inspect(model: Any, inputs: Any = None) -> Inspection:
@@ -183,6 +214,12 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
     is then called on ones as well, so that zeros in its input do not count as dropped.
     All variables of the model are restored afterward, random seeds and the statistics
     of batch normalization included.
+
+    A warning names the layers, the fault and what to do: nothing is dropped, or
+    something at inference; the block covers its map; the rate is far from what was
+    asked for; `KeepProbScheduler` did not reach the end of a `linear_schedule`;
+    normalization after a layer that drops is frozen. The end of a schedule is kept by
+    `model.save` in functional and sequential models, and not in files of weights.
 
     Args:
         model: A built Keras model.
@@ -212,23 +249,27 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
         raise invalid("model", "a built model: call it on a batch first", model)
 
     layers, shapes = _walk(model)
-    probes = [
-        _Probe(layer, path, shapes.get(id(layer)) or _shapes_of_build(layer))
+    probes = {
+        layer: _Probe(layer, path, shapes.get(id(layer)))
         for layer, path in layers
         if isinstance(layer, _DROPPING)
-    ]
-    if probes and inputs is not None:
-        _measure(model, inputs, probes)
-    frozen = [
-        path
-        for layer, path in layers
-        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable
-    ]
+    }
     measured = inputs is not None
-    rows = tuple(probe.row() for probe in probes)
-    warnings = tuple(_warnings_of_model(probes, frozen)) + tuple(
-        f"{probe.path}: {text}" for probe in probes for text in probe.warnings(measured)
-    )
+    if probes and measured:
+        _measure(model, inputs, list(probes.values()))
+    found = {} if probes else {_NONE_DROPS: [model.name]}
+    for probe in probes.values():
+        for text in probe.warnings(measured):
+            found.setdefault(text, []).append(probe.path)
+    # Layers are in the order of their calls, as far as a graph or attributes tell it.
+    drops = False
+    for layer, path in layers:
+        drops = drops or (layer in probes and probes[layer].nominal > 0)
+        is_normalization = isinstance(layer, keras.layers.BatchNormalization)
+        if drops and is_normalization and not layer.trainable:
+            found.setdefault(_FROZEN, []).append(path)
+    rows = tuple(probe.row() for probe in probes.values())
+    warnings = tuple(f"{_some(paths)}: {text}" for text, paths in found.items())
     return Inspection(model.name, rows, warnings)
 
 
@@ -288,7 +329,11 @@ class _Probe:
     def __init__(self, layer, path, shapes):
         self.layer = layer
         self.path = path
-        self.shapes = shapes
+        # A layer outside of a graph may know the shape it was built with.
+        self.in_graph = bool(shapes)
+        built = (layer.get_build_config() or {}).get("input_shape")
+        self.shapes = shapes or ([tuple(built)] if built else [])
+        self.is_unused = False
         self.training = _Tally()
         self.inference = _Tally()
         self.is_drop_block = isinstance(layer, DropBlock2D)
@@ -314,6 +359,11 @@ class _Probe:
             return call(inputs, *args, **kwargs)
 
         return watched
+
+    def spoil(self):
+        """A replacement of the layer's `call` that returns NaN."""
+        call = self.layer.call
+        return lambda *args, **kwargs: call(*args, **kwargs) * float("nan")
 
     def _count(self, tally, ones):
         if self.is_noise:
@@ -360,8 +410,7 @@ class _Probe:
         return tuple(known or maps)
 
     def _block(self, sides) -> Any:
-        block = check_sides("block_size", self.layer.block_size, len(sides))
-        pairs = zip(block, sides, strict=True)
+        pairs = zip(self.layer._block_sides, sides, strict=True)
         return tuple(b if side is None else min(b, side) for b, side in pairs)
 
     def _gamma(self, sides):
@@ -396,7 +445,7 @@ class _Probe:
         )
         if not self.is_drop_block:
             return row
-        sides = maps[0][:-1] if maps else (None, None)
+        sides = maps[0][:-1] if maps else (None,) * len(self.layer._block_sides)
         return dataclasses.replace(
             row,
             block=self._block(sides),
@@ -405,80 +454,97 @@ class _Probe:
         )
 
     def warnings(self, measured):
+        if not self.nominal and not self.is_drop_block:
+            if self.inference.dropped:
+                yield self._at_inference()
+            return
+        if measured and not self.training.calls:
+            yield (
+                "dropped nothing, because the model never called it. Call it in the "
+                "model's `call`, or connect it to the outputs."
+            )
+            return
         if self.is_drop_block:
-            yield from self._warnings_of_block()
+            yield from self._warnings_of_keep_prob()
+            yield from self._warnings_of_maps()
+        if self.is_unused:
+            yield (
+                "the model ignores what it returns, so nothing is dropped. Pass its "
+                "output on, as in x = drop(x)."
+            )
         if measured:
             yield from self._warnings_of_measurement()
 
-    def _warnings_of_block(self):
-        maps = [sides for *sides, _ in self._maps() if None not in sides]
-        if any(math.prod(sides) == 1 for sides in maps):
+    def _warnings_of_keep_prob(self):
+        keep_prob, end = self.layer.keep_prob, self.layer._schedule_end
+        if end is not None and abs(end - keep_prob) > _END_TOLERANCE * (1 - end) + 1e-3:
             yield (
-                "its map is 1x1, as after global pooling, where a block is one "
-                "channel. Put it before the pooling, or use Dropout."
+                f"the schedule did not reach its end: keep_prob is {keep_prob:.4g}, "
+                f"and {end:.4g} was planned. Train until its last step, or give "
+                "linear_schedule fewer steps: epochs - 1 to end in the last epoch."
             )
-        elif any(self._block(sides) == tuple(sides) for sides in maps):
+        elif self.nominal == 0:
             yield (
-                "the block covers the whole map, so it drops whole channels, as "
-                "SpatialDropout does. Use a smaller block_size, or a larger map."
+                "keep_prob is 1, so nothing is dropped. Set it or use "
+                "KeepProbScheduler."
             )
+        elif keep_prob <= _SMALLEST_KEEP_PROB:
+            yield (
+                f"keep_prob is {keep_prob:.4g}, so {self.nominal:.1%} of the units are "
+                "to be dropped. It is the fraction to keep: to drop "
+                f"{keep_prob:.1%}, set keep_prob={self.nominal:.4g}."
+            )
+            return
         expected = self._expected_rate()
         if (
             expected is not None
             and abs(expected - self.nominal) > _NOMINAL_TOLERANCE * self.nominal
         ):
             yield (
-                f"it is expected to drop {expected:.1%} rather than "
-                f"1 - keep_prob = {self.nominal:.1%}, because blocks overlap. "
-                'To drop what keep_prob says, use gamma="exact".'
+                f"expected to drop {expected:.1%} rather than 1 - keep_prob = "
+                f"{self.nominal:.1%}, because blocks overlap. To drop what keep_prob "
+                'says, use gamma="exact".'
+            )
+
+    def _warnings_of_maps(self):
+        maps = [sides for *sides, _ in self._maps() if None not in sides]
+        single = [sides for sides in maps if math.prod(sides) == 1]
+        covered = [sides for sides in maps if self._block(sides) == tuple(sides)]
+        if single:
+            yield (
+                f"its map is {_times(single[0])}, as after global pooling, where a "
+                "block is one channel. Put it before the pooling, or use Dropout."
+            )
+        elif covered:
+            yield (
+                f"the block covers the whole map of {_times(covered[0])}, so it drops "
+                "whole channels, as SpatialDropout does. Use a smaller block_size, or "
+                "a larger map."
             )
 
     def _warnings_of_measurement(self):
         tally = self.training
-        what = "changes" if self.is_noise else "drops"
         if self.inference.dropped:
-            yield (
-                f"it {what} {self.inference.rate:.1%} of the units at inference. "
-                "Do not pass training=True to it or to a model around it."
-            )
-        if self.nominal == 0:
+            yield self._at_inference()
+        if self.nominal == 0 or not tally.units:
             return
-        if not tally.calls:
+        if not tally.dropped and tally.blocks >= _NOT_BY_CHANCE:
             yield (
-                "it dropped nothing, because the model never called it. Call it in "
-                "the model's `call`, or connect it to the outputs."
+                f"dropped nothing in training mode, where {self.nominal:.1%} was asked "
+                "for. Do not pass training=False to it or to a model around it."
             )
-        elif tally.units and not tally.dropped and tally.blocks >= _NOT_BY_CHANCE:
+        elif not self.is_noise and tally.is_far():
             yield (
-                f"it dropped nothing in training mode, where {self.nominal:.1%} was "
-                "asked for. Do not pass training=False to it or to a model around it."
-            )
-        elif tally.units and not self.is_noise and tally.is_far():
-            yield (
-                f"it dropped {tally.rate:.1%} in training mode, where "
+                f"dropped {tally.rate:.1%} in training mode, where "
                 f"{tally.expected / tally.units:.1%} is expected. Look at how it is "
                 "called: a call with training=False drops nothing."
             )
 
-
-def _warnings_of_model(probes, frozen):
-    if not probes:
-        yield (
-            "the model contains no layer that drops. Add DropBlock2D to it, or use "
-            "insert_after."
-        )
-        return
-    blocks = [probe for probe in probes if probe.is_drop_block]
-    if blocks and not any(probe.nominal for probe in blocks):
-        yield (
-            f"{_some([probe.path for probe in blocks])}: keep_prob is 1, so nothing is "
-            "dropped. Set it or use KeepProbScheduler."
-        )
-    if frozen and any(probe.nominal for probe in probes):
-        yield (
-            f"{_some(frozen)}: normalization frozen. Its statistics are those of maps "
-            "from which nothing was dropped. Set trainable=True, or leave layers "
-            "that drop out of the frozen part."
+    def _at_inference(self):
+        what = "changes" if self.is_noise else "drops"
+        return (
+            f"{what} {self.inference.rate:.1%} of the units at inference. Do not pass "
+            "training=True to it or to a model around it."
         )
 
 
@@ -510,22 +576,47 @@ def _walk(model):
     return found, shapes
 
 
-def _shapes_of_build(layer):
-    """The input shape that a layer outside of a graph was built with."""
-    shape = (layer.get_build_config() or {}).get("input_shape")
-    return [tuple(shape)] if shape else []
-
-
 def _measure(model, inputs, probes):
-    with _restored(model):
-        with _watched(probes, "inference"):
-            model(inputs, training=False)
-        with _watched(probes, "training"):
+    with _restored(model), _eager():
+        with _replaced({p.layer: p.watch(p.inference) for p in probes}):
+            outputs = model(inputs, training=False)
+        with _replaced({p.layer: p.watch(p.training) for p in probes}):
             for _ in range(_MOST_CALLS):
                 model(inputs, training=True)
                 tallies = [probe.training for probe in probes if probe.nominal]
                 if all(t.blocks >= _ENOUGH_BLOCKS or not t.units for t in tallies):
                     break
+        # In a graph, every layer leads to an output.
+        for probe in probes:
+            if not probe.in_graph and probe.inference.calls:
+                with _replaced({probe.layer: probe.spoil()}):
+                    spoiled = model(inputs, training=False)
+                probe.is_unused = _are_equal(outputs, spoiled)
+
+
+def _are_equal(outputs, others):
+    """Whether floats are equal. Other outputs may be so by chance, and are not."""
+    pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(others), strict=True)
+    return all(
+        keras.backend.is_float_dtype(keras.backend.standardize_dtype(a.dtype))
+        and np.array_equal(*map(ops.convert_to_numpy, (a, b)), equal_nan=True)
+        for a, b in pairs
+    )
+
+
+@contextlib.contextmanager
+def _eager():
+    """Runs what `tf.function` decorates step by step, to see its layers called."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    config = sys.modules["tensorflow"].config
+    before = config.functions_run_eagerly()
+    config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        config.run_functions_eagerly(before)
 
 
 @contextlib.contextmanager
@@ -542,16 +633,16 @@ def _restored(model):
 
 
 @contextlib.contextmanager
-def _watched(probes, mode):
-    """Counts what layers drop, by an attribute that hides their method `call`."""
+def _replaced(calls):
+    """Calls functions in place of layers, by attributes that hide the method `call`."""
     with contextlib.ExitStack() as stack:
-        for probe in probes:
-            state = vars(probe.layer)
+        for layer, call in calls.items():
+            state = vars(layer)
             if "call" in state:
                 stack.callback(state.__setitem__, "call", state["call"])
             else:
                 stack.callback(state.pop, "call")
-            state["call"] = probe.watch(getattr(probe, mode))
+            state["call"] = call
         yield
 
 

@@ -58,14 +58,14 @@ def linear_schedule(start: float, stop: float, steps: int) -> Callable[[int], fl
 @dataclasses.dataclass(frozen=True)
 class _Linear:
     start: float
-    stop: float
+    end: float
     steps: int
 
     def __call__(self, index):
         progress = min(max(index / self.steps, 0.0), 1.0)
         if progress == 1:
-            return self.stop
-        return self.start + (self.stop - self.start) * progress
+            return self.end
+        return self.start + (self.end - self.start) * progress
 
 
 def decrement_schedule(
@@ -126,7 +126,9 @@ class KeepProbScheduler(keras.callbacks.Callback):
     the epoch.
 
     Args:
-        schedule: Function of an index (int >= 0) that returns a float in (0, 1].
+        schedule: Function of an index (int >= 0) that returns a float in (0, 1]. If it
+            has an attribute `end`, the last keep_prob, as `linear_schedule`'s has,
+            `inspect` warns of layers that did not reach it.
         unit: `"epoch"` or `"step"`: what the index counts. With
             `steps_per_execution` above 1, keep_prob changes once per execution.
 
@@ -205,10 +207,12 @@ class KeepProbScheduler(keras.callbacks.Callback):
                 f"Received: schedule({index})={value!r}"
             ) from None
         self._keep_prob = keep_prob
+        end = getattr(self.schedule, "end", None)
+        end = end if isinstance(end, (int, float)) else None
         for layer in self._find_layers():
-            scale = layer.rate_scale
-            # A scale of 1 leaves the number as it is, without rounding.
-            layer.keep_prob = keep_prob if scale == 1 else 1 - scale * (1 - keep_prob)
+            layer.keep_prob = _scaled(keep_prob, layer.rate_scale)
+            if end is not None:
+                layer._schedule_end = _scaled(end, layer.rate_scale)
 
     def _steps_before(self, epoch):
         steps_per_epoch = (self.params or {}).get("steps")
@@ -233,6 +237,11 @@ class KeepProbScheduler(keras.callbacks.Callback):
             stacklevel=2,
         )
         return steps
+
+
+def _scaled(keep_prob, scale):
+    # A scale of 1 leaves the number as it is, without rounding.
+    return keep_prob if scale == 1 else 1 - scale * (1 - keep_prob)
 
 
 def find_drop_block_layers(model: Any) -> list[DropBlock2D]:

@@ -97,6 +97,8 @@ class DropBlock2D(keras.layers.Layer):
         self.block_size = self._block_sides if is_tuple else self._block_sides[0]
         self._keep_prob_variable = None
         self._keep_prob = check_keep_prob(keep_prob)
+        # Set by `KeepProbScheduler`, and read by `inspect`.
+        self._schedule_end = None
         self.gamma = check_gamma_rule(gamma)
         self.per_channel = check_boolean("per_channel", per_channel)
         self.data_format = _check_data_format(data_format)
@@ -133,6 +135,7 @@ class DropBlock2D(keras.layers.Layer):
     @keep_prob.setter
     def keep_prob(self, keep_prob: float) -> None:
         self._keep_prob = check_keep_prob(keep_prob)
+        self._schedule_end = None
         if self._keep_prob_variable is not None:
             self._keep_prob_variable.assign(self._keep_prob)
 
@@ -149,6 +152,14 @@ class DropBlock2D(keras.layers.Layer):
             autocast=False,
         )
         self.built = True
+
+    def get_build_config(self):
+        config = super().get_build_config()
+        return config and {**config, "schedule_end": self._schedule_end}
+
+    def build_from_config(self, config):
+        super().build_from_config(config)
+        self._schedule_end = config.get("schedule_end")
 
     def call(self, inputs, training=False):
         self._check_rank(inputs.shape)

@@ -1,10 +1,12 @@
 """The report of what a model drops finds planted faults and nothing else."""
 
 import dataclasses
+import re
 
 import keras
 import numpy as np
 import pytest
+from backend import BACKEND
 from keras import layers
 
 import dropblock_lib as dbl
@@ -213,7 +215,7 @@ def test_a_model_that_is_on_is_not_warned_of():
 def test_a_block_that_never_drops_is_warned_of():
     warned(
         inspect_called(block(), training=False),
-        "drop: it dropped nothing in training mode, where 10.0% was asked for",
+        "drop: dropped nothing in training mode, where 10.0% was asked for",
     )
 
 
@@ -229,7 +231,132 @@ def test_a_layer_that_is_not_called_is_warned_of():
 
     model = Forgetful()
     model(X)
-    warned(dbl.inspect(model, X), "forgotten: it dropped nothing, because the model")
+    warned(dbl.inspect(model, X), "forgotten: dropped nothing, because the model")
+
+
+class Loose(keras.Model):
+    """A subclassed model whose `call` is the test's choice."""
+
+    def __init__(self, call):
+        super().__init__(name="loose")
+        self.first, self.drop = layers.Conv2D(8, 3, padding="same"), block()
+        self.how = call
+
+    def call(self, x, training=False):
+        return self.how(self, x, training)
+
+
+def inspect_loose(call):
+    model = Loose(call)
+    model(X)
+    return dbl.inspect(model, X)
+
+
+def test_a_layer_whose_output_is_ignored_is_warned_of():
+    def ignores(model, x, training):
+        x = model.first(x)
+        model.drop(x)
+        return x
+
+    warned(inspect_loose(ignores), "drop: the model ignores what it returns")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, x, training: model.drop(model.first(x)),
+        lambda model, x, training: model.drop(x) if training else model.first(x),
+        # The outputs have only integers, which may be equal by chance.
+        lambda model, x, training: keras.ops.argmax(model.drop(x), axis=-1),
+    ],
+    ids=["both", "training only", "integers"],
+)
+def test_a_subclassed_model_that_is_on_is_not_warned_of(call):
+    report = inspect_loose(call)
+    assert report.rows[0].training_rate > 0
+    warned(report)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="has no tf.function")
+def test_a_model_that_tensorflow_compiled_is_measured():
+    import tensorflow as tf
+
+    report = inspect_loose(tf.function(lambda model, x, training: model.drop(x)))
+    assert report.rows[0].training_rate > 0
+    warned(report)
+    assert not tf.config.functions_run_eagerly()
+
+
+def test_equal_warnings_of_several_layers_are_one():
+    drops = [block(f"drop_{i}", size=12) for i in range(5)]
+    warned(dbl.inspect(sequential(*drops)), "drop_0, drop_1, drop_2 and 2 more: the bl")
+
+
+def test_a_rate_given_as_keep_prob_is_warned_of():
+    report = dbl.inspect(sequential(block(size=7, keep_prob=0.1)), X)
+    warned(
+        report, "so 90.0% of the units are to be dropped. It is the fraction to keep"
+    )
+    assert "to drop 10.0%, set keep_prob=0.9" in report.warnings[0]
+
+
+def trained(schedule, epochs, unit="epoch", **arguments):
+    model = sequential(block("a", **arguments), block("b"), layers.Dense(8))
+    model.compile("sgd", "mse")
+    scheduler = dbl.KeepProbScheduler(schedule, unit)
+    model.fit(X, X, 4, epochs=epochs, verbose=0, callbacks=[scheduler])
+    return model
+
+
+UNREACHED = "a, b: the schedule did not reach its end: keep_prob is 0.95, and 0.9 was"
+
+
+# An epoch has four steps.
+@pytest.mark.parametrize(("unit", "steps", "epochs"), [("epoch", 2, 2), ("step", 6, 1)])
+def test_a_schedule_that_did_not_reach_its_end_is_warned_of(unit, steps, epochs):
+    model = trained(dbl.linear_schedule(1.0, 0.9, steps), epochs, unit)
+    warned(dbl.inspect(model, X), UNREACHED)
+    # What is assigned is meant.
+    for layer in dbl.find_drop_block_layers(model):
+        layer.keep_prob = 0.92
+    warned(dbl.inspect(model))
+
+
+def test_the_end_of_a_schedule_is_saved_with_the_model(tmp_path):
+    model = trained(dbl.linear_schedule(1.0, 0.9, 2), 2)
+    model.save(tmp_path / "model.keras")
+    warned(dbl.inspect(keras.saving.load_model(tmp_path / "model.keras")), UNREACHED)
+
+
+def test_a_schedule_that_has_not_begun_to_drop_is_warned_of_once():
+    report = dbl.inspect(trained(dbl.linear_schedule(1.0, 0.9, 1000), 1))
+    warned(report, "the schedule did not reach its end: keep_prob is 1, and 0.9 was")
+
+
+def test_a_layer_that_drops_a_fraction_of_the_rate_has_an_end_of_its_own():
+    model = trained(dbl.linear_schedule(1.0, 0.9, 2), 2, rate_scale=0.5)
+    warned(
+        dbl.inspect(model),
+        "a: the schedule did not reach its end: keep_prob is 0.975, and 0.95 was",
+        "b: the schedule did not reach its end: keep_prob is 0.95, and 0.9 was",
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "unit"),
+    [
+        (dbl.linear_schedule(1.0, 0.9, 2), "epoch"),
+        (dbl.linear_schedule(1.0, 0.9, 1), "epoch"),
+        # The last of 48 steps is one before the end.
+        (dbl.linear_schedule(1.0, 0.9, 48), "step"),
+        # A floor is not an end, and the end of a function is not known.
+        (dbl.decrement_schedule(1.0, 0.02, floor=0.5), "epoch"),
+        (lambda index: 0.97, "epoch"),
+    ],
+)
+def test_a_schedule_that_reached_its_end_is_not_warned_of(schedule, unit):
+    epochs = 12 if unit == "step" else 3
+    warned(dbl.inspect(trained(schedule, epochs, unit)))
 
 
 def test_too_few_units_to_tell_are_not_warned_of():
@@ -238,7 +365,7 @@ def test_too_few_units_to_tell_are_not_warned_of():
     warned(dbl.inspect(model, X[:1]))
 
 
-def test_a_keep_prob_of_1_in_every_block_is_warned_of():
+def test_a_keep_prob_of_1_is_warned_of():
     drops = [block(f"drop_{i}", keep_prob=1.0) for i in range(5)]
     report = dbl.inspect(sequential(*drops), X)
     warned(
@@ -246,14 +373,18 @@ def test_a_keep_prob_of_1_in_every_block_is_warned_of():
         "drop_0, drop_1, drop_2 and 2 more: keep_prob is 1, so nothing is dropped. "
         "Set it or use KeepProbScheduler.",
     )
-    drops[4].keep_prob = 0.9
-    warned(dbl.inspect(sequential(*drops), X))
+    for drop in drops[1:]:
+        drop.keep_prob = 0.9
+    warned(dbl.inspect(sequential(*drops), X), "drop_0: keep_prob is 1, so nothing")
 
 
 def test_a_block_that_covers_the_map_is_warned_of():
     report = dbl.inspect(sequential(block(size=12)))
     assert report.rows[0].share == (1, 1)
-    warned(report, "drop: the block covers the whole map, so it drops whole channels")
+    warned(
+        report,
+        "drop: the block covers the whole map of 12x12, so it drops whole channels",
+    )
 
 
 def test_a_map_of_one_pixel_is_warned_of():
@@ -288,8 +419,20 @@ def test_frozen_normalization_is_warned_of():
         frozen = layers.BatchNormalization(name="norm", trainable=False)
         return sequential(layers.Conv2D(4, 3), *drops, frozen)
 
-    warned(dbl.inspect(model(layers.Dropout(0.5))), "norm: normalization frozen")
+    warned(
+        dbl.inspect(model(layers.Dropout(0.5))),
+        "norm: normalization is frozen after a layer that drops",
+    )
     warned(dbl.inspect(model(layers.Dropout(0.0))))
+
+
+def test_normalization_frozen_before_the_layers_that_drop_is_fine():
+    backbone = sequential(layers.Conv2D(4, 3), layers.BatchNormalization())
+    backbone.trainable = False
+    head = layers.GlobalAveragePooling2D(), layers.Dropout(0.5), layers.Dense(2)
+    model = sequential(backbone, block(), *head)
+    warned(dbl.inspect(model))
+    warned(dbl.inspect(model, X))
 
 
 def test_a_model_without_a_layer_that_drops_is_warned_of():
@@ -385,8 +528,21 @@ def test_html_is_escaped():
     row = dataclasses.replace(report.rows[0], path="<b>")
     report = dataclasses.replace(report, rows=(row,), model="a&b")
     text = report._repr_html_()
-    assert "<td>&lt;b&gt;</td>" in text and "a&amp;b" in text
+    assert "<td>&lt;b&gt;<br>DropBlock2D</td>" in text and "a&amp;b" in text
     assert "<b>" not in text and "<li>drop: the block" in text
+
+
+def test_html_has_few_columns():
+    nested = sequential(block("drop"), layers.Dropout(0.25))
+    report = dbl.inspect(sequential(nested), X)
+    text = report._repr_html_()
+    columns = ["layer", "map", "asked", "expected", "training", "inference"]
+    assert re.findall("<th scope[^>]*>(.*?)</th>", text) == columns
+    cells = re.findall("<td>(.*?)</td>", text)
+    assert cells[:4] == ["net/<wbr>drop<br>DropBlock2D", "12x12x8<br>block 3x3",
+                         "10.0%", "9.6%"]  # fmt: skip
+    assert cells[7:10] == ["12x12x8", "25.0%", "25.0%"]
+    assert "training" not in dbl.inspect(nested)._repr_html_()
 
 
 def test_a_report_cannot_be_changed():
