@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import process
 
-BENCHMARKS = ["layer_speed", "loaded_speed", "step_speed", "peer_rates"]
+BENCHMARKS = ["layer_speed", "loaded_speed", "step_speed", "peer_rates", "features"]
 BACKENDS = ["tensorflow", "jax", "torch"]
 
 

@@ -16,6 +16,7 @@ from benchmarks import (
     anchor_classes,
     contestants,
     errors,
+    features,
     forward_backward,
     interleaved,
     layer_speed,
@@ -29,7 +30,7 @@ from benchmarks import (
 from dropblock_lib.experiments.records.benchmark import load_benchmarks, read_benchmark
 
 ROOT = Path(__file__).resolve().parents[1]
-BENCHMARKS = ("layer_speed", "step_speed", "peer_rates")
+BENCHMARKS = ("layer_speed", "step_speed", "peer_rates", "features")
 
 pytestmark = pytest.mark.backends
 
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.backends
 def written(tmp_path_factory):
     """A folder with the file of each benchmark, run in smoke mode."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    for benchmark in (layer_speed, step_speed, peer_rates):
+    for benchmark in (layer_speed, step_speed, peer_rates, features):
         benchmark.main(["--smoke", "--output", str(folder)])
     return folder
 
@@ -96,7 +97,7 @@ def test_a_step_is_timed_with_and_without_regularizers(written):
 
 
 def test_each_peer_is_measured_or_reported_missing(written):
-    for name in ("layer_speed", "peer_rates"):
+    for name in ("layer_speed", "peer_rates", "features"):
         document = load_benchmarks(name, written)[BACKEND]
         seen = {row["contestant"] for row in document["rows"]}
         for label, peer in peers.PEERS.items():

@@ -19,6 +19,7 @@ from dropblock_lib.experiments.records.record import (
 )
 from dropblock_lib.experiments.reports import (
     compare,
+    features,
     power,
     speed,
     statistics,
@@ -49,6 +50,7 @@ __all__ = [
     "RunsFailed",
     "compare",
     "describe_setting",
+    "features",
     "format_table",
     "guessing",
     "load_benchmarks",

@@ -104,8 +104,8 @@ def load_benchmarks(
     """Reads a benchmark for every backend on which it was run.
 
     Args:
-        benchmark: `"layer_speed"`, `"loaded_speed"`, `"step_speed"`, `"peer_rates"`
-            or `"anchor_classes"`.
+        benchmark: `"layer_speed"`, `"loaded_speed"`, `"step_speed"`, `"peer_rates"`,
+            `"features"` or `"anchor_classes"`.
         directory: Folder of the files; by default the package's own, or else the
             source tree's.
 
