@@ -125,18 +125,20 @@ class InspectedLayer:
         }
 
     def _html(self):
-        """Fewer cells, of two lines each, because a page is narrow."""
-        maps = ", ".join(map(_times, self.maps)) or "?"
+        """Few cells of several lines, because a page is narrow."""
+        maps = ", ".join(map(_times, self.maps))
+        block = "" if self.block is None else f"block {_times(self.block)}"
+        lines = [self.path, self.kind, maps, block]
+        layer = "<br>".join(html.escape(line) for line in lines if line)
         asked = self.expected_rate if self.keep_prob is None else 1 - self.keep_prob
-        rates = (asked, self.expected_rate, self.training_rate, self.inference_rate)
-        lines = (
-            (self.path, self.kind),
-            (maps, "" if self.block is None else f"block {_times(self.block)}"),
-            *((_number(rate, ".1%"),) for rate in rates),
+        measured = (self.training_rate, self.inference_rate)
+        return (
+            # A long path may break.
+            layer.replace("/", "/<wbr>").replace("_", "_<wbr>"),
+            _number(asked, ".1%"),
+            _number(self.expected_rate, ".1%"),
+            " / ".join(_number(rate, ".1%") for rate in measured),
         )
-        cells = ("<br>".join(map(html.escape, filter(None, line))) for line in lines)
-        # A long path may break after a slash.
-        return [cell.replace("/", "/<wbr>") for cell in cells]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -172,8 +174,8 @@ class Inspection:
     def _repr_html_(self):
         text = f"<p>{html.escape(self._title())}</p>"
         if self.rows:
-            columns = ["layer", "map", "asked", "expected"]
-            columns += ["training", "inference"] if self._is_measured() else []
+            columns = ["layer", "asked", "expected"]
+            columns += ["training / inference"] if self._is_measured() else []
             text += "<table><thead><tr>"
             text += "".join(f'<th scope="col">{column}</th>' for column in columns)
             text += "</tr></thead><tbody>"
