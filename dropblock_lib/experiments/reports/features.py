@@ -7,13 +7,27 @@ from dropblock_lib.experiments.reports.speed import BACKEND_LABELS, select
 
 # Headings, and the names in the benchmarks.
 IMPLEMENTATIONS = {
-    "this library": "DropBlock2D",
+    "ours": "DropBlock2D",
     "torchvision": "torchvision",
     "timm": "timm",
     "KerasCV": "KerasCV",
     "authors": "authors' code",
 }
 OURS = "DropBlock2D"
+# Where a phone may break words of the table.
+_SOFT_HYPHEN = "\N{SOFT HYPHEN}"
+_LONG_WORDS = [
+    word.replace("-", _SOFT_HYPHEN)
+    for word in (
+        "torch-vision",
+        "Keras-CV",
+        "inspec-tion",
+        "re-com-piles",
+        "sched-ule",
+        "au-thors",
+        "chan-nels",
+    )
+]
 
 # How far a dropped fraction may be from what is expected: four standard errors of
 # the benchmark, or half of a rate of 1%.
@@ -72,7 +86,7 @@ def feature_cells(
         "block larger than the map": counted("small maps", _small_maps),
         "exact rate": exact,
         "schedule in compiled code": checked("schedule"),
-        "masks": checked("masks"),
+        "one mask for all channels": checked("masks"),
         "float16": checked("float16"),
         "bfloat16": checked("bfloat16"),
         "backends": checked("backends") | backends,
@@ -89,7 +103,10 @@ def feature_table(cells: dict[str, dict[str, Cell]]) -> str:
         for feature, row in cells.items()
     ]
     alignment = [":--", *[":-:"] * len(IMPLEMENTATIONS)]
-    return markdown(["", *IMPLEMENTATIONS], lines, alignment)
+    table = markdown(["", *IMPLEMENTATIONS], lines, alignment)
+    for word in _LONG_WORDS:
+        table = table.replace(word.replace(_SOFT_HYPHEN, ""), word)
+    return table
 
 
 def feature_list(cells: dict[str, dict[str, Cell]]) -> str:
@@ -144,9 +161,10 @@ def _checked(features, name, feature):
     )
     works = all(row["works"] for row in working.values())
     short = "yes" if works else "no"
-    if works and feature in ("ranks", "masks", "backends"):
-        short = next(iter(working.values()))["found"]
-        short = short.replace("per channel, shared", "both").replace("TensorFlow", "TF")
+    if feature == "masks":
+        short = "yes" if "shared" in found else "no"
+    if works and feature in ("ranks", "backends"):
+        short = next(iter(working.values()))["found"].replace("TensorFlow", "TF")
     if works and "compilations" in found:
         short = "recompiles"
     return Cell(short, found)
@@ -228,8 +246,7 @@ def _backends(rates, name):
         elif rows:
             errors.append(f"on {label}: {_code(rows[0]['error'])}")
     found = ", ".join(labels) + "".join(f"; {error}" for error in errors)
-    short = "all 3" if len(labels) == len(BACKEND_LABELS) else ", ".join(labels)
-    return Cell(short.replace("TensorFlow", "TF"), found)
+    return Cell(f"{len(labels)} of {len(BACKEND_LABELS)}", found)
 
 
 def _speed(layers, name):
