@@ -10,7 +10,7 @@ import re
 
 PALETTE = {
     "kept": "#0072B2",
-    "dropped": "#E69F00",
+    "dropped": "#D08000",
     "seed": "#882255",
     "valid": "#009E73",
     "ink": "#1F2328",
