@@ -14,7 +14,12 @@ export function mix(x) {
 
 const fold = (x, value) => mix((x + value + 0x9e3779b9) | 0);
 
+// The last noise, which three methods and most changes of a slider share.
+let last = {};
+
 export function noise(seed, masks, height, width) {
+	const key = [seed, masks, height, width].join();
+	if (last.key === key) return last.field;
 	const field = new Float64Array(masks * height * width);
 	const start = fold(0, seed);
 	let at = 0;
@@ -26,6 +31,7 @@ export function noise(seed, masks, height, width) {
 				field[at++] = fold(ofRow, column) / 2 ** 32;
 		}
 	}
+	last = { key, field };
 	return field;
 }
 
@@ -92,7 +98,8 @@ export function explore(state) {
 	const [kh, kw] = block;
 	const top = kh >> 1;
 	const left = kw >> 1;
-	const valid = { top, left, height: height - kh + 1, width: width - kw + 1 };
+	// Row, column, height and width, as of every box.
+	const valid = [top, left, height - kh + 1, width - kw + 1];
 	const rule = state.gamma === "exact" ? exactGamma : gamma;
 	const probability = rule(keepProb, block, [height, width]);
 	const masks = state.per_channel ? channels : 1;
@@ -100,8 +107,8 @@ export function explore(state) {
 	const seeds = new Uint8Array(field.length);
 	const keep = new Uint8Array(field.length).fill(1);
 	for (let mask = 0; mask < masks; mask++)
-		for (let row = top; row < top + valid.height; row++)
-			for (let column = left; column < left + valid.width; column++) {
+		for (let row = top; row < top + valid[2]; row++)
+			for (let column = left; column < left + valid[3]; column++) {
 				const at = (mask * height + row) * width + column;
 				if (field[at] >= probability) continue;
 				seeds[at] = 1;
@@ -119,6 +126,9 @@ export function explore(state) {
 		scale: keep.length / max(kept, 1),
 	};
 }
+
+const isOn = ([top, left, height, width], row, column) =>
+	row >= top && row < top + height && column >= left && column < left + width;
 
 export function featureMap(picture, height, width, channels) {
 	const rows = picture.rows.map((row) =>
@@ -153,13 +163,48 @@ export function featureMap(picture, height, width, channels) {
 	return values;
 }
 
+// === Addresses such as #explorer=photo&keep_prob=0.7 ===
+
+const RANGES = {
+	keep_prob: [0.05, 1, 0.01], block_size: [1, 64], height: [1, 64], width: [1, 64],
+	channels: [1, 16], seed: [0, 2 ** 32 - 1], channel: [0, 15],
+};
+
+// The changes that an address asks for, without what it misspells.
+export function readLink(hash, presets, start, texts) {
+	const asked = new URLSearchParams(hash.slice(1));
+	const base = asked.get("explorer");
+	if (base === null) return;
+	const changes = { ...(base === "start" ? start : presets[base]?.state) };
+	for (const [name, text] of asked) {
+		if (name in RANGES) {
+			const [low, high, step = 1] = RANGES[name];
+			const value = Math.round(parseFloat(text) / step) * step;
+			if (!isNaN(value)) changes[name] = +clip(value, low, high).toFixed(2);
+		} else if (typeof start[name] === "boolean") changes[name] = text === "true";
+		else if (name in start && text in texts[name]) changes[name] = text;
+	}
+	return changes;
+}
+
+export function writeLink(state, start) {
+	const asked = new URLSearchParams({ explorer: "start" });
+	for (const name in start) if (state[name] !== start[name]) asked.set(name, state[name]);
+	return `#${asked}`;
+}
+
 // === Elements ===
 
 const short = (x) => String(Number(x.toPrecision(3)));
 
-function print(name, x) {
-	if (name === "gamma") return x.toPrecision(4);
-	return name === "scale" ? `×${x.toFixed(3)}` : `${(100 * x).toFixed(2)}%`;
+function print(name, result) {
+	const x = result[name];
+	if (name === "gamma") {
+		if (!x) return "0";
+		return x < 0.001 ? x.toExponential(3) : x.toPrecision(4);
+	}
+	if (name !== "scale") return `${(100 * x).toFixed(2)}%`;
+	return result.kept ? `×${x.toPrecision(x < 10 ? 4 : 5)}` : "–";
 }
 
 const say = (text, values) => text.replace(/{(\w+)}/g, (_, name) => values[name]);
@@ -172,312 +217,378 @@ function make(kind, attributes = {}, ...children) {
 	for (const [key, value] of Object.entries(attributes))
 		if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
 		else element.setAttribute(key, value);
-	element.append(...children);
+	element.append(...children.filter(Boolean));
 	return element;
 }
 
 let views = 0;
 
-function view(root, model) {
+// `share`, on pages only, puts the state into the address.
+function view(root, model, share) {
 	const id = `mask-explorer-${++views}`;
 	const texts = model.get("_texts");
-	const presets = Object.values(model.get("_presets"));
-	const names = Object.keys(presets[0].state);
+	const names = Object.keys(model.get("_tries")[0].state);
 	const given = model.get("_values");
 	const updates = [];
-	const thumbs = [];
-	let state, result, values, white, colors, unit, left, top, drawnFor, cell, timer, pending;
+	let panels = [];
+	let state, result, values, white, low, colors, drawnFor, cell, spoken, timer, pending;
 
 	const set = (changes) => {
 		for (const name in changes) model.set(name, changes[name]);
 		model.save_changes();
 	};
+	const hasBlocks = () => state.compare || state.method === "dropblock";
 
 	// Each control sets the state, and follows changes of it from elsewhere.
-	function slider(name, low, high, step = 1, digits = 0) {
-		const input = make("input", {
-			type: "range", min: low, step, "data-control": name,
-			oninput: () => set({ [name]: +input.value }),
+	function control(tag, name, attributes, isUsed = () => true) {
+		const { type } = attributes;
+		const key = type === "checkbox" ? "checked" : "value";
+		const input = make(tag, {
+			"data-control": name, ...attributes,
+			oninput: () => set({ [name]: type === "range" ? +input.value : input[key] }),
 		});
-		const shown = make("span.value", { "aria-hidden": true });
 		updates.push(() => {
-			input.max = high();
-			input.value = state[name];
-			shown.textContent = state[name].toFixed(digits);
+			if (type === "radio") input.checked = state[name] === input.value;
+			else input[key] = state[name];
+			input.disabled = !isUsed();
+		});
+		return input;
+	}
+
+	function slider(name, isUsed) {
+		const [low, high, step = 1] = RANGES[name];
+		const input = control("input", name, { type: "range", min: low, max: high, step }, isUsed);
+		const shown = make("span.value", { "aria-hidden": true });
+		updates.unshift(() => {
+			if (name === "block_size") input.max = max(state.height, state.width, state[name]);
+			shown.textContent = state[name].toFixed(step < 1 ? 2 : 0);
 		});
 		return make("label.slider", {}, make("code", {}, name), input, shown);
 	}
 
-	function choice(name, style) {
+	function choice(name, style, isUsed) {
 		const group = make(`fieldset.${style}`, {}, make("legend", {}, name));
 		for (const value in texts[name]) {
-			const input = make("input", {
-				type: "radio", name: `${id}-${name}`, value, "data-control": name,
-				onchange: () => set({ [name]: value }),
+			const input = control("input", name, { type: "radio", name: `${id}-${name}`, value }, isUsed);
+			const label = make("span");
+			updates.push(() => {
+				const other = name === "step" && state.method !== "dropblock";
+				label.textContent = (other && texts.other_step[value]) || texts[name][value];
 			});
-			updates.push(() => (input.checked = state[name] === value));
-			group.append(make("label", {}, input, make("span", {}, texts[name][value])));
+			group.append(make("label", {}, input, label));
 		}
 		return group;
 	}
 
-	function check(name) {
-		const input = make("input", {
-			type: "checkbox", "data-control": name,
-			onchange: () => set({ [name]: input.checked }),
-		});
-		updates.push(() => (input.checked = state[name]));
-		return make("label.check", {}, input, texts.controls[name]);
-	}
+	const check = (name, isUsed) => make("label.check", {},
+		control("input", name, { type: "checkbox" }, isUsed), texts.controls[name]);
 
-	const shownIf = (test, element) => {
-		updates.push(() => (element.hidden = !test()));
-		return element;
-	};
-	const isBlock = () => state.method === "dropblock";
-	const isFree = () => !given;
-
-	const canvas = make("canvas.map", {
-		tabindex: 0, role: "application", "aria-describedby": `${id}-cell`,
-		onpointermove: point, onpointerdown: point, onkeydown: walk,
-		onpointerleave: look, onblur: look,
-	});
 	const cellText = make("p.cell", { id: `${id}-cell`, "aria-live": "polite" });
-	const strip = make("div.channels", { role: "group" });
+	const stage = make("div.stage");
 	const explanation = make("p.explanation");
 	const call = make("code");
 	const status = make("p.status", { role: "status" });
 
 	const legend = make("p.legend");
-	for (const name in texts.legend)
-		legend.append(make("span", { class: name }, texts.legend[name]));
+	for (const name in texts.legend) {
+		const word = make("span", { class: name }, texts.legend[name]);
+		if (name === "seed" || name === "valid")
+			updates.push(() => {
+				word.hidden = !state.marks;
+				word.classList.toggle("unused", !hasBlocks() || state.step === "map");
+			});
+		legend.append(word);
+	}
 
-	const picture = make("select", {
-		"data-control": "picture", onchange: () => set({ picture: picture.value }),
-	});
+	const picture = control("select", "picture", {});
 	for (const value in texts.picture)
 		picture.append(make("option", { value }, texts.picture[value]));
-	updates.push(() => (picture.value = state.picture));
 
 	const readouts = make("dl.readouts");
 	for (const name in texts.readouts) {
 		const [label, meaning] = texts.readouts[name];
 		const data = make("data", { "data-readout": name });
+		const below = make("dd");
 		updates.push(() => {
 			data.value = result[name];
-			data.textContent = print(name, result[name]);
+			data.textContent = print(name, result);
+			below.textContent = name === "gamma" ? texts.chance[state.method] : meaning;
 		});
-		readouts.append(make("div", {},
-			make("dt", {}, label), make("dd", {}, data), make("dd", {}, meaning)));
+		readouts.append(make("div", {}, make("dt", {}, label), make("dd", {}, data), below));
 	}
 
-	const examples = make("div.examples", { role: "group" }, texts.controls.presets);
-	for (const { label, state } of presets)
-		examples.append(make("button", { onclick: () => set(state) }, label));
+	const starters = (list) => list.map(({ label, state }) =>
+		make("button", { onclick: () => set(state) }, label));
+	const tries = make("div.tries", { role: "group", "aria-label": texts.try },
+		...starters(model.get("_tries")));
+	updates.push(() => {
+		tries.hidden = given || !state.compare;
+		root.classList.toggle("mask-explorer-compare", state.compare);
+	});
+	const link = share && make("button.link", {
+		onclick() {
+			share(state);
+			link.textContent = texts.controls.linked;
+			setTimeout(() => (link.textContent = texts.controls.link), 2000);
+		},
+	}, texts.controls.link);
 
 	root.replaceChildren(make("div.body", {},
+		tries,
 		choice("method", "methods"),
-		make("div.stage", {}, canvas, legend, cellText, strip),
+		stage,
+		legend,
 		make("div.knobs", {},
-			slider("keep_prob", 0.05, () => 1, 0.01, 2),
-			shownIf(isBlock, slider("block_size", 1,
-				() => max(state.height, state.width, state.block_size))),
-			make("div.row", {},
-				make("button.noise", {
-					"data-control": "seed",
-					onclick: () => set({ seed: (state.seed + 1) % 2 ** 32 }),
-				}, texts.controls.noise),
-				check("marks"))),
+			slider("keep_prob"),
+			slider("block_size", hasBlocks),
+			make("button.noise", {
+				"data-control": "seed",
+				onclick: () => set({ seed: (state.seed + 1) % 2 ** 32 }),
+			}, texts.controls.noise)),
+		make("div.steps", {}, choice("step", "methods"), explanation, cellText),
 		readouts,
-		make("div.steps", {}, choice("step", "methods"), explanation),
-		make("div.options", {},
-			shownIf(isFree, make("div.sizes", {},
-				slider("height", 1, () => 64), slider("width", 1, () => 64),
-				slider("channels", 1, () => 16))),
+		make("details.more", {}, make("summary", {}, texts.controls.more),
+			!given && make("div.sizes", {}, slider("height"), slider("width"), slider("channels")),
 			make("div.row", {},
-				shownIf(isBlock, choice("gamma", "pair")),
-				shownIf(() => state.channels > 1, check("per_channel")),
-				shownIf(isFree, make("label.picture", {}, texts.controls.picture, picture))),
-			shownIf(isFree, examples)),
-		make("p.call", {}, texts.controls.call, " ", call),
+				choice("gamma", "pair", hasBlocks),
+				check("compare"),
+				check("marks", hasBlocks),
+				check("per_channel", () => state.channels > 1)),
+			!given && make("div.row", {},
+				make("label.picture", {}, texts.controls.picture, picture),
+				texts.controls.presets, ...starters(Object.values(model.get("_presets")))),
+			make("p.call", {}, texts.controls.call, " ", call),
+			link,
+			!given && make("p.credit", {}, texts.credit)),
 		status));
 
-	// === Drawing ===
+	// === One method's maps ===
 
-	const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
+	function panel(method) {
+		const name = texts.method[method];
+		const canvas = make("canvas.map", {
+			tabindex: 0, role: "application", "aria-describedby": `${id}-cell`,
+			onpointermove: point, onpointerdown: point, onkeydown: walk,
+		});
+		const rate = make("p.rate");
+		const strip = make("div.channels", { role: "group", "aria-label": name });
+		const element = make("div.panel", { "data-method": method }, canvas, rate, strip);
+		const thumbs = [];
+		let result, unit, left, top;
 
-	// The start of a channel's mask: channels may share one.
-	const maskAt = (channel) =>
-		(result.masks > 1 ? channel : 0) * state.height * state.width;
-	const isValid = (row, column) => {
-		const { top, left, height, width } = result.valid;
-		return row >= top && row < top + height && column >= left && column < left + width;
-	};
-
-	// A unit's number at this step: noise, 0 or 1, or a value.
-	function numberAt(channel, at) {
-		const { height, width, step } = state;
-		const mask = maskAt(channel) + at;
-		if (step === "seeds")
-			return isValid(floor(at / width), at % width) ? result.noise[mask] : NaN;
-		if (step === "blocks") return result.keep[mask];
-		if (step !== "map" && !result.keep[mask]) return 0;
-		return values[channel * height * width + at] * (step === "scale" ? result.scale : 1);
-	}
-
-	function colorAt(channel, at, number) {
-		const { step } = state;
-		const mask = maskAt(channel) + at;
-		if (step === "seeds") {
-			if (result.seeds[mask]) return colors.seed;
-			return colors.mutedTints[number >= 0 ? Math.round(50 - 36 * number) : 6];
-		}
-		if (step !== "map" && !result.keep[mask]) return colors.dropped;
-		if (step === "blocks") return colors.keptTints[25];
-		return colors.keptTints[Math.round(clip(10 + (45 * number) / white, 10, 100))];
-	}
-
-	// One pixel per unit, enlarged where it is shown.
-	function fill(small, channel) {
-		small.width = state.width;
-		small.height = state.height;
-		const pen = small.getContext("2d");
-		const image = pen.createImageData(small.width, small.height);
-		for (let at = 0; at < small.width * small.height; at++) {
-			const color = colorAt(channel, at, numberAt(channel, at));
-			for (let i = 0; i < 4; i++) image.data[4 * at + i] = color[i];
-		}
-		pen.putImageData(image, 0, 0);
-	}
-
-	function drawMap() {
-		const { height, width, channel } = state;
-		const side = canvas.clientWidth || 320;
-		const dense = devicePixelRatio;
-		unit = side / max(height, width);
-		left = (side - unit * width) / 2;
-		top = (side - unit * height) / 2;
-		canvas.width = canvas.height = side * dense;
-		const pen = canvas.getContext("2d");
-		pen.scale(dense, dense);
-		pen.translate(left, top);
-		pen.imageSmoothingEnabled = false;
-		pen.drawImage(thumbs[channel].firstChild, 0, 0, unit * width, unit * height);
-
-		const outline = (color, line, ...boxes) => {
-			pen.strokeStyle = css(color);
-			pen.lineWidth = line;
-			pen.beginPath();
-			for (const [row, column, rows, columns] of boxes)
-				pen.rect(column * unit, row * unit, columns * unit, rows * unit);
-			pen.stroke();
+		// Where a channel's mask starts.
+		const maskAt = (channel) => (result.masks > 1 ? channel : 0) * state.height * state.width;
+		const blockAt = ([row, column]) => {
+			const [kh, kw] = result.block;
+			return [row - (kh >> 1), column - (kw >> 1), kh, kw];
 		};
-		if (unit >= 7) {
-			pen.fillStyle = css(colors.paper);
-			for (let i = 1; i < height; i++) pen.fillRect(0, i * unit - 0.5, width * unit, 1);
-			for (let i = 1; i < width; i++) pen.fillRect(i * unit - 0.5, 0, 1, height * unit);
-		}
-		if (state.marks && state.step !== "map") {
-			const { valid, seeds } = result;
-			outline(colors.valid, 2.5, [valid.top, valid.left, valid.height, valid.width]);
-			const boxes = [];
+		function seeds() {
+			const { height, width, channel } = state;
+			const found = [];
 			for (let at = 0; at < height * width; at++)
-				if (seeds[maskAt(channel) + at])
-					boxes.push([floor(at / width) + 0.16, (at % width) + 0.16, 0.68, 0.68]);
-			outline(colors.seed, max(1, unit * 0.1), ...boxes);
+				if (result.seeds[maskAt(channel) + at]) found.push([floor(at / width), at % width]);
+			return found;
 		}
-		if (unit >= 26) {
-			pen.font = `${min(unit * 0.34, 20)}px system-ui, sans-serif`;
-			pen.textAlign = "center";
-			pen.textBaseline = "middle";
-			const light = ([r, g, b]) => 3 * r + 6 * g + b;
-			for (let at = 0; at < height * width; at++) {
-				const number = numberAt(channel, at);
-				if (isNaN(number)) continue;
-				const under = light(colorAt(channel, at, number));
-				const away = (color) => abs(light(color) - under);
-				pen.fillStyle = css(away(colors.ink) > away(colors.paper) ? colors.ink : colors.paper);
-				const text = state.step === "seeds" ? number.toFixed(2).slice(1) : short(number);
-				pen.fillText(text, ((at % width) + 0.5) * unit, (floor(at / width) + 0.54) * unit);
+		// Where a unit's random number is: that of a channel is at its center.
+		const place = (at) =>
+			method === "spatial" ? result.valid[0] * state.width + result.valid[1] : at;
+
+		// A unit's number at this step: noise, 0 or 1, or a value.
+		function numberAt(channel, at) {
+			const { height, width, step } = state;
+			const mask = maskAt(channel) + at;
+			if (step === "seeds") {
+				const drawn = place(at);
+				const isDrawn = isOn(result.valid, floor(drawn / width), drawn % width);
+				return isDrawn ? result.noise[mask - at + drawn] : NaN;
+			}
+			if (step === "blocks") return result.keep[mask];
+			if (step !== "map" && !result.keep[mask]) return 0;
+			return values[channel * height * width + at] * (step === "scale" ? result.scale : 1);
+		}
+
+		function colorAt(channel, at, number) {
+			const { step } = state;
+			const mask = maskAt(channel) + at;
+			if (step === "seeds") {
+				if (number < result.gamma) return colors[method === "dropblock" ? "seed" : "dropped"];
+				return colors.noises[Math.round(100 * number)] ?? colors.paper;
+			}
+			if (step !== "map" && !result.keep[mask]) return colors.dropped;
+			if (step === "blocks") return colors.kept;
+			// Leaves room for scaled values.
+			return colors.tints[Math.round(clip(90 * (number - low) / (white - low), 0, 100))];
+		}
+
+		// One pixel per unit, enlarged where it is shown.
+		function fill(small, channel) {
+			small.width = state.width;
+			small.height = state.height;
+			const pen = small.getContext("2d");
+			const image = pen.createImageData(small.width, small.height);
+			const pixels = new Uint32Array(image.data.buffer);
+			for (let at = 0; at < pixels.length; at++)
+				pixels[at] = colorAt(channel, at, numberAt(channel, at)).pixel;
+			pen.putImageData(image, 0, 0);
+		}
+
+		function drawMap() {
+			const { height, width, channel } = state;
+			const side = canvas.clientWidth || 320;
+			unit = side / max(height, width);
+			left = (side - unit * width) / 2;
+			top = (side - unit * height) / 2;
+			canvas.width = canvas.height = side * devicePixelRatio;
+			const pen = canvas.getContext("2d");
+			pen.scale(devicePixelRatio, devicePixelRatio);
+			pen.translate(left, top);
+			pen.imageSmoothingEnabled = false;
+			pen.drawImage(thumbs[channel].firstChild, 0, 0, unit * width, unit * height);
+
+			const outline = (color, line, boxes) => {
+				pen.strokeStyle = color.css;
+				pen.lineWidth = line;
+				pen.beginPath();
+				for (const [row, column, rows, columns] of boxes)
+					pen.rect(column * unit, row * unit, columns * unit, rows * unit);
+				pen.stroke();
+			};
+			if (unit >= 14) {
+				const lines = [];
+				for (let i = 1; i < height; i++) lines.push([i, 0, 0, width]);
+				for (let i = 1; i < width; i++) lines.push([0, i, height, 0]);
+				outline(colors.paper, 1, lines);
+			}
+			const mark = (seeds) => outline(colors.seed, clip(unit * 0.14, 1.5, 4),
+				seeds.map(([row, column]) => [row + 0.16, column + 0.16, 0.68, 0.68]));
+			if (method === "dropblock" && state.marks && state.step !== "map") {
+				outline(colors.valid, 2.5, [result.valid]);
+				mark(seeds());
+			}
+			if (unit >= 26) {
+				pen.font = `${min(unit * 0.34, 20)}px system-ui, sans-serif`;
+				pen.textAlign = "center";
+				pen.textBaseline = "middle";
+				for (let at = 0; at < height * width; at++) {
+					const number = numberAt(channel, at);
+					if (isNaN(number)) continue;
+					// Where black and white have the same contrast.
+					pen.fillStyle = colorAt(channel, at, number).light > 0.179 ? "#000" : "#fff";
+					const text = state.step === "seeds" ? number.toFixed(2).slice(1) : short(number);
+					pen.fillText(text, ((at % width) + 0.5) * unit, (floor(at / width) + 0.54) * unit);
+				}
+			}
+			if (cell) {
+				const boxes = [...reasons().map(blockAt), [...cell, 1, 1]];
+				outline(colors.paper, 5, boxes);
+				outline(colors.ink, 2, boxes);
+				if (method === "dropblock") mark(reasons());
 			}
 		}
-		if (cell) outline(colors.ink, 2, [...cell, 1, 1]);
-	}
 
-	function drawChannels() {
-		const { channels } = state;
-		strip.hidden = channels === 1;
-		while (thumbs.length > channels) thumbs.pop().remove();
-		while (thumbs.length < channels) {
-			const channel = thumbs.length;
-			thumbs.push(make("button", {
-				"aria-label": `channel ${channel + 1}`,
-				onclick: () => set({ channel }),
-			}, make("canvas")));
-			strip.append(thumbs[channel]);
+		function drawChannels() {
+			const { channels } = state;
+			strip.hidden = channels === 1;
+			while (thumbs.length > channels) thumbs.pop().remove();
+			while (thumbs.length < channels) {
+				const channel = thumbs.length;
+				thumbs.push(make("button", {
+					"aria-label": `${name} ${channel + 1}`,
+					onclick: () => set({ channel }),
+				}, make("canvas")));
+				strip.append(thumbs[channel]);
+			}
+			thumbs.forEach((button, channel) => {
+				button.setAttribute("aria-pressed", channel === state.channel);
+				fill(button.firstChild, channel);
+			});
+			drawMap();
 		}
-		thumbs.forEach((button, channel) => {
-			button.setAttribute("aria-pressed", channel === state.channel);
-			fill(button.firstChild, channel);
-		});
-		drawMap();
-	}
 
-	// === One unit: its value, and why ===
+		// === One unit: its value, and why ===
 
-	function look(event, at) {
-		cell = at;
-		describe();
-		drawMap();
-	}
+		// The seeds whose blocks cover it.
+		const reasons = () => {
+			const [row, column] = cell;
+			return seeds().filter((seed) => isOn(blockAt(seed), row, column));
+		};
 
-	function point(event) {
-		const row = floor((event.offsetY - top) / unit);
-		const column = floor((event.offsetX - left) / unit);
-		const isInside = row >= 0 && row < state.height && column >= 0 && column < state.width;
-		look(event, isInside ? [row, column] : undefined);
-	}
+		function look(at, isChosen) {
+			cell = at;
+			spoken = method;
+			describe();
+			for (const each of panels) each.drawMap();
+			if (isChosen && method !== state.method) set({ method });
+		}
 
-	function walk(event) {
-		const [down, right] = {
-			ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
-		}[event.key] ?? [];
-		if (down === undefined) return;
-		event.preventDefault();
-		const [row, column] = cell ?? [-down, -right];
-		const { height, width } = state;
-		look(event, [clip(row + down, 0, height - 1), clip(column + right, 0, width - 1)]);
-	}
+		function point(event) {
+			const row = floor((event.offsetY - top) / unit);
+			const column = floor((event.offsetX - left) / unit);
+			if (isOn([0, 0, state.height, state.width], row, column))
+				look([row, column], event.type === "pointerdown");
+		}
 
-	function describe() {
-		if (!cell) return (cellText.textContent = texts.point);
-		const [row, column] = cell;
-		const at = row * state.width + column;
-		const mask = maskAt(state.channel) + at;
-		const value = values[state.channel * state.height * state.width + at];
-		cellText.textContent = say(texts.unit, {
-			row, column,
-			value: short(value),
-			result: short(result.keep[mask] * value * result.scale),
-			drawn: isValid(row, column)
-				? say(texts.noise, {
-						noise: result.noise[mask].toFixed(4),
-						seed: result.seeds[mask] ? "a seed" : "no seed",
-					})
-				: texts.outside,
-		});
+		function walk(event) {
+			if (event.key === "Escape") look();
+			const step = {
+				ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
+			}[event.key];
+			if (!step) return;
+			event.preventDefault();
+			const last = [state.height - 1, state.width - 1];
+			look(step.map((by, axis) => (cell ? clip(cell[axis] + by, 0, last[axis]) : 0)));
+		}
+
+		function tell() {
+			const [row, column] = cell;
+			const { channel, height, width } = state;
+			const { gamma, noise, seeds, keep, scale } = result;
+			const at = row * width + column;
+			const mask = maskAt(channel);
+			const [[seed_row, seed_column] = [], ...others] = reasons();
+			const value = values[channel * height * width + at];
+			let cause = keep[mask + at] ? `${method}-kept` : method;
+			if (cause === "dropblock" && seeds[mask + at]) cause = "seed";
+			const why = say(texts.why[cause], {
+				seed_row, seed_column,
+				gamma: short(gamma),
+				noise: noise[mask + place(at)].toFixed(4),
+				others: others.length ? say(texts.why.others, { number: others.length }) : "",
+			});
+			return say(texts.unit, {
+				name, row, column, why,
+				value: short(value),
+				result: short(keep[mask + at] * value * scale),
+			});
+		}
+
+		function update() {
+			result = explore({ ...state, method });
+			element.classList.toggle("chosen", state.compare && method === state.method);
+			rate.textContent = say(texts.share, { realized: `${(100 * result.realized).toFixed(1)}%` });
+			canvas.setAttribute("aria-label", say(texts.map, { ...state, name, number: state.channel + 1 }));
+			return result;
+		}
+
+		return { method, element, canvas, update, drawChannels, drawMap, tell };
 	}
 
 	// === Following the state ===
 
+	function describe() {
+		const panel = panels.find(({ method }) => method === spoken) ?? panels[0];
+		cellText.textContent = cell ? panel.tell() : texts.point;
+	}
+
 	function explain() {
 		const { block: [kh, kw], valid, kept, keep, masks, seeds } = result;
 		const { step, method, gamma, per_channel } = state;
-		const nothing = step === "scale" && !kept;
-		explanation.textContent = say(texts.explain[nothing ? "nothing" : step], {
+		const text = texts.explain[step === "scale" && !kept ? "nothing" : step];
+		explanation.textContent = say(text[method] ?? text, {
 			kh, kw, kept, masks,
+			gamma: short(result.gamma),
 			units: keep.length,
-			places: `${valid.height} x ${valid.width}`,
+			places: `${valid[2]} x ${valid[3]}`,
 			seeds: total(seeds),
 		});
 		call.textContent = say(texts.code[per_channel ? method : `${method}-shared`], {
@@ -485,24 +596,39 @@ function view(root, model) {
 			rate: short(result.nominal),
 			rule: gamma === "exact" ? ', gamma="exact"' : "",
 		});
-		canvas.setAttribute("aria-label", say(texts.map, { ...state, number: state.channel + 1 }));
 	}
 
 	function update() {
 		pending = false;
 		state = Object.fromEntries(names.map((name) => [name, model.get(name)]));
 		state.channel = min(state.channel, state.channels - 1);
-		result = explore(state);
-		const { picture, height, width, channels } = state;
+		const { picture, height, width, channels, method, compare } = state;
 		if (drawnFor !== (drawnFor = [picture, height, width, channels].join())) {
 			values = given?.flat() ?? featureMap(model.get("_pictures")[picture], height, width, channels);
-			white = values.reduce((most, value) => max(most, abs(value)), 0) || 1;
+			low = 0;
+			white = -Infinity;
+			for (const value of values) {
+				low = min(low, value);
+				white = max(white, value);
+			}
+			if (white <= low) white = low + 1;
 			cell = null;
+		}
+		const shown = compare ? Object.keys(texts.method) : [method];
+		if (panels.map(({ method }) => method).join() !== shown.join()) {
+			panels = shown.map(panel);
+			stage.replaceChildren(...panels.map(({ element }) => element));
+			resized.disconnect();
+			for (const { canvas } of panels) resized.observe(canvas);
+		}
+		for (const each of panels) {
+			const found = each.update();
+			if (each.method === method) result = found;
 		}
 		for (const follow of updates) follow();
 		explain();
 		describe();
-		drawChannels();
+		for (const each of panels) each.drawChannels();
 	}
 
 	function soon() {
@@ -511,35 +637,43 @@ function view(root, model) {
 		queueMicrotask(update);
 		clearTimeout(timer);
 		timer = setTimeout(() => {
-			const printed = { ...result };
-			for (const name in texts.readouts) printed[name] = print(name, result[name]);
-			status.textContent = say(texts.status, printed);
+			status.textContent = texts.status.replace(/{(\w+)}/g, (_, name) => print(name, result));
 		}, 700);
 	}
 
 	function recolor() {
 		const style = getComputedStyle(root);
+		const color = (parts) => {
+			const [r, g, b] = parts;
+			return {
+				parts,
+				css: `rgb(${parts})`,
+				pixel: (255 << 24) | (b << 16) | (g << 8) | r,
+				light: (0.21 * r ** 2.2 + 0.72 * g ** 2.2 + 0.07 * b ** 2.2) / 255 ** 2.2,
+			};
+		};
 		colors = {};
-		for (const name of ["paper", "ink", "muted", "kept", "dropped", "seed", "valid"]) {
+		for (const name of "paper ink kept dropped seed valid dim bright faint muted".split(" ")) {
 			const hex = style.getPropertyValue(`--${name}`).trim();
-			colors[name] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).concat(255);
+			colors[name] = color([1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
 		}
-		const tints = (over) => Array.from({ length: 101 }, (_, percent) =>
-			over.map((part, i) => part * percent / 100 + colors.paper[i] * (1 - percent / 100)));
-		colors.keptTints = tints(colors.kept);
-		colors.mutedTints = tints(colors.muted);
+		const between = (from, to) => Array.from({ length: 101 }, (_, percent) =>
+			color(from.parts.map((part, i) => part + (to.parts[i] - part) * percent / 100)));
+		colors.tints = between(colors.dim, colors.bright);
+		colors.noises = between(colors.muted, colors.faint);
 		update();
 	}
 
 	for (const name of names) model.on(`change:${name}`, soon);
+	const resized = new ResizeObserver(() => {
+		for (const each of panels) each.drawMap();
+	});
 	recolor();
-	const resized = new ResizeObserver(() => drawMap());
-	resized.observe(canvas);
 	const paper = matchMedia("print");
 	paper.addEventListener("change", recolor);
 	const themed = new MutationObserver(recolor);
-	for (const element of [document.documentElement, document.body])
-		themed.observe(element, { attributes: true });
+	themed.observe(document.documentElement, { attributes: true });
+	themed.observe(document.body, { attributes: true });
 
 	return () => {
 		resized.disconnect();
@@ -552,19 +686,38 @@ function view(root, model) {
 
 // === A page without a kernel ===
 
-export function mount(place) {
+export function mount(place, number) {
 	const state = JSON.parse(place.dataset.maskExplorer);
+	const start = {};
+	for (const name in state._tries[0].state) start[name] = state[name];
 	let changed;
-	view(place, {
+	const model = {
 		get: (name) => state[name],
 		set(name, value) {
 			state[name] = value;
-			changed();
+			changed?.();
 		},
 		save_changes() {},
 		// The view registers one listener for every name.
 		on: (_, listener) => (changed = listener),
+	};
+	// An address sets the first explorer of a page.
+	const go = (hash) => {
+		const changes = !number && readLink(hash, state._presets, start, state._texts);
+		if (!changes) return;
+		// A feature map of its own fixes these.
+		if (state._values) for (const name of ["height", "width", "channels"]) delete changes[name];
+		for (const name in changes) model.set(name, changes[name]);
+		place.scrollIntoView({ block: "nearest" });
+	};
+	go(location.hash);
+	view(place, model, (now) => {
+		history.replaceState(null, "", writeLink(now, start));
+		navigator.clipboard?.writeText(location.href);
 	});
+	addEventListener("hashchange", () => go(location.hash));
+	// A link that is followed again does not change the address.
+	addEventListener("click", ({ target }) => go(target.closest("a")?.hash ?? ""));
 }
 
 export default {

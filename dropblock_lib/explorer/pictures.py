@@ -35,7 +35,61 @@ def encode(image, levels):
     return ["".join(DIGITS[step] for step in row) for row in steps]
 
 
+# Chelsea, photographed by Stefan van der Walt (CC0), from scikit-image's data: the
+# square (88, 4, 384, 300) in gray, 48 x 48 pixels, brightened to 36 levels.
+CAT = [
+    "uvtttqmokkmigeigijknpl3iohcg6dabomooopooppqrsrpo",
+    "tutspmkomnojjligmkloqn19nnbcfed0flklnnoprsrsrqpq",
+    "tqqoloplmkgiljlllknponcjrj9ehed5gjhglppqsrsrpppq",
+    "olnnnpnjkhilmkmljjhhlrjhsndiedfjdjhgjorutrqpqqql",
+    "kmqsnlgjkmpljkfblljlmm99mqoibbclihhhhlqttspopqlh",
+    "jnqmjkhlnmnifhfinnmoooliilskgflongkhijoptsqmmpkj",
+    "oqqljjlppihijhglnpnplhprhdsiehjph6kkklprsromlpnk",
+    "plmnlmonlhgikjghlpqphclto6nhaier9clhmprsrqomnspk",
+    "onkknlookhhiiefgmpopgfkttfjnhkgp9mslpsrosrnmqtnk",
+    "qpmlooqplljkokgilorpghlsvhbohojm8qripqtoquqospji",
+    "ljjpnprnpupjppghoprpfgouxicqhhnm9stikotpmssqnihf",
+    "sqopppqqsusqqpqkoprodgrvwmdrheoqervkkptsopurjihf",
+    "kppoprtuvusqppptqrsmdmuwvokpkjrtjpwniousqpsroonm",
+    "5cehmpsqka8a68cfnstoemuutsrnlqtwprwsgpuurprrrrsr",
+    "ejlopooe04gfc1000jtpkptssttrotuwutwuinusqqrrtuvv",
+    "hjorvvuf4onlia0020hqqssrppssstsuvtuujpuuttrqtvww",
+    "njnpuvwcbqmqd010a90jrssrposrsuuvtpssnststvwttvww",
+    "rmjoruxecpln0001eg04rtsspoporvuuspqtohea6isvttuv",
+    "sqjlosxm6pmi0007fj00puttpnpopvuurqto00af49nttqrs",
+    "pqolmnuv9jnj600aik30kvutqpnnqvuuqsp320ckeallnprs",
+    "ookglgkvo5opg5cioc90fvvvpqnnquusqte010clierpquvv",
+    "pmmiiigkunalpopqd620cuwwsrpnpuvrsqb100dokiwwvxzz",
+    "rooljllhhsrc9b9000009svwtrpppttnrpd800hsdnxwvyzz",
+    "upnomikjilpuoe88be717owwtrqpossntphg7frhavxvsuwx",
+    "tsllnmmkmlkmtwwvtoc72lwusrrqqrqoumdmlne0oyvpmprr",
+    "qqnfkpnlmmklkostrjed5hqrsqrrssrosh65616owtmjlnnl",
+    "mkhefghmknknnllmnliea8inqprsstvoncnnkpuwqkilllll",
+    "edcdiihkllmkmnnnlmjfb8hlnprssuxrj9lvvtsnjljkkjjj",
+    "feghkkkmkijllmnooomjddkknprrswytlciqmlnmlklmkiii",
+    "pomljjihfelkjjorqoljgecgkmpqsxxuoeinklmlllmnljii",
+    "rqppnmpnkjllonloonlhic8bhmmoqvxuoghomllljlnmljik",
+    "ppnqrrsrqponpomponnijigacimoptxrkdhnmjkjmrsqomnp",
+    "mopprssssrtsropoooolmkebbgknptxtibhlljhiptwvtsuv",
+    "imqqrrsssstusqpnnprrpkhcaejmorxtidijlklpquxyyyyz",
+    "kmqrstuuuuspqqqrodkpomic9eimoptqjekjlnrrpruxzzzz",
+    "ighlqstttuuspknjlmppopha99bgkpqokenlkrrpoopswyzz",
+    "mkgjpstutvxxvoqjgiirsui0249achjfcglfirqoonjkqvxy",
+    "rqnikprstvusuvvusmipruvj16bdcbc96kojkrsqqpkjosuw",
+    "rqnjdfnrvvspoonmoorstvxwl100aa88kskimrrrsrpqsrrt",
+    "tsrqomoqtvvutqnkkjjosvwwvj04866jutopsusrrqqssqno",
+    "uuuusojhpstrqrropqrstuuvvr7753jssojlorrqpopqqpnl",
+    "wvusqqqrporrpnlklmprttstttd00hssqnklrsrpmmooprsq",
+    "vutuuuspnrrsqppmmnnnnononog0epponmlmprrpnlmqtwws",
+    "vvvvutrqsqrqpqomlllmmlllljbblmmkkklopppompsvxyxu",
+    "xxvvustuqsrqrqppnljiijhhifdhkkkjkloqqnmoruxyzyxv",
+    "wwvuuuurtsrrrqppoomlkjiihiijmoooopppqoptvxyzyyxu",
+    "wwvvvututrrrrqqppoomnnlllmmnpqqqooonpsvyyyyyyxws",
+    "wwwvuuuussrsqrqpqpoooolmnoppqqponmmosvxyzzyyyxvr",
+]
+
 PICTURES = {
+    "cat": {"rows": CAT, "unit": 1 / 35, "edges": True},
     "star": {"rows": encode(star(), 15), "unit": 1 / 15, "edges": True},
     # Number 13 of scikit-learn's digits.
     "digit": {

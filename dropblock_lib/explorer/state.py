@@ -16,54 +16,73 @@ from dropblock_lib.explorer.texts import TEXTS
 LARGEST_SIDE = 64
 MOST_CHANNELS = 16
 
-START = {
+# The noise of seed 1245 drops one of the five channels under SpatialDropout, and nearly
+# a fifth of the units under the other methods.
+PHOTO = {
     "method": "dropblock",
-    "block_size": 5,
+    "block_size": 7,
     "keep_prob": 0.8,
-    "height": 24,
-    "width": 24,
-    "channels": 4,
+    "height": 32,
+    "width": 32,
+    "channels": 5,
     "per_channel": True,
-    "gamma": "paper",
-    "seed": 8,
-    "picture": "star",
-    "step": "scale",
+    "gamma": "exact",
+    "seed": 1245,
+    "picture": "cat",
+    "step": "drop",
     "channel": 0,
-    "marks": True,
 }
+START = PHOTO | {"marks": True, "compare": False}
 PRESETS = {
-    "star": {"label": "a star", "state": START},
+    "photo": {"label": "a photograph", "state": PHOTO},
+    "star": {
+        "label": "a star",
+        "state": PHOTO
+        | {"picture": "star", "height": 24, "width": 24, "block_size": 5},
+    },
     "digit": {
         "label": "a digit",
-        "state": START | {"picture": "digit", "height": 16, "width": 16},
+        "state": PHOTO
+        | {"picture": "digit", "height": 16, "width": 16, "block_size": 3},
     },
     # The noise of seed 50 gives the seeds of the slides.
     "slides": {
         "label": "5 x 5, by hand",
-        "state": START
+        "state": PHOTO
         | {
             "block_size": 3,
             "keep_prob": 0.9,
             "height": 5,
             "width": 5,
             "channels": 1,
+            "gamma": "paper",
             "seed": 50,
             "picture": "numbers",
         },
     },
     "stage": {
-        "label": "a map of ResNet-50",
-        "state": START
+        "label": "14 x 14, as in ResNet-50",
+        "state": PHOTO
         | {
-            "block_size": 7,
             "keep_prob": 0.9,
             "height": 14,
             "width": 14,
             "channels": 8,
-            "picture": "ones",
+            "gamma": "paper",
+            "channel": 1,
         },
     },
 }
+BESIDE = {"marks": False, "compare": True}
+# Three things to try.
+TRIES = [
+    {"label": TEXTS["tries"][name], "state": PHOTO | change | BESIDE}
+    for name, change in {
+        "dropout": {"method": "dropout"},
+        "dropblock": {"method": "dropblock"},
+        "spatial": {"method": "dropblock", "block_size": 32},
+    }.items()
+]
 
 
 def _choice(choices):
@@ -88,6 +107,7 @@ CHECKS = {
     "step": _choice(TEXTS["step"]),
     "channel": _integer(0, MOST_CHANNELS - 1),
     "marks": check_boolean,
+    "compare": check_boolean,
 }
 
 

@@ -11,21 +11,28 @@ CELL = 10
 # The largest side of a map with numbers in its cells.
 NUMBERED = 10
 LEVELS = 20
+# The colors of a kept unit with the smallest and the largest value, as in explorer.css.
+DIM, BRIGHT = "#03141F", "#4A9BCC"
+HEADROOM = 0.9
 
 
 def still(explorer):
-    """The last step of one channel as SVG, with a caption, in HTML."""
-    return (
-        f'<figure class="mask-explorer-still">{svg(explorer)}'
-        f"<figcaption>{html.escape(caption(explorer))}</figcaption></figure>"
+    """One channel under the chosen method, or under all, as SVG in HTML."""
+    methods = [*TEXTS["method"]] if explorer.compare else [explorer.method]
+    return "".join(
+        f'<figure class="mask-explorer-still">{svg(explorer, method)}'
+        f"<figcaption>{html.escape(caption(explorer, method))}</figcaption></figure>"
+        for method in methods
     )
 
 
-def caption(explorer):
-    numbers = explorer.readouts
-    kh, kw = explorer.block
-    return TEXTS["still"].format(
-        method=TEXTS["method"][explorer.method],
+def caption(explorer, method):
+    result = explorer._result(method)
+    numbers = result.readouts
+    kh, kw = result.block
+    kept = numbers["realized"] < 1
+    return TEXTS["still" if method == "dropblock" else "still_dropout"].format(
+        method=TEXTS["method"][method],
         height=explorer.height,
         width=explorer.width,
         kh=kh,
@@ -35,37 +42,53 @@ def caption(explorer):
         nominal=f"{100 * numbers['nominal']:.1f}%",
         expected=f"{100 * numbers['expected']:.1f}%",
         realized=f"{100 * numbers['realized']:.1f}%",
-        scale=f"{numbers['scale']:.4g}",
+        scale=f"{numbers['scale']:.4g}" if kept else "\u2013",
     )
 
 
-def shades(values, white):
-    """Opacity of kept units: stronger for larger values."""
-    return np.clip(0.1 + 0.45 * values / white, 0.1, 1)
+def tint(level):
+    """The color of a kept unit, from 0 for the smallest value to 1."""
+    dim, bright = (
+        np.array([int(end[i : i + 2], 16) for i in (1, 3, 5)]) for end in (DIM, BRIGHT)
+    )
+    mixed = np.rint(dim + level * (bright - dim)).astype(int)
+    return "#" + "".join(f"{part:02X}" for part in mixed)
 
 
-def svg(explorer):
+def levels_of(values, white, low):
+    """The brightness of kept units, from 0 to 1. Scaled ones have room above."""
+    return np.clip(HEADROOM * (values - low) / ((white - low) or 1), 0, 1)
+
+
+def svg(explorer, method):
+    result = explorer._result(method)
     channel = min(explorer.channel, explorer.channels - 1)
-    values = explorer.result[..., channel]
-    keep_mask = explorer.keep_mask[..., channel]
-    white = np.abs(explorer.values).max() or 1
-    levels = np.rint(shades(values, white) * LEVELS).astype(int)
+    keep_mask = result.keep_mask[channel if len(result.keep_mask) > 1 else 0]
+    values = explorer.values
+    white, low = values.max(), min(values.min(), 0)
+    values = values[..., channel] * keep_mask
+    if explorer.step == "scale":
+        values = values * result.readouts["scale"]
+    levels = np.rint(levels_of(values, white, low) * LEVELS).astype(int)
     height, width = keep_mask.shape
 
     parts = []
     for level in np.unique(levels[keep_mask == 1]):
         cells = np.argwhere((keep_mask == 1) & (levels == level))
-        parts.append(squares(cells, "kept", f' fill-opacity="{level / LEVELS:g}"'))
-    parts.append(squares(np.argwhere(keep_mask == 0), "dropped"))
-    if explorer.marks:
-        rows, columns = explorer._valid()
+        share = level / LEVELS
+        more = f' style="--level:{100 * share:g}%"'
+        parts.append(squares(cells, "kept", tint(share), more))
+    parts.append(squares(np.argwhere(keep_mask == 0), "dropped", PALETTE["dropped"]))
+    if explorer.marks and method == "dropblock":
+        rows, columns = result.valid
         parts.append(
             f'<rect class="valid" x="{CELL * columns.start}" y="{CELL * rows.start}" '
             f'width="{CELL * (columns.stop - columns.start)}" '
             f'height="{CELL * (rows.stop - rows.start)}" fill="none" '
             f'stroke="{PALETTE["valid"]}" stroke-width="2"/>'
         )
-        for row, column in np.argwhere(explorer.seeds[..., channel]):
+        seeds = result.seeds[channel if len(result.seeds) > 1 else 0]
+        for row, column in np.argwhere(seeds):
             parts.append(
                 f'<rect class="seed" x="{CELL * column + 2}" y="{CELL * row + 2}" '
                 f'width="{CELL - 4}" height="{CELL - 4}" fill="none" '
@@ -77,17 +100,17 @@ def svg(explorer):
                 f'<text x="{CELL * (column + 0.5):g}" y="{CELL * (row + 0.65):g}" '
                 f'font-size="4" text-anchor="middle">{value:.3g}</text>'
             )
-    label = html.escape(caption(explorer))
+    label = html.escape(caption(explorer, method))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" '
         f'viewBox="-1 -1 {CELL * width + 2} {CELL * height + 2}">{"".join(parts)}</svg>'
     )
 
 
-def squares(cells, name, more=""):
+def squares(cells, name, color, more=""):
     """One path for all cells of a kind: a square each, with gaps between them."""
     side = CELL - 0.6
     path = "".join(
         f"M{CELL * column} {CELL * row}h{side}v{side}h-{side}z" for row, column in cells
     )
-    return f'<path class="{name}" fill="{PALETTE[name]}"{more} d="{path}"/>'
+    return f'<path class="{name}" fill="{color}"{more} d="{path}"/>'

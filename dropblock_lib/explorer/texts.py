@@ -6,9 +6,15 @@ Names in braces are placeholders.
 TEXTS = {
     "method": {
         "dropout": "Dropout",
-        "spatial": "SpatialDropout",
         "dropblock": "DropBlock",
+        "spatial": "SpatialDropout",
     },
+    "tries": {
+        "dropout": "Dropout hides 20%: can you still see it?",
+        "dropblock": "DropBlock hides the same 20%",
+        "spatial": "A block as large as the map: SpatialDropout",
+    },
+    "try": "Try this",
     "step": {
         "map": "Map",
         "seeds": "Seeds",
@@ -16,31 +22,57 @@ TEXTS = {
         "drop": "Drop",
         "scale": "Scale",
     },
+    # Dropout and SpatialDropout have neither seeds nor blocks.
+    "other_step": {"seeds": "Draw", "blocks": "Mask"},
     "gamma": {"paper": "paper", "exact": "exact"},
     "picture": {
+        "cat": "a photograph",
         "star": "a star",
         "digit": "a digit",
         "numbers": "the slides' numbers",
         "ones": "all ones",
     },
     "legend": {
-        "kept": "kept",
+        "kept": "kept, from small to large",
         "dropped": "dropped",
         "seed": "seed",
         "valid": "valid seed region",
     },
     "explain": {
         "map": "A, the feature map, before anything is dropped.",
-        "seeds": (
-            "One random number for each of the {places} places where a block fits, "
-            "in each of {masks} masks. A place whose number is below gamma becomes a "
-            "seed. Seeds: {seeds}."
-        ),
-        "blocks": (
-            "Every seed becomes a block of {kh} x {kw}. All blocks together make the "
-            "keep mask M. Of {units} units, {kept} are kept."
-        ),
-        "drop": "A x M: units under a block become zero, and the rest stay the same.",
+        "seeds": {
+            "dropblock": (
+                "One random number for each of the {places} places where a block fits, "
+                "in each of {masks} masks. A place whose number is below gamma becomes "
+                "a seed. Seeds: {seeds}."
+            ),
+            "dropout": (
+                "One random number for each of {units} units. A unit whose number is "
+                "below {gamma} is dropped."
+            ),
+            "spatial": (
+                "One random number for each of {masks} masks. A channel whose number "
+                "is below {gamma} is dropped."
+            ),
+        },
+        "blocks": {
+            "dropblock": (
+                "Every seed becomes a block of {kh} x {kw}. All blocks together make "
+                "the keep mask M. Of {units} units, {kept} are kept."
+            ),
+            "dropout": "The keep mask M. Of {units} units, {kept} are kept.",
+            "spatial": (
+                "The keep mask M, one number for a whole channel. Of {masks} masks, "
+                "{seeds} drop everything."
+            ),
+        },
+        "drop": {
+            "dropblock": (
+                "A x M: units inside a block become zero. The rest stay the same."
+            ),
+            "dropout": "A x M: each unit is dropped or kept by itself.",
+            "spatial": "A x M: a channel is dropped or kept as a whole.",
+        },
         "scale": (
             "Kept units are multiplied by units / kept = {units} / {kept}, so that "
             "the next layer sees sums of the usual size."
@@ -53,6 +85,11 @@ TEXTS = {
         "expected": ["expected", "rate on average"],
         "realized": ["realized", "rate of this mask"],
         "scale": ["scale", "of kept units"],
+    },
+    "chance": {
+        "dropout": "chance of each unit",
+        "dropblock": "chance of a seed",
+        "spatial": "chance of a channel",
     },
     "code": {
         "dropout": "keras.layers.Dropout({rate})",
@@ -68,26 +105,52 @@ TEXTS = {
         ),
     },
     "map": (
-        "Channel {number} of {channels}, {height} x {width} units. "
+        "{name}: channel {number} of {channels}, {height} x {width} units. "
         "The arrow keys move over them."
     ),
     "controls": {
+        "more": "More controls",
         "marks": "show seeds",
         "per_channel": "a mask for each channel",
+        "compare": "all three methods",
         "picture": "picture",
         "presets": "start from",
         "noise": "New noise",
         "call": "in Keras:",
+        "link": "Copy a link to this",
+        "linked": "Copied",
     },
+    "credit": "Photograph: Chelsea by Stefan van der Walt (CC0), from scikit-image.",
+    "share": "{realized} dropped",
     "point": "Point at a unit to see why it is kept or dropped.",
-    "unit": "Row {row}, column {column}: {drawn}; {value} becomes {result}.",
-    "noise": "noise {noise}, {seed}",
-    "outside": "no place for a seed",
+    "unit": "{name}, row {row}, column {column}: {why} {value} becomes {result}.",
+    "why": {
+        "seed": "dropped, because it is a seed: {noise} is below gamma.",
+        "dropblock": (
+            "dropped, because it is inside the block of the seed at row {seed_row}, "
+            "column {seed_column}{others}."
+        ),
+        "others": " (and of {number} more)",
+        "dropblock-kept": "kept, because no block covers it.",
+        "dropout": "dropped, because its random number {noise} is below {gamma}.",
+        "dropout-kept": "kept, because its random number {noise} is not below {gamma}.",
+        "spatial": (
+            "dropped with its channel, whose random number {noise} is below {gamma}."
+        ),
+        "spatial-kept": (
+            "kept with its channel, whose random number {noise} is not below {gamma}."
+        ),
+    },
     "status": "{realized} dropped, gamma {gamma}, scale {scale}.",
     "still": (
         "{method} on a map of {height} x {width} with blocks of {kh} x {kw} and "
         "keep_prob {keep_prob}. Gamma is {gamma}. Dropped: {nominal} nominally, "
         "{expected} on average, {realized} by this mask. Kept units are scaled by "
+        "{scale}."
+    ),
+    "still_dropout": (
+        "{method} on a map of {height} x {width} with keep_prob {keep_prob}. Dropped: "
+        "{nominal} on average, {realized} by this mask. Kept units are scaled by "
         "{scale}."
     ),
 }

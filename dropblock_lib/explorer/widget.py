@@ -17,11 +17,16 @@ except ImportError as error:
         "or install the package with its extra `explorer`."
     ) from error
 
-from dropblock_lib import masks
 from dropblock_lib.arguments import check_choice, invalid
 from dropblock_lib.explorer import pictures
-from dropblock_lib.explorer.noise import noise
-from dropblock_lib.explorer.state import CHECKS, PRESETS, START, check_feature_map
+from dropblock_lib.explorer.result import block_of, compute
+from dropblock_lib.explorer.state import (
+    CHECKS,
+    PRESETS,
+    START,
+    TRIES,
+    check_feature_map,
+)
 from dropblock_lib.explorer.still import still
 from dropblock_lib.explorer.texts import TEXTS
 from dropblock_lib.palette import css
@@ -68,8 +73,8 @@ class MaskExplorer(anywidget.AnyWidget):
     SpatialDropout as DropBlock with a block of the whole map.
 
     Args:
-        preset: Where to start: `"star"`, `"digit"`, `"slides"` (the 5 x 5 example) or
-            `"stage"` (the map of a stage of ResNet-50).
+        preset: Where to start: `"photo"`, `"star"`, `"digit"`, `"slides"` (the 5 x 5
+            example) or `"stage"` (the size of a late map of ResNet-50).
         feature_map: Array (height, width) or (height, width, channels) to drop, with
             sides of up to 64 and up to 16 channels; it sets `height`, `width` and
             `channels`. By default the map of a picture.
@@ -82,11 +87,13 @@ class MaskExplorer(anywidget.AnyWidget):
         per_channel: Whether every channel has a mask of its own.
         gamma: `"paper"` or `"exact"`.
         seed: Random seed of the noise, an integer in [0, 2^32).
-        picture: Picture to drop: `"star"`, `"digit"`, `"numbers"` or `"ones"`.
+        picture: Picture to drop: `"cat"`, `"star"`, `"digit"`, `"numbers"` or
+            `"ones"`.
         step: Step of Algorithm 1 to show: `"map"`, `"seeds"`, `"blocks"`, `"drop"` or
             `"scale"`.
         channel: Integer, the channel that is shown large, counted from 0.
         marks: Whether seeds and the valid seed region are marked.
+        compare: Whether all three methods are shown, side by side.
 
     Raises:
         ValueError: If an argument is not of the form above, now or when it is
@@ -122,15 +129,17 @@ class MaskExplorer(anywidget.AnyWidget):
     step = _Checked(START["step"]).tag(sync=True)
     channel = _Checked(START["channel"]).tag(sync=True)
     marks = _Checked(START["marks"]).tag(sync=True)
+    compare = _Checked(START["compare"]).tag(sync=True)
 
     # Constants that the script shares with Python.
     _pictures = traitlets.Dict(pictures.PICTURES).tag(sync=True)
     _presets = traitlets.Dict(PRESETS).tag(sync=True)
+    _tries = traitlets.List(TRIES).tag(sync=True)
     _texts = traitlets.Dict(TEXTS).tag(sync=True)
     _values = traitlets.Any(None, allow_none=True).tag(sync=True)
 
     def __init__(
-        self, preset: str = "star", *, feature_map: Any = None, **state: Any
+        self, preset: str = "photo", *, feature_map: Any = None, **state: Any
     ) -> None:
         check_choice("preset", preset, PRESETS)
         unknown = sorted(set(state) - set(CHECKS))
@@ -139,7 +148,7 @@ class MaskExplorer(anywidget.AnyWidget):
                 f"MaskExplorer has no argument `{unknown[0]}`. "
                 f"Expected one of preset, feature_map, {', '.join(CHECKS)}."
             )
-        state = PRESETS[preset]["state"] | state
+        state = START | PRESETS[preset]["state"] | state
         # Sizes that a feature map of the user's own fixes.
         self._given = {}
         if feature_map is not None:
@@ -169,21 +178,17 @@ class MaskExplorer(anywidget.AnyWidget):
     @property
     def block(self) -> tuple[int, int]:
         """Height and width of a block in pixels, clipped to the map."""
-        if self.method == "dropout":
-            return 1, 1
-        if self.method == "spatial":
-            return self.height, self.width
-        return min(self.block_size, self.height), min(self.block_size, self.width)
+        return block_of(self, self.method)
 
     @property
     def seeds(self) -> np.ndarray:
         """Boolean array (height, width, channels): True at each seed."""
-        return self._channels_last(self._seeds())
+        return self._channels_last(self._result().seeds)
 
     @property
     def keep_mask(self) -> np.ndarray:
         """Array (height, width, channels) of int8: 0 where dropped, 1 where kept."""
-        return self._channels_last(self._keep_mask())
+        return self._channels_last(self._result().keep_mask)
 
     @property
     def values(self) -> np.ndarray:
@@ -202,48 +207,10 @@ class MaskExplorer(anywidget.AnyWidget):
         `gamma`; `scale`; and the dropped fraction of units: `nominal`, `expected` and
         `realized` by this mask.
         """
-        size = (self.height, self.width)
-        probability = self._gamma()
-        keep_mask = self._keep_mask()
-        kept = np.count_nonzero(keep_mask)
-        return {
-            "gamma": probability,
-            "nominal": 1 - self.keep_prob,
-            "expected": masks.expected_drop_rate(probability, self.block, size),
-            "realized": 1 - kept / keep_mask.size,
-            "scale": keep_mask.size / max(kept, 1),
-        }
+        return self._result().readouts
 
-    def _gamma(self):
-        rule = {"paper": masks.gamma, "exact": masks.exact_gamma}[self.gamma]
-        return rule(self.keep_prob, self.block, (self.height, self.width))
-
-    def _seeds(self):
-        """Boolean array (masks, height, width) on the map."""
-        field = noise(
-            self.seed,
-            self.channels if self.per_channel else 1,
-            self.height,
-            self.width,
-        )
-        seeds = np.zeros(field.shape, bool)
-        valid = (..., *self._valid())
-        seeds[valid] = field[valid] < self._gamma()
-        return seeds
-
-    def _valid(self):
-        """The valid seed region, as slices of the map."""
-        size = (self.height, self.width)
-        shape = masks.seed_shape(self.block, size)
-        starts = [side // 2 for side in self.block]
-        return tuple(
-            slice(start, start + length)
-            for start, length in zip(starts, shape, strict=True)
-        )
-
-    def _keep_mask(self):
-        seeds = 1 - self._seeds()[(..., *self._valid())].astype("int8")
-        return masks.expand_seeds(seeds, self.block, (self.height, self.width))
+    def _result(self, method=None):
+        return compute(self, method or self.method)
 
     def _feature_map(self):
         """Float array (channels, height, width)."""
@@ -272,7 +239,7 @@ class MaskExplorer(anywidget.AnyWidget):
     # Not named _repr_html_, which IPython would call in Colab as well.
     def page_html(self) -> str:
         """HTML for a page: a still picture, which explorer.js makes interactive."""
-        names = [*self.STATE, "_pictures", "_presets", "_texts", "_values"]
+        names = [*self.STATE, "_pictures", "_presets", "_tries", "_texts", "_values"]
         state = json.dumps({name: getattr(self, name) for name in names})
         return (
             f'<div class="mask-explorer" data-mask-explorer="{html.escape(state)}">'

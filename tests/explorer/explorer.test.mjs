@@ -40,3 +40,26 @@ test("feature maps", () => {
     values.forEach((value, at) => assert.ok(Math.abs(found[at] - value) < 1e-9));
   }
 });
+
+test("addresses", () => {
+  const start = {
+    method: "dropblock", block_size: 7, keep_prob: 0.8, seed: 3, marks: true,
+  };
+  const presets = { slides: { state: { block_size: 3, seed: 50 } } };
+  const texts = { method: { dropout: "", dropblock: "" } };
+  const read = (hash) => explorer.readLink(hash, presets, start, texts);
+  assert.equal(read("#gamma"), undefined);
+  assert.deepEqual(read("#explorer="), {});
+  assert.deepEqual(read("#explorer=slides"), { block_size: 3, seed: 50 });
+  assert.deepEqual(
+    read("#explorer=&method=dropout&keep_prob=0.35&marks=false"),
+    { method: "dropout", keep_prob: 0.35, marks: false },
+  );
+  // What is misspelled is left out, and what is out of range is clipped.
+  assert.deepEqual(
+    read("#explorer=&method=dropconnect&keep_prob=9&block_size=x&moon=1&seed=2.4"),
+    { keep_prob: 1, seed: 2 },
+  );
+  const now = { ...start, keep_prob: 0.45, method: "dropout", marks: false };
+  assert.deepEqual(read(explorer.writeLink(now, start)), now);
+});

@@ -20,7 +20,9 @@ from scipy import stats
 import dropblock_lib as dbl
 from dropblock_lib.explorer import pictures
 from dropblock_lib.explorer.noise import mix, noise
-from dropblock_lib.explorer.state import CHECKS, PRESETS
+from dropblock_lib.explorer.state import CHECKS, PRESETS, TRIES
+from dropblock_lib.explorer.still import BRIGHT, DIM
+from dropblock_lib.palette import PALETTE, PALETTE_DARK
 
 FILES = Path(dbl.__file__).parent / "explorer"
 VECTORS = json.loads(explorer_vectors.FILE.read_text())
@@ -90,7 +92,7 @@ def test_the_script_agrees_with_the_vectors():
 
 def test_the_script_is_small_and_imports_nothing():
     script = (FILES / "explorer.js").read_text()
-    assert len(script.encode()) < 20_000
+    assert len(script.encode()) < 26_000
     assert not re.search(r"^\s*import\b|\bimport\(|https?:", script, re.MULTILINE)
 
 
@@ -141,6 +143,12 @@ def test_the_digit_is_scikit_learns():
     np.testing.assert_allclose(drawn, load_digits().images[13] / 16)
 
 
+def test_the_photograph_uses_all_levels():
+    drawn = pictures.decode(pictures.PICTURES["cat"])
+    assert drawn.shape == (48, 48)
+    assert (drawn.min(), drawn.max()) == (0, 1)
+
+
 def test_the_star_has_five_tips():
     """A circle between notches and tips crosses the star five times."""
     star = pictures.star()
@@ -187,6 +195,25 @@ def test_result_equals_the_reference_on_the_same_noise(preset):
     np.testing.assert_allclose(explorer.result, expected[0])
 
 
+def test_a_photograph_loses_the_same_share_under_every_method():
+    explorer = dbl.MaskExplorer()
+    for method in ("dropout", "dropblock", "spatial"):
+        explorer.method = method
+        assert explorer.readouts["expected"] == pytest.approx(0.2)
+        assert explorer.readouts["realized"] == pytest.approx(0.2, abs=0.01)
+    # SpatialDropout takes one channel of five, and not the photograph.
+    assert explorer.keep_mask.any((0, 1)).tolist() == [1, 1, 0, 1, 1]
+
+
+def test_what_there_is_to_try_is_a_valid_state():
+    for attempt in TRIES:
+        explorer = dbl.MaskExplorer(**attempt["state"])
+        assert explorer.compare
+        assert explorer.readouts["expected"] == pytest.approx(0.2)
+    # The last one: a block as large as the map.
+    assert explorer.block == (explorer.height, explorer.width)
+
+
 def test_a_feature_map_of_the_users_own_is_dropped():
     own = np.random.default_rng(0).normal(size=(6, 9, 3))
     explorer = dbl.MaskExplorer(feature_map=own, keep_prob=0.6)
@@ -215,9 +242,9 @@ def test_traits_are_observed_and_linked():
     seen = []
     explorer.observe(lambda change: seen.append(change["new"]), "block_size")
     ipywidgets.link((slider, "value"), (explorer, "keep_prob"))
-    explorer.block_size = 7
+    explorer.block_size = 9
     slider.value = 0.4
-    assert seen == [7]
+    assert seen == [9]
     assert explorer.keep_prob == 0.4
     explorer.keep_prob = 0.6
     assert slider.value == 0.6
@@ -239,10 +266,11 @@ def test_traits_are_observed_and_linked():
         {"gamma": "best"},
         {"seed": -1},
         {"seed": 2**32},
-        {"picture": "cat"},
+        {"picture": "dog"},
         {"step": 3},
         {"channel": 16},
         {"marks": "yes"},
+        {"compare": 2},
         {"preset": "moon"},
         {"feature_map": np.zeros((65, 3))},
         {"feature_map": np.zeros(3)},
@@ -277,10 +305,11 @@ REFUSED = {
     "per_channel": 1,
     "gamma": "best",
     "seed": -1,
-    "picture": "cat",
+    "picture": "dog",
     "step": 3,
     "channel": 16,
     "marks": "yes",
+    "compare": 2,
 }
 
 
@@ -296,7 +325,7 @@ def test_a_refused_value_leaves_the_whole_state_as_it_was(name, set_all):
     explorer = dbl.MaskExplorer(seed=3)
     before, seen = explorer.page_html(), []
     explorer.observe(seen.append, [*CHECKS])
-    good = {"seed": 4, "marks": False, "picture": "digit", "gamma": "exact"}
+    good = {"seed": 4, "marks": False, "picture": "digit", "gamma": "paper"}
     good.pop(name, None)
     for state in (
         {name: REFUSED[name]},
@@ -354,6 +383,42 @@ def test_the_still_picture_drops_what_the_mask_drops():
     corners = [tuple(map(int, c)) for c in re.findall(r"M(\d+) (\d+)", path)]
     dropped = {(y // 10, x // 10) for x, y in corners}
     assert dropped == {*map(tuple, np.argwhere(explorer.keep_mask[..., 0] == 0))}
+
+
+def test_side_by_side_there_is_a_still_picture_of_each_method():
+    page = dbl.MaskExplorer(compare=True).page_html()
+    captions = re.findall("<figcaption>(\\w+) ", page)
+    assert captions == ["Dropout", "DropBlock", "SpatialDropout"]
+
+
+def test_nothing_kept_has_no_scale():
+    page = dbl.MaskExplorer(method="spatial", channels=1, keep_prob=0.001).page_html()
+    assert "100.0% by this mask" in page and "scaled by \u2013" in page
+
+
+def luminance(color):
+    """Relative luminance as the Web Content Accessibility Guidelines define it."""
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("palette", [PALETTE, PALETTE_DARK], ids=["light", "dark"])
+def test_every_color_of_a_unit_differs_from_the_page(palette):
+    own = re.findall(
+        "--(dim|bright|faint): (#\\w{6});", (FILES / "explorer.css").read_text()
+    )
+    tints = dict(own[:3] if palette is PALETTE else own[3:])
+    assert tints.keys() == {"dim", "bright", "faint"}
+    if palette is PALETTE:
+        assert (tints["dim"], tints["bright"]) == (DIM, BRIGHT)
+    cells = [*tints.values()]
+    cells += [palette[name] for name in ("kept", "dropped", "seed", "valid", "muted")]
+    for color in cells:
+        one, other = sorted(map(luminance, (color, palette["paper"])))
+        assert (other + 0.05) / (one + 0.05) >= 3, color
 
 
 def test_a_notebook_gets_the_widget_and_html():
