@@ -1,11 +1,12 @@
 """The book's sources and its built pages, without a browser."""
 
+import json
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree
 
 import nbformat
@@ -14,6 +15,8 @@ import yaml
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+from dropblock_lib.explorer.state import CHECKS, PRESETS
+from dropblock_lib.explorer.texts import TEXTS
 from dropblock_lib.palette import TWINS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,9 +131,25 @@ def test_links_and_anchors_lead_somewhere(pages):
             target = path if not parts.path else target
             anchor = unquote(parts.fragment)
             known = pages[target].anchors if target in pages else {anchor}
+            # Sets the explorer on the page.
+            if anchor.startswith("explorer="):
+                anchor = None
             if not target.is_file() or (anchor and anchor not in known):
                 broken.append(f"{path.name}: {link}")
     assert broken == []
+
+
+def test_links_to_the_explorer_set_what_it_has(pages):
+    for path, page in pages.items():
+        links = [urlsplit(link) for link in page.links if "#explorer=" in link]
+        for link in links:
+            assert not link.path and "data-mask-explorer=" in path.read_text()
+            asked = dict(parse_qsl(link.fragment, keep_blank_values=True))
+            assert asked.pop("explorer") in {"", "start", *PRESETS}
+            for name, text in asked.items():
+                # Numbers and truth values are written as in JSON.
+                value = text if name in TEXTS else json.loads(text)
+                CHECKS[name](name, value)
 
 
 def test_nothing_is_loaded_from_another_host(pages):

@@ -27,9 +27,35 @@ class Driver:
     def __init__(self, page):
         self.page = page
         self.root = page.locator(".mask-explorer").first
-        self.root.locator("canvas.mask-explorer-map").wait_for()
+        self.root.locator("canvas.mask-explorer-map").first.wait_for()
+        self.root.locator("summary").click()
         state = json.loads(self.root.get_attribute("data-mask-explorer"))
         self.twin = dbl.MaskExplorer(**{n: state[n] for n in CHECKS})
+
+    @property
+    def canvas(self):
+        """The map of the chosen method."""
+        return self.panel(self.twin.method).locator(".mask-explorer-map")
+
+    def panel(self, method):
+        return self.root.locator(f'[data-method="{method}"]')
+
+    def point_at(self, row, column, tap=False):
+        """Points at a unit of the chosen method's map, or taps it."""
+        self.canvas.scroll_into_view_if_needed()
+        side = self.canvas.bounding_box()["width"]
+        unit = side / max(self.twin.height, self.twin.width)
+        place = {"x": (column + 0.5) * unit, "y": (row + 0.5) * unit}
+        (self.canvas.tap if tap else self.canvas.hover)(position=place)
+
+    def reason(self):
+        return self.root.locator(".mask-explorer-cell").inner_text()
+
+    def open(self, address):
+        """Follows a link of the page's text to a state of the explorer."""
+        self.page.evaluate("hash => location.hash = hash", address)
+        self.page.wait_for_function("hash => location.hash === hash", arg=address)
+        self.page.wait_for_timeout(50)
 
     def control(self, name, value=None):
         chosen = f'[value="{value}"]' if value else ""
@@ -65,7 +91,8 @@ class Driver:
 
     def pixels(self, channel):
         """Returns the colors of a channel's thumbnail, one per unit."""
-        data = self.root.locator(".mask-explorer-channels canvas").nth(channel)
+        strip = self.panel(self.twin.method).locator(".mask-explorer-channels canvas")
+        data = strip.nth(channel)
         shape = (self.twin.height, self.twin.width, 4)
         values = data.evaluate(
             "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
@@ -161,7 +188,7 @@ def test_the_keyboard_reaches_and_moves_everything(driver):
     page, twin = driver.page, driver.twin
     driver.control("method", "dropblock").focus()
     stops = []
-    for _ in range(40):
+    for _ in range(60):
         name = page.evaluate(
             "() => document.activeElement.closest('.mask-explorer') && "
             "(document.activeElement.dataset.control ?? document.activeElement.tagName)"
@@ -184,8 +211,8 @@ def test_the_keyboard_reaches_and_moves_everything(driver):
             page.keyboard.press("Enter")
             twin.seed += 1
         elif name == "gamma":
-            page.keyboard.press("ArrowRight")
-            twin.gamma = "exact"
+            page.keyboard.press("ArrowLeft")
+            twin.gamma = "paper"
         elif name == "per_channel":
             page.keyboard.press("Space")
             twin.per_channel = False
@@ -193,47 +220,253 @@ def test_the_keyboard_reaches_and_moves_everything(driver):
         page.keyboard.press("Tab")
     controls = {"method", "keep_prob", "block_size", "seed", "marks", "step", "height"}
     controls |= {"width", "channels", "gamma", "per_channel", "picture", "CANVAS"}
+    controls |= {"compare", "SUMMARY"}
     assert controls <= set(stops)
 
 
 def test_arrow_keys_tell_of_each_unit(driver):
     driver.root.get_by_role("button", name="5 x 5").click()
-    canvas = driver.root.locator("canvas.mask-explorer-map")
-    words = driver.root.locator(".mask-explorer-cell")
-    canvas.focus()
+    driver.canvas.focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight"):
         driver.page.keyboard.press(key)
-    assert "Row 3, column 1" in words.inner_text()
-    assert "a seed" in words.inner_text() and "5 becomes 0" in words.inner_text()
+    assert "row 3, column 1: dropped, because it is a seed" in driver.reason()
+    assert "5 becomes 0" in driver.reason()
     driver.page.keyboard.press("ArrowUp")
     driver.page.keyboard.press("ArrowUp")
     # 9 x 25 / 13, in the row above the blocks.
-    assert "Row 1, column 1" in words.inner_text()
-    assert "9 becomes 17.3" in words.inner_text()
+    assert "row 1, column 1: kept, because no block covers it" in driver.reason()
+    assert "9 becomes 17.3" in driver.reason()
+    driver.page.keyboard.press("Escape")
+    assert driver.reason().startswith("Point at a unit")
 
 
-def test_pointing_tells_of_the_unit_below(driver):
+def test_a_dropped_unit_names_the_seed_of_its_block(driver):
     driver.root.get_by_role("button", name="5 x 5").click()
-    canvas = driver.root.locator("canvas.mask-explorer-map")
-    canvas.scroll_into_view_if_needed()
-    side = canvas.bounding_box()["width"]
-    canvas.hover(position={"x": side * 0.5, "y": side * 0.7})
-    words = driver.root.locator(".mask-explorer-cell").inner_text()
-    assert words.startswith("Row 3, column 2: noise 0.0") and "a seed" in words
+    driver.twin.height = driver.twin.width = 5
+    before = driver.canvas.evaluate("c => c.toDataURL()")
+    driver.point_at(4, 0)
+    # The seeds are at row 3, columns 1 and 2; the second does not reach column 0.
+    expected = "inside the block of the seed at row 3, column 1. "
+    assert expected in driver.reason()
+    assert driver.canvas.evaluate("c => c.toDataURL()") != before
+    driver.point_at(4, 1)
+    assert "row 3, column 1 (and of 1 more)" in driver.reason()
 
 
-@pytest.mark.parametrize("preset", ["a star", "a digit", "5 x 5", "ResNet-50"])
+@pytest.mark.parametrize("method", ["dropout", "spatial"])
+def test_the_reason_fits_the_method(driver, method):
+    driver.choose("method", method)
+    for row, column in [(0, 0), (9, 20)]:
+        driver.point_at(row, column)
+        kept = driver.twin.keep_mask[row, column, 0]
+        assert ("kept" if kept else "dropped") in driver.reason()
+        assert "random number" in driver.reason()
+        for word in ("seed", "block"):
+            assert word not in driver.reason()
+
+
+def test_the_answer_stays_when_the_pointer_leaves(driver):
+    driver.point_at(5, 5)
+    answer = driver.reason()
+    assert "row 5, column 5" in answer
+    driver.page.mouse.move(1, 1)
+    assert driver.reason() == answer
+
+
+def test_a_tap_answers_and_chooses_the_method(visit):
+    width, height = SIZES["phone"]
+    options = {"width": width, "height": height, "has_touch": True, "is_mobile": True}
+    with visit(PAGE, **options) as opened:
+        driver = Driver(opened.page)
+        driver.twin.method = "dropout"
+        driver.point_at(3, 4, tap=True)
+        assert "Dropout, row 3, column 4" in driver.reason()
+        assert driver.control("method", "dropout").is_checked()
+        driver.agrees()
+        opened.page.wait_for_timeout(300)
+        assert "Dropout, row 3, column 4" in driver.reason()
+
+
+# === Side by side ===
+
+
+def test_three_methods_drop_what_python_drops_at_one_dose(driver):
+    for keep_prob in (0.8, 0.5):
+        driver.slide("keep_prob", keep_prob)
+        for method in ("dropout", "dropblock", "spatial"):
+            driver.twin.method = method
+            shown = driver.panel(method).locator(".mask-explorer-rate").inner_text()
+            numbers = driver.twin.readouts
+            assert shown == f"{100 * numbers['realized']:.1f}% dropped"
+            assert numbers["expected"] == pytest.approx(1 - keep_prob)
+
+
+def test_each_method_is_above_its_maps(driver):
+    for method in ("dropout", "dropblock", "spatial"):
+        name = driver.control("method", method).bounding_box()
+        canvas = driver.panel(method).locator(".mask-explorer-map").bounding_box()
+        middle = canvas["x"] + canvas["width"] / 2
+        assert abs(name["x"] + name["width"] / 2 - middle) < 10
+        assert name["y"] + name["height"] <= canvas["y"]
+
+
+def test_what_there_is_to_try_shows_what_it_says(driver):
+    tries = driver.root.locator(".mask-explorer-tries button")
+    driver.slide("keep_prob", 0.3)
+    tries.nth(0).click()
+    assert driver.control("method", "dropout").is_checked()
+    assert driver.readouts()["nominal"][0] == pytest.approx(0.2)
+    tries.nth(1).click()
+    assert driver.control("method", "dropblock").is_checked()
+    tries.nth(2).click()
+    seen = [
+        driver.panel(method).locator(".mask-explorer-channels canvas").all()
+        for method in ("dropblock", "spatial")
+    ]
+    for one, other in zip(*seen, strict=True):
+        draw = "c => c.toDataURL()"
+        assert one.evaluate(draw) == other.evaluate(draw)
+
+
+def test_the_first_action_is_above_the_fold_of_a_phone(visit):
+    with visit(PAGE, width=390, height=664) as opened:
+        page = opened.page
+        first = page.locator(".actions a").first
+        tries = page.locator(".mask-explorer-tries button")
+        maps = page.locator(".mask-explorer-map")
+        maps.last.wait_for()
+        for seen in (first, *tries.all(), *maps.all()):
+            box = seen.bounding_box()
+            assert box["y"] + box["height"] <= 664
+
+
+# === Addresses ===
+
+
+def test_a_link_sets_the_explorer(driver):
+    driver.open("#explorer=slides&compare=false&keep_prob=0.5&step=seeds")
+    driver.twin = dbl.MaskExplorer("slides", keep_prob=0.5, step="seeds")
+    driver.agrees()
+    assert driver.control("step", "seeds").is_checked()
+    assert driver.root.locator(".mask-explorer-map").count() == 1
+
+
+def test_a_page_opens_with_the_state_of_its_address(visit):
+    with visit(f"{PAGE}#explorer=&block_size=3&gamma=paper") as opened:
+        driver = Driver(opened.page)
+        driver.twin.block_size, driver.twin.gamma = 3, "paper"
+        driver.agrees()
+
+
+def test_a_link_in_the_text_can_be_followed_again(driver):
+    link = driver.page.locator('.bd-article p a[href*="method=dropout"]')
+    for _ in range(2):
+        driver.choose("method", "spatial")
+        link.click()
+        assert driver.control("method", "dropout").is_checked()
+
+
+def test_a_copied_link_opens_the_same_state(driver):
+    driver.slide("keep_prob", 0.65)
+    driver.choose("method", "spatial")
+    driver.root.get_by_role("button", name="Copy a link").click()
+    assert driver.page.url.endswith("#explorer=start&method=spatial&keep_prob=0.65")
+    twin = driver.twin
+    driver.page.reload()
+    again = Driver(driver.page)
+    again.twin = twin
+    again.agrees()
+
+
+# === The box ===
+
+
+def overlaps(driver):
+    """Returns the read-outs that leave their column."""
+    return driver.root.evaluate(
+        """root => [...root.querySelectorAll(".mask-explorer-readouts div")].filter(
+            column => [...column.children].some(child => {
+                const range = document.createRange();
+                range.selectNodeContents(child);
+                const text = range.getBoundingClientRect();
+                const box = column.getBoundingClientRect();
+                return text.left < box.left - 0.5 || text.right > box.right + 0.5;
+            })).map(column => column.innerText)"""
+    )
+
+
+def test_readouts_never_collide(driver):
+    for compare in ("true", "false"):
+        for address in (
+            "explorer=stage",
+            "explorer=photo&height=64&width=64&block_size=32&keep_prob=0.99",
+            "explorer=photo&height=64&width=64&block_size=5&keep_prob=0.97",
+            "explorer=photo&method=spatial&channels=1&keep_prob=0.05",
+            "explorer=photo&method=dropout&channels=1&keep_prob=0.05",
+            "explorer=photo&keep_prob=1",
+        ):
+            driver.open(f"#{address}&compare={compare}")
+            assert overlaps(driver) == []
+
+
+def test_no_readout_is_nonsense(driver):
+    data = driver.root.locator("data")
+    driver.open("#explorer=photo&method=spatial&channels=1&keep_prob=0.05&seed=3")
+    shown = dict(zip(PRINTED, data.all_inner_texts(), strict=True))
+    assert (shown["realized"], shown["scale"]) == ("100.00%", "\u2013")
+    driver.open("#explorer=photo&keep_prob=1")
+    shown = dict(zip(PRINTED, data.all_inner_texts(), strict=True))
+    assert (shown["gamma"], shown["scale"]) == ("0", "\u00d71.000")
+
+
+@pytest.mark.parametrize("compare", ["true", "false"])
+def test_the_box_does_not_jump(driver, compare):
+    driver.open(f"#explorer=photo&compare={compare}&marks=true")
+    noise = driver.control("seed")
+
+    def places():
+        root = driver.root.bounding_box()
+        return root["height"], noise.bounding_box()["y"] - root["y"]
+
+    before = places()
+    for method in ("dropout", "spatial", "dropblock"):
+        driver.choose("method", method)
+        for step in ("map", "seeds", "blocks", "drop", "scale"):
+            driver.choose("step", step)
+            driver.point_at(12, 9)
+            assert places() == pytest.approx(before, abs=0.6), (method, step)
+
+
+def test_words_fit_the_method(driver):
+    driver.open("#explorer=photo&compare=false&marks=true")
+    words = driver.root.locator(
+        ".mask-explorer-legend .seed, .mask-explorer-legend .valid"
+    )
+    for method in ("dropblock", "dropout", "spatial"):
+        driver.choose("method", method)
+        has_blocks = method == "dropblock"
+        assert [word.is_visible() for word in words.all()] == [has_blocks] * 2
+        for name in ("block_size", "gamma", "marks"):
+            assert driver.control(name).first.is_enabled() == has_blocks
+        for step in ("map", "seeds", "blocks", "drop"):
+            driver.choose("step", step)
+            said = driver.root.locator(".mask-explorer-steps").inner_text().lower()
+            assert ("seed" in said or "block" in said) == has_blocks, said
+
+
+@pytest.mark.parametrize(
+    "preset", ["photograph", "a star", "a digit", "5 x 5", "ResNet-50"]
+)
 def test_every_example_changes_what_is_seen(driver, preset):
     driver.slide("keep_prob", 0.3)
-    canvas = driver.root.locator("canvas.mask-explorer-map")
-    before = canvas.evaluate("c => c.toDataURL()")
+    before = driver.canvas.evaluate("c => c.toDataURL()")
     driver.root.get_by_role("button", name=preset).click()
-    assert canvas.evaluate("c => c.toDataURL()") != before
+    assert driver.canvas.evaluate("c => c.toDataURL()") != before
 
 
-@pytest.mark.parametrize("step", ["map", "seeds", "blocks", "drop"])
+@pytest.mark.parametrize("step", ["map", "seeds", "blocks", "scale"])
 def test_every_step_shows_and_says_something_of_its_own(driver, step):
-    canvas = driver.root.locator("canvas.mask-explorer-map")
+    canvas = driver.canvas
     words = driver.root.locator(".mask-explorer-explanation")
     before = canvas.evaluate("c => c.toDataURL()"), words.inner_text()
     driver.choose("step", step)
@@ -241,12 +474,11 @@ def test_every_step_shows_and_says_something_of_its_own(driver, step):
     assert before[0] != after[0] and before[1] != after[1]
 
 
-def test_no_control_stands_where_it_does_nothing(driver):
-    driver.choose("method", "dropout")
-    for name in ("block_size", "gamma"):
-        assert not driver.control(name).first.is_visible()
+def test_a_control_that_does_nothing_is_disabled(driver):
     driver.slide("channels", 1)
-    assert not driver.control("per_channel").is_visible()
+    assert driver.control("per_channel").is_disabled()
+    driver.slide("channels", 2)
+    assert driver.control("per_channel").is_enabled()
 
 
 def test_the_status_is_said_once_things_rest(driver):
@@ -289,5 +521,6 @@ def test_without_scripts_a_picture_with_its_numbers_stands_there(browser, addres
     still = page.locator(".mask-explorer-still").first
     assert still.locator("svg").is_visible()
     assert "keep_prob 0.8" in still.inner_text()
+    assert page.locator(".mask-explorer-still").count() == 3
     assert page.locator(".mask-explorer input").count() == 0
     context.close()

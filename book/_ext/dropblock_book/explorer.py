@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 ATTRIBUTE = "data-mask-explorer="
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 START = """\
 import { mount } from "./explorer.js";
 document.querySelectorAll("[data-mask-explorer]").forEach(mount);
@@ -26,7 +27,18 @@ def add_files(app, pagename, templatename, context, doctree):
         app.add_js_file("explorer_start.js", type="module")
 
 
+def drop_widget_state(app, pagename, templatename, context, doctree):
+    """Leaves out the widget's state, which has the script and the style once more."""
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if script.attributes.get("type") != WIDGET_STATE
+    ]
+
+
 def setup(app):
     app.connect("config-inited", write_files)
     app.connect("html-page-context", add_files)
+    # After MyST-NB, which adds the state.
+    app.connect("html-page-context", drop_widget_state, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
