@@ -43,8 +43,7 @@ TEXTS = {
         "seeds": {
             "dropblock": (
                 "One random number for each of the {places} places where a block fits, "
-                "in each of {masks} masks. A place whose number is below gamma becomes "
-                "a seed. Seeds: {seeds}."
+                "in each mask. Below gamma, the place becomes a seed. Seeds: {seeds}."
             ),
             "dropout": (
                 "One random number for each of {units} units. A unit whose number is "
