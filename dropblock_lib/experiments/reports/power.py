@@ -7,11 +7,10 @@ imported late: it is optional.
 import bisect
 import functools
 import math
-import numbers
 
 import numpy as np
 
-from dropblock_lib.arguments import invalid, is_whole
+from dropblock_lib.arguments import check_float, check_integer, invalid
 
 
 def detection_power(
@@ -38,8 +37,7 @@ def detection_power(
     Raises:
         ValueError: If an argument is not of the form above.
     """
-    if not math.isfinite(difference):
-        raise invalid("difference", "a finite number", difference)
+    check_float("difference", difference, "(-inf, inf)")
     freedom, error, critical = _design(
         residual_sd, arms, seeds, confidence, simultaneous
     )
@@ -66,19 +64,15 @@ def smallest_detectable(
     Raises:
         ValueError: If an argument is not of the form above.
     """
-    from scipy.optimize import brentq
+    from scipy.special import nctdtrinc
 
-    power = check_probability("power", power)
+    power = check_float("power", power, "(0, 1)")
     freedom, error, critical = _design(
         residual_sd, arms, seeds, confidence, simultaneous
     )
-    low, high = 0.0, critical
-    if _power(low, critical, freedom) >= power:
+    if _power(0.0, critical, freedom) >= power:
         return 0.0
-    while _power(high, critical, freedom) < power:
-        high *= 2
-    shift = brentq(lambda shift: _power(shift, critical, freedom) - power, low, high)
-    return shift * error
+    return error * float(nctdtrinc(freedom, 1 - power, critical))
 
 
 def seeds_needed(
@@ -105,11 +99,10 @@ def seeds_needed(
         ValueError: If an argument is not of the form above, or `most` seeds are not
             enough.
     """
-    power = check_probability("power", power)
+    power = check_float("power", power, "(0, 1)")
     if not (math.isfinite(difference) and difference):
         raise invalid("difference", "a finite number other than 0", difference)
-    if not is_whole(most, at_least=2):
-        raise invalid("most", "an integer of at least 2", most)
+    check_integer("most", most, 2)
 
     def enough(seeds):
         settings = (residual_sd, arms, seeds, confidence, simultaneous)
@@ -119,13 +112,6 @@ def seeds_needed(
         raise invalid("difference", f"one that {most} seeds tell apart", difference)
     # Power rises with the number of seeds.
     return bisect.bisect_left(range(most), True, lo=2, key=enough)
-
-
-def check_probability(name, value):
-    """Returns a float in (0, 1), or raises a `ValueError`."""
-    if not (isinstance(value, numbers.Real) and 0 < float(value) < 1):
-        raise invalid(name, "a float in (0, 1)", value)
-    return float(value)
 
 
 def t_ratio(difference, error):
@@ -217,20 +203,17 @@ def _scales(freedom):
 
 def _power(shift, critical, freedom):
     """P(T > critical) of a noncentral t, whose mean is shifted by `shift`."""
-    from scipy.special import ndtr
+    from scipy.special import nctdtr
 
-    scales, weights = _scales(freedom)
-    return float(weights @ ndtr(shift - critical * scales))
+    return 1.0 if math.isinf(shift) else float(1 - nctdtr(freedom, shift, critical))
 
 
 def _design(residual_sd, arms, seeds, confidence, simultaneous):
     """Degrees of freedom, standard error and critical value of a blocked design."""
-    confidence = check_probability("confidence", confidence)
-    if not (math.isfinite(residual_sd) and residual_sd >= 0):
-        raise invalid("residual_sd", "a finite float >= 0", residual_sd)
-    for name, value in (("arms", arms), ("seeds", seeds)):
-        if not is_whole(value, at_least=2):
-            raise invalid(name, "an integer of at least 2", value)
+    confidence = check_float("confidence", confidence, "(0, 1)")
+    check_float("residual_sd", residual_sd, "[0, inf)")
+    check_integer("arms", arms, 2)
+    check_integer("seeds", seeds, 2)
     freedom = (arms - 1) * (seeds - 1)
     loadings = (math.sqrt(0.5),) * (arms - 1 if simultaneous else 1)
     critical = dunnett_critical_value(loadings, freedom, confidence)

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropblock_lib.arguments import check_seed, invalid, is_whole
+from dropblock_lib.arguments import check_float, check_integer, check_seed, invalid
 from dropblock_lib.experiments.reports.power import (
-    check_probability,
     dunnett_critical_value,
     dunnett_p_value,
     t_critical_value,
@@ -67,7 +66,7 @@ def blocked(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dic
         [Dunnett, 1955](https://doi.org/10.1080/01621459.1955.10501294); Montgomery,
         *Design and Analysis of Experiments*, "The randomized complete block design".
     """
-    confidence = check_probability("confidence", confidence)
+    confidence = check_float("confidence", confidence, "(0, 1)")
     blocks = _Blocks.of(arms, baseline)
     error = blocks.residual_sd * math.sqrt(2 / len(blocks.seeds))
     estimates = {
@@ -119,33 +118,24 @@ def unpaired(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> di
     Raises:
         ValueError: If the baseline is not among the arms, there are fewer than two
             arms, an arm has a single seed, or a value is not finite.
-
-    Reference:
-        [Dunnett, 1955](https://doi.org/10.1080/01621459.1955.10501294).
     """
-    confidence = check_probability("confidence", confidence)
+    confidence = check_float("confidence", confidence, "(0, 1)")
     samples = _samples(arms, baseline)
     freedom = sum(sample.size - 1 for sample in samples.values())
     squares = sum(_variance(sample) * (sample.size - 1) for sample in samples.values())
     sd = math.sqrt(squares / freedom)
     control = samples.pop(baseline)
-    estimates = {
-        arm: (
-            _difference_of_means(sample, control),
-            sd * math.sqrt(1 / sample.size + 1 / control.size),
-        )
-        for arm, sample in samples.items()
-    }
-    loadings = tuple(
-        math.sqrt(sample.size / (sample.size + control.size))
-        for sample in samples.values()
-    )
+    estimates, loadings = {}, []
+    for arm, sample in samples.items():
+        error = sd * math.sqrt(1 / sample.size + 1 / control.size)
+        estimates[arm] = _difference_of_means(sample, control), error
+        loadings.append(math.sqrt(sample.size / (sample.size + control.size)))
     return {
         "baseline": baseline,
         "confidence": confidence,
         "residual_sd": sd,
         "degrees_of_freedom": freedom,
-        **_dunnett(estimates, loadings, freedom, confidence),
+        **_dunnett(estimates, tuple(loadings), freedom, confidence),
     }
 
 
@@ -168,7 +158,7 @@ def welch(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dict:
     Reference:
         [Welch, 1947](https://doi.org/10.1093/biomet/34.1-2.28).
     """
-    confidence = check_probability("confidence", confidence)
+    confidence = check_float("confidence", confidence, "(0, 1)")
     samples = _samples(arms, baseline)
     control = samples.pop(baseline)
     theirs = _variance(control) / control.size
@@ -219,15 +209,14 @@ def three_verdicts(
         "unpaired": unpaired(complete, baseline, confidence),
         "blocked": by_seed,
     }
-    freedom = {
-        name: found.get("degrees_of_freedom") for name, found in analyses.items()
-    }
-    tables = zip(*(found["rows"] for found in analyses.values()), strict=True)
     rows = [
-        {"degrees_of_freedom": freedom[name], **row, "analysis": name}
-        for of_one_arm in tables
-        for name, row in zip(analyses, of_one_arm, strict=True)
+        # The rows of `welch` have their own degrees of freedom.
+        {"degrees_of_freedom": found.get("degrees_of_freedom"), **row, "analysis": name}
+        for name, found in analyses.items()
+        for row in found["rows"]
     ]
+    order = list(arms)
+    rows.sort(key=lambda row: order.index(row["arm"]))
     return {"seeds": by_seed["seeds"], "left_out": by_seed["left_out"], "rows": rows}
 
 
@@ -281,7 +270,7 @@ def contrasts(
         ValueError: If there is no contrast, a contrast names an unknown arm or has
             weights that do not sum to zero, or as `blocked`.
     """
-    confidence = check_probability("confidence", confidence)
+    confidence = check_float("confidence", confidence, "(0, 1)")
     if not named:
         raise invalid("named", "at least one contrast", dict(named))
     blocks = _Blocks.of(arms)
@@ -346,7 +335,7 @@ def mcnemar(
     """
     from scipy.stats import binom, norm
 
-    confidence = check_probability("confidence", confidence)
+    confidence = check_float("confidence", confidence, "(0, 1)")
     right_a = _check_right("right_a", right_a)
     right_b = _check_right("right_b", right_b)
     if right_a.size != right_b.size:
@@ -408,10 +397,9 @@ def image_bootstrap(
     Reference:
         [Efron, 1979](https://doi.org/10.1214/aos/1176344552).
     """
-    confidence = check_probability("confidence", confidence)
+    confidence = check_float("confidence", confidence, "(0, 1)")
     check_seed(rng_seed)
-    if not is_whole(repeats, at_least=2):
-        raise invalid("repeats", "an integer of at least 2", repeats)
+    check_integer("repeats", repeats, 2)
     seeds, left_out = _complete("right", right, baseline, at_least=1)
     runs = {
         arm: [_check_right("right", found[seed]) for seed in seeds]
@@ -426,14 +414,11 @@ def image_bootstrap(
     advantages = np.array([mean - control for mean in means.values()]).T
     rng = np.random.default_rng(rng_seed)
     # A tenth of the time of scipy.stats.bootstrap, which copies the resampled values.
-    resampled = np.array(
-        [
-            np.bincount(rng.integers(images, size=images), minlength=images)
-            @ advantages
-            / images
-            for _ in range(repeats)
-        ]
-    )
+    resampled = []
+    for _ in range(repeats):
+        counts = np.bincount(rng.integers(images, size=images), minlength=images)
+        resampled.append(counts @ advantages / images)
+    resampled = np.array(resampled)
     ends = [(1 - confidence) / 2, (1 + confidence) / 2]
     rows = []
     for arm, advantage, draws in zip(means, advantages.T, resampled.T, strict=True):
