@@ -1,13 +1,14 @@
 """Comparisons of variants over seeds: is a difference more than noise?"""
 
 import itertools
-import warnings
 from collections.abc import Iterable
 
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.records.record import Record
 from dropblock_lib.experiments.reports.columns import Column, format_rows
-from dropblock_lib.variants import variant_order, variant_title
+from dropblock_lib.experiments.reports.statistics import welch
+from dropblock_lib.experiments.reports.verdicts import arms_of, arrange
+from dropblock_lib.variants import variant_title
 
 
 def select(records: Iterable[Record], **fields) -> list[Record]:
@@ -50,7 +51,7 @@ def histories(records: Iterable[Record]) -> dict[str, list[dict]]:
     Raises:
         ValueError: If the records differ in more than variant and seed.
     """
-    return _of_each_variant(records, lambda record: record.history)
+    return _as_lists(arrange(records, lambda record: record.history))
 
 
 def by_variant(
@@ -59,7 +60,7 @@ def by_variant(
     """One value per seed, for every variant.
 
     Args:
-        records: Records that differ in nothing but variant and seed.
+        records: As for `histories`.
         metric: A key of `Record.final`.
 
     Returns:
@@ -67,9 +68,9 @@ def by_variant(
         `dropblock_lib.VARIANTS`.
 
     Raises:
-        ValueError: If the records differ in more than variant and seed.
+        ValueError: As `histories`, or if a record has no such metric.
     """
-    return _of_each_variant(records, lambda record: record.final[metric])
+    return _as_lists(arms_of(records, metric))
 
 
 def differences(
@@ -81,7 +82,7 @@ def differences(
     """Every variant against a baseline, with an interval for the difference.
 
     The interval is Welch's, which does not assume equal spreads. The confidence is
-    that of each interval: of several 95 % intervals one may well miss.
+    that of each interval: of several 95% intervals one may well miss.
 
     Args:
         records: Records that differ in nothing but variant and seed, with at least
@@ -98,18 +99,8 @@ def differences(
         ValueError: If the baseline is not among the records, or a variant has a
             single seed.
     """
-    values = by_variant(records, metric)
-    if baseline not in values:
-        raise invalid("baseline", f"one of {list(values)}", baseline)
-    _check_seeds(values)
-    rows = []
-    for variant, ours in values.items():
-        if variant == baseline:
-            continue
-        row = _difference(ours, values[baseline], confidence)
-        verdict = _verdict(row, higher="higher", lower="lower")
-        rows.append({"variant": variant, **row, "verdict": verdict})
-    return rows
+    rows = welch(arms_of(records, metric), baseline, confidence)["rows"]
+    return [{"variant": row["arm"], **_difference(row)} for row in rows]
 
 
 def ranking(
@@ -123,7 +114,7 @@ def ranking(
         confidence: Float in (0, 1).
 
     Returns:
-        List of dicts, one for every two variants that the published figures rank,
+        List of dicts, one for every two variants that the published accuracies rank,
         widest published difference first: `better` and `worse` (variants, as
         published), `published` (their difference), `difference` (of our means),
         `low`, `high` and `verdict`: "holds", "is reversed" or "not told apart".
@@ -131,25 +122,21 @@ def ranking(
     Raises:
         ValueError: If a variant has a single seed, or none.
     """
-    values = by_variant(records)
-    missing = [variant for variant in published if variant not in values]
+    arms = arms_of(records)
+    missing = [variant for variant in published if variant not in arms]
     if missing:
         raise invalid("records", "runs of every published variant", missing)
-    _check_seeds(values)
+    verdicts = {"higher": "holds", "lower": "is reversed"}
     rows = []
     for better, worse in itertools.permutations(published, 2):
         if published[better] <= published[worse]:
             continue
-        row = _difference(values[better], values[worse], confidence)
-        rows.append(
-            {
-                "better": better,
-                "worse": worse,
-                "published": published[better] - published[worse],
-                **row,
-                "verdict": _verdict(row, higher="holds", lower="is reversed"),
-            }
-        )
+        pair = {better: arms[better], worse: arms[worse]}
+        [found] = welch(pair, worse, confidence)["rows"]
+        row = _difference(found)
+        row["verdict"] = verdicts.get(row["verdict"], row["verdict"])
+        apart = published[better] - published[worse]
+        rows.append({"better": better, "worse": worse, "published": apart, **row})
     return sorted(rows, key=lambda row: -row["published"])
 
 
@@ -162,12 +149,13 @@ def format_differences(rows: list[dict]) -> str:
     Returns:
         A string that ends in a newline.
     """
+    percent = "{:+.2f}".format
     columns = [
         Column("against plain", lambda row: variant_title(row["variant"])),
-        Column("difference", lambda row: _percent(row["difference"]), True),
+        Column("difference", lambda row: percent(100 * row["difference"]), True),
         Column(
             "interval",
-            lambda row: f"{_percent(row['low'])} to {_percent(row['high'])}",
+            lambda row: f"{percent(100 * row['low'])} to {percent(100 * row['high'])}",
             True,
         ),
         Column("verdict", lambda row: row["verdict"]),
@@ -175,48 +163,16 @@ def format_differences(rows: list[dict]) -> str:
     return format_rows(rows, columns, "markdown")
 
 
-def _percent(difference):
-    return f"{100 * difference:+.2f}"
+def _as_lists(arms):
+    return {arm: list(values.values()) for arm, values in arms.items()}
 
 
-def _of_each_variant(records, value):
-    """Variant -> values by rising seed, for records of one setting."""
-    if len({record.setting for record in records}) != 1:
-        raise invalid(
-            "records",
-            "records of one setting and backend, which differ in variant and seed only",
-            [record.name for record in records],
-        )
-    ordered = sorted(records, key=lambda record: record.recipe.seed)
-    values = {}
-    for record in ordered:
-        values.setdefault(record.recipe.variant, []).append(value(record))
-    return {variant: values[variant] for variant in sorted(values, key=variant_order)}
-
-
-def _check_seeds(values):
-    single = [variant for variant, found in values.items() if len(found) < 2]
-    if single:
-        raise invalid("records", "two seeds or more for every variant", single)
-
-
-def _difference(ours, theirs, confidence):
-    """The difference of two means, with Welch's interval."""
-    from scipy.stats import ttest_ind
-
-    with warnings.catch_warnings():
-        # SciPy warns of seeds without any spread: networks that make the same guesses.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        test = ttest_ind(ours, theirs, equal_var=False)
-    low, high = (float(end) for end in test.confidence_interval(confidence))
-    return {"difference": _mean(ours) - _mean(theirs), "low": low, "high": high}
-
-
-def _verdict(row, higher, lower):
-    if row["low"] > 0:
-        return higher
-    return lower if row["high"] < 0 else "not told apart"
-
-
-def _mean(values):
-    return sum(values) / len(values)
+def _difference(row):
+    """The entries of a row of `welch` that a comparison of two variants has."""
+    low, high = row["pointwise"]
+    return {
+        "difference": row["difference"],
+        "low": low,
+        "high": high,
+        "verdict": row["pointwise_verdict"],
+    }

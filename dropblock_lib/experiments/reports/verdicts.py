@@ -1,7 +1,9 @@
 """Verdicts on the variants of a table of records, and the table of a page."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from statistics import fmean
+from typing import Any
 
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.records.record import Record
@@ -13,7 +15,7 @@ DID_NOT_LEARN = "did not learn"
 
 
 def arms_of(
-    records: Collection[Record],
+    records: Iterable[Record],
     metric: str = "test_accuracy",
     label: Callable[[Record], str] | None = None,
 ) -> dict[str, dict[int, float]]:
@@ -41,6 +43,32 @@ def arms_of(
     >>> arms_of(records)["none"]
     """
     records = list(records)
+    without = [record.name for record in records if metric not in record.final]
+    if without:
+        raise invalid("metric", f"one that every record has, unlike {without}", metric)
+
+    def value(record):
+        found = record.final[metric]
+        return math.nan if found is None else float(found)
+
+    return arrange(records, value, label)
+
+
+def arrange(
+    records: Iterable[Record],
+    value: Callable[[Record], Any],
+    label: Callable[[Record], str] | None = None,
+) -> dict[str, dict[int, Any]]:
+    """Arranges any values of records by arm and seed, as `arms_of` does.
+
+    Args:
+        records, label: As for `arms_of`.
+        value: Function from a record to its value.
+
+    Raises:
+        ValueError: As `arms_of`, except for the metric.
+    """
+    records = list(records)
     if not records:
         raise invalid("records", "at least one record", records)
     for what, values in (
@@ -50,13 +78,10 @@ def arms_of(
         if len(values) > 1:
             expected = f"records {what}; select one of them"
             raise invalid("records", expected, sorted(values))
-    without = [record.name for record in records if metric not in record.final]
-    if without:
-        raise invalid("metric", f"one that every record has, unlike {without}", metric)
     if label is None and len({record.setting for record in records}) > 1:
         expected = (
-            "recipes that differ in variant and seed only, or a `label` that names the "
-            "arms"
+            "recipes of one setting, which differ in variant and seed only, or a "
+            "`label` that names the arms"
         )
         raise invalid("records", expected, [record.name for record in records])
 
@@ -64,7 +89,7 @@ def arms_of(
     for record in sorted(
         records, key=lambda r: (variant_order(r.recipe.variant), r.recipe.seed)
     ):
-        recipe, value = record.recipe, record.final[metric]
+        recipe = record.recipe
         arm = label(record) if label else recipe.variant
         found = arms.setdefault(arm, {})
         if recipe.seed in found:
@@ -73,7 +98,7 @@ def arms_of(
         all_but_seed = (record.setting, recipe.variant, recipe.regularizer)
         if recipes.setdefault(arm, all_but_seed) != all_but_seed:
             raise invalid("records", "one recipe for an arm, except for the seed", arm)
-        found[recipe.seed] = math.nan if value is None else float(value)
+        found[recipe.seed] = value(record)
     return arms
 
 
@@ -105,10 +130,7 @@ def did_not_learn(train_accuracy: Arms, baseline: str = "none") -> list[str]:
     without = [arm for arm, values in train_accuracy.items() if not values]
     if without:
         raise invalid("train_accuracy", "at least one seed for every arm", without)
-    means = {
-        arm: math.fsum(values.values()) / len(values)
-        for arm, values in train_accuracy.items()
-    }
+    means = {arm: fmean(values.values()) for arm, values in train_accuracy.items()}
     if not math.isfinite(means[baseline]):
         expected = "finite numbers for the baseline"
         raise invalid("train_accuracy", expected, means[baseline])
@@ -135,8 +157,8 @@ def verdicts(
         arm names) and `rows` in the order of `arms`. The row of an arm that did not
         learn has the verdict "did not learn", its mean difference to the baseline over
         the seeds that both have (`None` if there is none or a value is not finite),
-        and `None` in place of every other figure. If no arm learned but the baseline,
-        the figures of the analysis are `None` too.
+        and `None` in place of every other number. If no arm learned but the baseline,
+        those of the analysis are `None` too.
 
     Raises:
         ValueError: As `blocked` and `did_not_learn`, or if an arm has no training
@@ -155,6 +177,7 @@ def verdicts(
     idle = did_not_learn({arm: train_accuracy[arm] for arm in arms}, baseline)
     learned = {arm: values for arm, values in arms.items() if arm not in idle}
     if idle and len(learned) == 1:
+        numbers = ("residual_sd", "degrees_of_freedom", "seed_p", "critical_value")
         result = {
             "baseline": baseline,
             "confidence": confidence,
@@ -162,9 +185,8 @@ def verdicts(
             "left_out": {},
             "uneven": [],
             "rows": [],
+            **dict.fromkeys(numbers),
         }
-        for figure in ("residual_sd", "degrees_of_freedom", "seed_p", "critical_value"):
-            result[figure] = None
     else:
         result = blocked(learned, baseline, confidence)
     rows = {row["arm"]: row for row in result["rows"]}
@@ -213,7 +235,7 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
 
     Args:
         table: From `verdict_table` or `verdicts`.
-        factor: What figures are multiplied by: 100 for percentage points of an
+        factor: What values are multiplied by: 100 for percentage points of an
             accuracy, 1 for a loss.
         digits: Number of decimal places.
 
@@ -261,5 +283,5 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
 def _mean_difference(values, baseline):
     """Over the seeds that both have; `None` if there is none or it is not finite."""
     differences = [values[seed] - baseline[seed] for seed in values if seed in baseline]
-    mean = math.fsum(differences) / len(differences) if differences else math.nan
+    mean = fmean(differences) if differences else math.nan
     return mean if math.isfinite(mean) else None

@@ -38,7 +38,7 @@ def test_records_of_two_settings_are_refused():
 
 
 def test_backends_are_never_pooled():
-    with pytest.raises(ValueError, match=r"`records`.*one setting and backend"):
+    with pytest.raises(ValueError, match=r"`records`.*one backend"):
         by_variant([*PLAIN, record("none", 3, 0.5, backend="torch")])
 
 
