@@ -6,26 +6,22 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.recipes.recipe import MAY_BE_NONE, Recipe
 
 _FIELDS = [
     field
     for field in dataclasses.fields(Recipe)
     if field.init and field.name != "profile"
 ]
-_MAY_BE_NONE = ("train_size", "test_size", "validation_subset", "weights")
 # The folder of the book's grids.
 SHIPPED = Path(__file__).parent
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of a grid file.
+    """A table of a grid file: its profile is its heading.
 
-    Args:
-        path: The file.
-        profile: Its heading.
-        fields: Field of `Recipe` -> value or list of values.
+    `fields` maps fields of `Recipe` to a value or a list of values.
     """
 
     path: Path
@@ -34,32 +30,27 @@ class Table:
 
     def values(self, field: str) -> list:
         """All values of a field; "none" is `None` where a number is expected."""
-        value = self.fields[field]
-        values = value if isinstance(value, list) else [value]
+        values = as_list(self.fields[field])
         if not values:
-            raise self._error(f"`{field}` is an empty list.")
+            raise self.error(f"`{field}` is an empty list.")
         # TOML has no null.
-        may_be_none = field in _MAY_BE_NONE
+        may_be_none = field in MAY_BE_NONE
         return [None if may_be_none and each == "none" else each for each in values]
 
     def recipes(self, **fields) -> list[Recipe]:
-        """The recipes of the table: all combinations of its values.
-
-        Args:
-            **fields: Values, or lists of them, that replace those of the table.
-        """
+        """All combinations of the table's values, some of them replaced by `fields`."""
         table = dataclasses.replace(self, fields=self.fields | fields)
         known = [field.name for field in _FIELDS]
         unknown = [name for name in table.fields if name not in known]
         if unknown:
-            raise self._error(
+            raise self.error(
                 f"expected the fields {', '.join(known)}. "
                 f"Received: {', '.join(unknown)}"
             )
         required = [f.name for f in _FIELDS if f.default is dataclasses.MISSING]
         missing = [name for name in required if name not in table.fields]
         if missing:
-            raise self._error(f"{', '.join(missing)} is missing.")
+            raise self.error(f"{', '.join(missing)} is missing.")
         # The variant changes fastest and the seed comes next: each seed is complete
         # before the next one begins.
         speed = {"seed": 1, "variant": 2}
@@ -73,20 +64,33 @@ class Table:
         except ValueError as error:
             if fields:  # The file may not be at fault.
                 raise
-            raise self._error(error) from None
+            raise self.error(error) from None
 
-    def _error(self, what):
+    def error(self, what) -> ValueError:
+        """An error that names the file and the table."""
         return ValueError(f"{self.path}, table [{self.profile}]: {what}")
 
 
-def grid_path(name: Path | str) -> Path:
-    """The file of a grid: one of the book's by its name, or a path.
+def as_list(value) -> list:
+    """A TOML value as a list: a list as it is, any other value as its only entry."""
+    return value if isinstance(value, list) else [value]
+
+
+def read_toml(name: Path | str, kind: str) -> tuple[Path, dict[str, Any]]:
+    """The path of a grid or a queue, and its content.
 
     Args:
-        name: "slides", say, or the path of a TOML file.
+        name: Path of a TOML file, or the name of one of the book's, such as "slides".
+        kind: What the file should be, for the error message: "grid" or "queue".
     """
     shipped = SHIPPED / f"{name}.toml"
-    return shipped if shipped.is_file() and not Path(name).is_file() else Path(name)
+    is_shipped = shipped.is_file() and not Path(name).is_file()
+    path = shipped if is_shipped else Path(name)
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{path} is not a {kind}: it is not TOML ({error})."
+        raise ValueError(message) from None
 
 
 def read_grid(path: Path | str) -> list[Recipe]:
@@ -134,26 +138,17 @@ def read_grid(path: Path | str) -> list[Recipe]:
     for table in read_tables(path):
         for recipe in table.recipes():
             if recipe.name in recipes:
-                raise ValueError(
-                    f"{table.path}, table [{table.profile}]: two runs have the same "
-                    f"name, {recipe.name}, and would claim the same record. Give each "
-                    "a profile of its own."
+                raise table.error(
+                    f"two runs have the same name, {recipe.name}, and would claim the "
+                    "same record. Give each a profile of its own."
                 )
             recipes[recipe.name] = recipe
     return list(recipes.values())
 
 
 def read_tables(path: Path | str) -> list[Table]:
-    """The tables of a grid file, with the keys above them.
-
-    Args:
-        path: As for `read_grid`.
-    """
-    path = grid_path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a grid: it is not TOML ({error}).") from None
+    """The tables of a grid file, with the keys above them."""
+    path, content = read_toml(path, "grid")
     common, tables = {}, []
     for key, value in content.items():
         if isinstance(value, dict):

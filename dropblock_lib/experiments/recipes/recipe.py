@@ -13,6 +13,7 @@ from dropblock_lib.arguments import (
     check_float,
     check_integer,
     invalid,
+    is_whole,
 )
 from dropblock_lib.variants import Variant, get_variant
 
@@ -44,7 +45,8 @@ _CHECKS = {
     "probes": (check_boolean,),
     "weights": (check_choice, (None, "imagenet")),
 }
-_MAY_BE_NONE = ("train_size", "test_size", "validation_subset", "weights")
+# Fields that may be `None`: most are a number of images, of which `None` means all.
+MAY_BE_NONE = ("train_size", "test_size", "validation_subset", "weights")
 # Fields that records of earlier runs do not have, with the value that they stand for.
 _LATER = {"weights": None}
 
@@ -60,7 +62,7 @@ class Recipe:
         network: A key of `dropblock_lib.models.NETWORKS`, or of `DETECTORS` there.
         variant: The regularizer: a key of `dropblock_lib.VARIANTS`, another name of
             that form, or its numbers (`Variant`, or a dictionary of its fields). The
-            recipe holds its name here, and its numbers in `regularizer`.
+            recipe has its name here, and its numbers in `regularizer`.
         dataset: "mnist", "cifar10", "digits" or "shapes"; for a detector "coco2017",
             "coco2017-mini" or "scenes".
         train_size: Number of training images, or `None` for all that the
@@ -102,13 +104,13 @@ class Recipe:
         validation_every: Number of epochs from one validation to the next. The last
             epoch is always validated.
         validation_subset: Number of images in the validations during training, or
-            `None` for all. The final figures use all.
+            `None` for all. The final results use all.
         subset_seed: Random seed of the choice of training and validation images, or
             "seed" for that of the run: then each seed has images of its own, which all
             variants share.
         precision: "float32", or "mixed_bfloat16" or "mixed_float16" as Keras names
             them.
-        probes: Whether a classifier's record also holds calibration, robustness
+        probes: Whether a classifier's record also has calibration, robustness
             and the like, see `dropblock_lib.experiments.tasks.probes`.
         weights: Initial weights of a detector's backbone: `None` for random ones, or
             "imagenet".
@@ -180,18 +182,17 @@ class Recipe:
         """Checks all but network and variant, which need not be registered here."""
         for field, (check, *limits) in _CHECKS.items():
             value = getattr(self, field)
-            if value is not None or field not in _MAY_BE_NONE:
+            if value is not None or field not in MAY_BE_NONE:
                 # 1 becomes 1.0: they are the same recipe and must have the same hash.
                 self._set(field, check(field, value, *limits))
         if (self.validation_subset or 0) > self.validation_size:
             expected = f"at most {self.validation_size}"
             raise invalid("validation_subset", expected, self.validation_subset)
         if self.subset_seed != "seed":
-            try:
-                self._set("subset_seed", check_integer("", self.subset_seed, 0))
-            except ValueError:
+            if not is_whole(self.subset_seed, 0):
                 expected = 'a non-negative integer, or "seed"'
-                raise invalid("subset_seed", expected, self.subset_seed) from None
+                raise invalid("subset_seed", expected, self.subset_seed)
+            self._set("subset_seed", int(self.subset_seed))
         if self.weight_decay and self.optimizer == "adam":
             expected = "0 with the optimizer adam"
             raise invalid("weight_decay", expected, self.weight_decay)
@@ -218,14 +219,7 @@ class Recipe:
         return f"{self.network}-{label}{self._ending}"
 
     def label_in(self, name: str) -> str | None:
-        """The data's label in the name of one of this recipe's runs.
-
-        Args:
-            name: Name of a run.
-
-        Returns:
-            A string, or `None` if the run is of another recipe.
-        """
+        """The data's label in a run's name, or `None` if it is of another recipe."""
         beginning, ending = f"{self.network}-", self._ending
         label = name.removeprefix(beginning).removesuffix(ending)
         return label if self.name_on(label) == name else None

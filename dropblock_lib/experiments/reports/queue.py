@@ -3,14 +3,13 @@
 import dataclasses
 import fnmatch
 import statistics
-import tomllib
 from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
 
 import keras
 
-from dropblock_lib.experiments.recipes.grids import grid_path, read_grid
+from dropblock_lib.experiments.recipes.grids import as_list, read_grid, read_toml
 from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records import environment
 from dropblock_lib.experiments.records.record import read_all
@@ -41,12 +40,7 @@ SECONDS_PER_IMAGE = 0.002
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Runs of a queue that belong together.
-
-    Args:
-        title: Their purpose.
-        recipes: The recipes, in their order.
-    """
+    """Runs of a queue that belong together, in their order, and their purpose."""
 
     title: str
     recipes: tuple[Recipe, ...]
@@ -70,11 +64,7 @@ def read_queue(path: Path | str = DEFAULT) -> list[Step]:
         ValueError: If the file is not such a queue; the message names file and step.
         OSError: If a file cannot be read.
     """
-    path = grid_path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a queue: it is not TOML ({error}).") from None
+    path, content = read_toml(path, "queue")
     tables = content.get("step")
     if set(content) != {"step"} or not isinstance(tables, list):
         raise ValueError(f"{path} is not a queue: expected a list of [[step]] alone.")
@@ -94,12 +84,7 @@ def recipes_of(steps: list[Step]) -> list[Recipe]:
 
 
 def passes(recipe: Recipe, wanted: Mapping[str, list | None]) -> bool:
-    """Whether every field matches one of the values that are wanted.
-
-    Args:
-        recipe: The recipe.
-        wanted: Field -> list of values or patterns, or `None` for any.
-    """
+    """Whether every field matches a value or pattern in `wanted`; `None` is any."""
     return all(
         choices is None
         or any(
@@ -125,9 +110,7 @@ def status(steps: list[Step], results_dir: Path | str) -> tuple[list[dict], list
     results_dir = Path(results_dir)
     recipes = recipes_of(steps)
     listed, messages = list_runs(recipes, results_dir)
-    states = {}
-    for row in listed:
-        states[row["recipe_hash"]] = (row["state"], row["epoch"])
+    states = {row["recipe_hash"]: (row["state"], row["epoch"]) for row in listed}
     records, _ = read_all(results_dir / "records")
     seconds = _Seconds(records)
     rows = []
@@ -136,9 +119,8 @@ def status(steps: list[Step], results_dir: Path | str) -> tuple[list[dict], list
         row |= {"done": 0, "unfinished": 0, "to_do": 0, "hours": 0.0}
         for recipe in step.recipes:
             state, epoch = states[recipe.hash]
-            key = {"done": "done", "unfinished": "unfinished"}.get(state, "to_do")
-            row[key] += 1
-            if key != "done":
+            row[state if state in row else "to_do"] += 1
+            if state != "done":
                 left = 1 - epoch / recipe.epochs
                 row["hours"] += left * seconds.of(recipe) / 3600
         rows.append(row)
@@ -146,15 +128,7 @@ def status(steps: list[Step], results_dir: Path | str) -> tuple[list[dict], list
 
 
 def format_status(rows: list[dict], format: str = "text") -> str:
-    """Rows of `status` as a table for a terminal, with their total, or as JSON.
-
-    Args:
-        rows: From `status`.
-        format: "text" or "json".
-
-    Returns:
-        A string that ends in a newline.
-    """
+    """Rows of `status` as "text" for a terminal, with their total, or as "json"."""
     if format == "text":
         numbers = ("runs", "done", "unfinished", "to_do", "hours")
         total = {key: sum(row[key] for row in rows) for key in numbers}
@@ -235,16 +209,12 @@ def _choose(place, table, folder):
     for key in ("title", "grid"):
         if key not in table:
             raise ValueError(f"{place}: `{key}` is missing.")
-    wanted = {key: _list(table[key]) for key in FILTERS if key in table}
+    wanted = {key: as_list(table[key]) for key in FILTERS if key in table}
     recipes = []
-    for grid in _list(table["grid"]):
+    for grid in as_list(table["grid"]):
         beside = folder / f"{grid}.toml"
         found = read_grid(beside if beside.is_file() else grid)
         recipes += [recipe for recipe in found if passes(recipe, wanted)]
     if not recipes:
         raise ValueError(f"{place}: no run of the grid {table['grid']} matches.")
     return recipes
-
-
-def _list(value):
-    return value if isinstance(value, list) else [value]
