@@ -37,11 +37,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command and returns its exit code.
-
-    Args:
-        arguments: Command-line arguments; those of the process by default.
-    """
+    """Runs the command of `arguments`, or of the process; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
         import_modules(options.modules)
@@ -202,10 +198,8 @@ def _parser() -> argparse.ArgumentParser:
         help="modules to import first, which add networks or variants of your own",
     )
     filters = argparse.ArgumentParser(add_help=False, parents=[common])
-    filters.add_argument("--network", nargs="+", metavar="NAME")
-    filters.add_argument("--dataset", nargs="+", metavar="NAME")
-    filters.add_argument("--variant", nargs="+", metavar="NAME")
-    filters.add_argument("--profile", nargs="+", metavar="NAME")
+    for field in ("network", "dataset", "variant", "profile"):
+        filters.add_argument(f"--{field}", nargs="+", metavar="NAME")
     filters.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
     output = argparse.ArgumentParser(add_help=False)
     output.add_argument("--format", choices=FORMATS, default="text")
@@ -278,17 +272,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
 
-    table = commands.add_parser(
+    commands.add_parser(
         "table", parents=[filters, output], help="mean and spread over the seeds"
-    )
-    table.set_defaults(command=_table)
-
-    listing = commands.add_parser(
-        "list",
-        parents=[names, filters, output],
-        help="all runs and their state",
-    )
-    listing.set_defaults(command=_list)
+    ).set_defaults(command=_table)
+    commands.add_parser(
+        "list", parents=[names, filters, output], help="all runs and their state"
+    ).set_defaults(command=_list)
 
     state = commands.add_parser(
         "status", parents=[common], help="progress of the queue, and the time left"

@@ -45,7 +45,6 @@ def run_on_ray(
     the machine of a task dies, Ray retries the task.
 
     Args:
-        recipes: An iterable of `Recipe`.
         address: Address of a cluster, such as "auto" or "ray://host:10001"; by
             default a cluster of this machine alone, which ends with the runs.
         cpus: Number of processors per run.
@@ -53,10 +52,7 @@ def run_on_ray(
             if the cluster has any.
         results_dir: As for `run`; a folder of this machine.
         data_dir: As for `run`; a folder of the cluster's machines.
-        devices: As for `run`.
-        modules: Names of modules that each task imports first, for example to
-            register your own networks.
-        say: Called with each line of progress; prints it by default.
+        recipes, devices, modules, say: As for `run_side_by_side`.
 
     Returns:
         The list of their records.

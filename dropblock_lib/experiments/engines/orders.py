@@ -27,10 +27,7 @@ SHARE_THE_GPU = {
 class Report:
     """Which runs are finished, have failed or are left; says so line by line.
 
-    Args:
-        recipes: An iterable of `Recipe`. Those with a record are skipped.
-        results_dir: As for `run`.
-        say: Called with each line of progress; prints it by default.
+    Runs that have a record are skipped. The arguments are those of the engines.
     """
 
     def __init__(
@@ -45,9 +42,10 @@ class Report:
         self._lock = threading.Lock()
         self._done, self._failures = {}, {}
         for index, recipe in self.recipes.items():
-            found = self._finished(recipe)
-            if found:
-                self._done[index] = found
+            found = find_records(recipe, self.results_dir / "records")
+            # A stand-in's record may not suffice: the run itself decides by its data.
+            if found and not found[0].is_stand_in:
+                self._done[index] = found[0]
                 self.say(f"{self._label(index)}: skipped, its record exists")
         self._skipped = len(self._done)
         self._started = time.monotonic()
@@ -84,11 +82,7 @@ class Report:
         self._over(order, reason)
 
     def records(self) -> list[Record]:
-        """The records of all runs.
-
-        Raises:
-            RunsFailed: If runs have failed.
-        """
+        """The records of all runs, or the error `RunsFailed`."""
         if self._failures:
             reasons = {
                 self.recipes[index].name: reason
@@ -108,14 +102,6 @@ class Report:
 
     def _label(self, index):
         return f"[{index}/{len(self.recipes)}] {self.recipes[index].name}"
-
-    def _finished(self, recipe):
-        """The record that makes a run unnecessary, whatever data is available."""
-        for done in find_records(recipe, self.results_dir / "records"):
-            # A stand-in's record may not suffice: the run itself decides by its data.
-            if not done.is_stand_in:
-                return done
-        return None
 
 
 def carry_out(order: dict, results_dir: Path | str):

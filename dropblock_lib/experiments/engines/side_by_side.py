@@ -29,9 +29,7 @@ def run_side_by_side(
     Args:
         recipes: An iterable of `Recipe`.
         jobs: Number of runs at a time.
-        results_dir: As for `run`.
-        data_dir: As for `run`.
-        devices: As for `run`.
+        results_dir, data_dir, devices: As for `run`.
         modules: Names of modules that each process imports first, for example to
             register your own networks.
         say: Called with each line of progress; prints it by default.
@@ -53,9 +51,8 @@ def run_side_by_side(
             report.failed(order, _reason(code, errors))
         else:
             recipe = report.recipes[order["index"]]
-            report.finished(
-                order, find_records(recipe, report.results_dir / "records")[0]
-            )
+            records = report.results_dir / "records"
+            report.finished(order, find_records(recipe, records)[0])
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         try:

@@ -74,12 +74,7 @@ def make_benchmark(
 
 
 def write_benchmark(document: dict, directory: Path | str) -> Path:
-    """Writes a benchmark to `directory/NAME.json` and replaces an older one.
-
-    Raises:
-        BenchmarkError: If it is not valid.
-        OSError: If it cannot be written.
-    """
+    """Checks a benchmark and writes `directory/NAME.json`, also over an older one."""
     path = Path(directory) / f"{document.get('name')}.json"
     _check(document, path)
     write_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -87,11 +82,7 @@ def write_benchmark(document: dict, directory: Path | str) -> Path:
 
 
 def read_benchmark(path: Path | str) -> dict:
-    """Reads and checks a benchmark.
-
-    Raises:
-        BenchmarkError: If the file is not a valid benchmark; the message names it.
-    """
+    """Reads a benchmark; a `BenchmarkError` names the file that is not valid."""
     path = Path(path)
     document = read_json(path, "benchmark", BenchmarkError)
     _check(document, path)

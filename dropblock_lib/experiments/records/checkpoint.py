@@ -35,11 +35,7 @@ class BusyError(OSError):
 
 
 class PartialRun:
-    """The folder of an unfinished run.
-
-    Args:
-        directory: `.partial/NAME` in the results folder.
-    """
+    """The folder `.partial/NAME` of an unfinished run, in the results folder."""
 
     def __init__(self, directory: Path):
         self.directory = Path(directory)
@@ -51,12 +47,8 @@ class PartialRun:
     def read(self, recipe, say: Callable[[str], None]) -> dict | None:
         """The state of a killed run, or `None` to start from the first epoch.
 
-        Args:
-            recipe: The `Recipe` to train.
-            say: Called with a sentence if there is a state that cannot be used.
-
-        Raises:
-            RecordError: If the state cannot be read; the message names the file.
+        `say` is called with a sentence about a state that is of another recipe or other
+        versions. A `RecordError` names a state that cannot be read.
         """
         try:
             text = self._path.read_text(encoding="utf-8")
@@ -95,11 +87,7 @@ class PartialRun:
         return model
 
     def write(self, state: dict, model: keras.Model) -> None:
-        """Saves a model and its state.
-
-        Raises:
-            OSError: If a file cannot be written. The last checkpoint is kept.
-        """
+        """Saves a model and its state; an `OSError` leaves the last checkpoint."""
         epochs = len(state["history"]["loss"])
         previous = state.get("model")
         name = f"epoch-{epochs}.keras"
@@ -144,12 +132,7 @@ class PartialRun:
     def locked(self, patience: float | None = None):
         """Keeps other processes off the run. A process that is killed frees the lock.
 
-        Args:
-            patience: Seconds to wait for another process; 5 by default.
-
-        Raises:
-            BusyError: If another process is training the run.
-            ImportError: If filelock is not installed.
+        Raises a `BusyError` if another process keeps it for `patience` seconds.
         """
         try:  # imported late: filelock is optional
             from filelock import FileLock, Timeout

@@ -9,13 +9,7 @@ from pathlib import Path
 
 
 def read_json(path: Path, what: str, error: type[ValueError]):
-    """Reads a JSON file.
-
-    Args:
-        path: The file.
-        what: The kind of file for the error message, such as `"record"`.
-        error: Raised if the file is not JSON; the message names the file.
-    """
+    """Reads a JSON file; an `error` about it names the file and `what` it is."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as reason:
@@ -25,14 +19,9 @@ def read_json(path: Path, what: str, error: type[ValueError]):
 def check_sections(
     document, schema: int, sections: dict, name: str, refuse: Callable
 ) -> None:
-    """Checks a document's schema, sections and name.
+    """Checks a document's schema, sections (key -> type) and name.
 
-    Args:
-        document: The content of the file.
-        schema: The supported version of the layout.
-        sections: Key -> type, or tuple of types.
-        name: The expected name, that of the file.
-        refuse: Called with the reason; raises.
+    `refuse` is called with the reason, and raises.
     """
     if not isinstance(document, dict):
         refuse("it is not a JSON object")
@@ -86,11 +75,7 @@ def sync(path: Path) -> None:
 
 
 def check_writable(*directories: Path) -> None:
-    """Checks folders before hours of training.
-
-    Raises:
-        OSError: If a folder cannot be created or written to.
-    """
+    """Raises an `OSError` before hours of training if a folder is not writable."""
     for directory in directories:
         try:
             directory.mkdir(parents=True, exist_ok=True)

@@ -151,11 +151,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, document: Any, path: Path | str) -> "Record":
-        """The record of `to_dict`, or of the first layout.
-
-        Args:
-            document: What its file holds.
-            path: The file, whose name must be the record's.
+        """The record of `to_dict` or of the first layout, as read from a file.
 
         Raises:
             RecordError: If it is not a valid record; the message names the file.
@@ -176,10 +172,6 @@ class Record:
             refuse(f"its recipe is not valid ({error})")
         if recipe.hash != document["recipe_hash"]:
             refuse("its recipe does not have the hash that it states")
-        for field in dataclasses.fields(DataAccount):
-            required = field.default is dataclasses.MISSING
-            if required and field.name not in document["data"]:
-                refuse(f"`data` has no `{field.name}`")
         try:
             data = DataAccount(**document["data"])
         except TypeError as error:
@@ -273,14 +265,7 @@ def load_records(directory: Path | str | None = None) -> list[Record]:
 
 
 def read_all(directory: Path | str) -> tuple[list[Record], dict[Path, RecordError]]:
-    """All valid records of a folder by name, and the errors of the other files.
-
-    Args:
-        directory: Folder with one JSON file per run.
-
-    Returns:
-        A pair: a list of `Record`, and a dictionary of path -> `RecordError`.
-    """
+    """The valid records of a folder by name, and path -> error of its other files."""
     records, errors = [], {}
     for path in sorted(Path(directory).glob("*.json")):
         try:
@@ -291,21 +276,14 @@ def read_all(directory: Path | str) -> tuple[list[Record], dict[Path, RecordErro
 
 
 def find_records(recipe: Recipe, directory: Path | str) -> list[Record]:
-    """The records of a recipe, whatever data they used; real data first.
-
-    Args:
-        recipe: The recipe.
-        directory: Folder with one JSON file per run.
-    """
+    """The records of a recipe in a folder, whatever data they used; real data first."""
     found = [
         Record.read(path)
         for path in sorted(Path(directory).glob("*.json"))
         if recipe.label_in(path.stem) is not None
     ]
-    return sorted(
-        (record for record in found if record.recipe == recipe),
-        key=lambda record: record.is_stand_in,
-    )
+    found = [record for record in found if record.recipe == recipe]
+    return sorted(found, key=lambda record: record.is_stand_in)
 
 
 def _check_metrics(record, refuse):

@@ -22,16 +22,10 @@ LATER_FIELDS = {
 
 
 def upgrade(record: Any) -> Any:
-    """Converts a record of the first layout to the present one.
+    """A record of the first layout as a dictionary of the present one.
 
-    Args:
-        record: What a JSON file holds.
-
-    Returns:
-        A new dictionary, or `record` itself if it is of another layout.
-
-    Raises:
-        ValueError: If the recipe does not have the hash that the record states.
+    Any other content of a JSON file is returned as it is. A `ValueError` means that the
+    recipe does not have the hash that the record states.
     """
     if not isinstance(record, dict) or record.get("schema") != 1:
         return record

@@ -14,30 +14,21 @@ FORMATS = ("text", "markdown", "csv", "json")
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table for people.
-
-    Args:
-        heading: Its heading.
-        cell: Function from a row to the content of its cell.
-        is_centered: Whether Markdown centers the cells.
-    """
+    """A column of a table for people: its heading, and what makes a row's cell."""
 
     heading: str
     cell: Callable[[Any], object]
-    is_centered: bool = False
+    is_centered: bool = False  # in Markdown
 
 
 def format_rows(rows: Sequence, columns: Sequence[Column], format: str) -> str:
-    """Rows as a table.
+    """Rows as a table in one of the `FORMATS`.
 
     Args:
         rows: What the columns make their cells of. For "csv" and "json",
             dictionaries, which these formats write whole.
         columns: The columns of "text" and "markdown".
         format: "text", "markdown", "csv" or "json".
-
-    Returns:
-        A string that ends in a newline.
     """
     if format == "json":
         return json.dumps(rows, indent=2) + "\n"
@@ -77,10 +68,7 @@ def comma_separated(rows: Sequence[dict]) -> str:
         writer = csv.DictWriter(text, fieldnames=list(keys), lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow(
-                {
-                    key: " ".join(map(str, value)) if isinstance(value, list) else value
-                    for key, value in row.items()
-                }
-            )
+            lists = {k: v for k, v in row.items() if isinstance(v, list)}
+            joined = {key: " ".join(map(str, value)) for key, value in lists.items()}
+            writer.writerow(row | joined)
     return text.getvalue()

@@ -68,15 +68,7 @@ def list_runs(
 
 
 def format_runs(rows: list[dict], format: str = "text") -> str:
-    """Rows of `list_runs` as a table; "result" is the test accuracy or the AP.
-
-    Args:
-        rows: From `list_runs`.
-        format: "text", "markdown", "csv" or "json".
-
-    Returns:
-        A string that ends in a newline.
-    """
+    """Rows of `list_runs` as a table; "result" is the test accuracy or the AP."""
     return format_rows(rows, _COLUMNS, format)
 
 

@@ -57,17 +57,11 @@ def step_table(documents: dict[str, dict], format: str = "text") -> str:
         documents: "step_speed" on all backends, from `load_benchmarks`.
         format: "text" or "markdown".
     """
-    lines = [
-        [
-            BACKEND_LABELS[backend],
-            row["variant"],
-            row["layers"],
-            _milliseconds(row),
-            _times(row),
-        ]
-        for backend, document in documents.items()
-        for row in document["rows"]
-    ]
+    lines = []
+    for backend, document in documents.items():
+        for row in document["rows"]:
+            line = [BACKEND_LABELS[backend], row["variant"], row["layers"]]
+            lines.append([*line, _milliseconds(row), _times(row)])
     heading = ["backend", "variant", "layers", "step, ms", "of none"]
     return _formatted(heading, lines, format)
 

@@ -2,6 +2,7 @@
 
 import statistics
 from functools import partial
+from operator import itemgetter
 
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.recipes.recipe import TASKS, find_task
@@ -23,8 +24,8 @@ def summarize(records: list[Record]) -> list[dict]:
     Returns:
         A list of rows (dictionaries), sorted by network, data, profile and
         variant. A row has `network`, `dataset`, `source`, `profile`, `variant`,
-        `backend`, `n`, `seeds` and `slides_accuracy` (`None` if the slides have no such
-        figure, or a stand-in was used). For each of test_accuracy, val_accuracy
+        `backend`, `n`, `seeds` and `slides_accuracy` (`None` if the slides do not
+        report it, or a stand-in was used). For each of test_accuracy, val_accuracy
         (last epoch), train_accuracy (at inference, last weights), gap (train
         minus test accuracy) and seconds it has the `_mean` and the `_std`: the
         sample standard deviation, `None` for a single seed. Rows of detectors have
@@ -155,45 +156,35 @@ def _position(row: dict):
 
 def _columns(task, rows):
     """The columns of the full table of one kind of run."""
-    return [
-        Column("network", lambda row: row["network"]),
-        Column("data", lambda row: row["source"]),
-        Column("profile", lambda row: row["profile"]),
-        Column("variant", lambda row: row["variant"]),
-        Column("n", lambda row: row["n"]),
-        Column("backend", lambda row: row["backend"]),
-        *(
-            Column(
-                metric.replace("_", " "),
-                partial(_cell, metric=metric, digits=0 if metric == "seconds" else 4),
-            )
-            for metric in task.metrics.table
-        ),
-        *(
-            Column(
-                key.replace("_", " ").removesuffix(" accuracy"),
-                partial(_published, keys=[key], digits=4),
-            )
-            for key in task.published(None)
-        ),
+    columns = [
+        Column("data" if key == "source" else key, itemgetter(key))
+        for key in ("network", "source", "profile", "variant", "n", "backend")
     ]
+    for metric in task.metrics.table:
+        digits = 0 if metric == "seconds" else 4
+        cell = partial(_cell, metric=metric, digits=digits)
+        columns.append(Column(metric.replace("_", " "), cell))
+    for key in task.published(None):
+        heading = key.replace("_", " ").removesuffix(" accuracy")
+        columns.append(Column(heading, partial(_published, keys=[key], digits=4)))
+    return columns
 
 
 def _short_columns(task, rows):
     """The columns of the book's table of one kind of run: fractions in percent."""
     columns = [
-        Column("data", lambda row: row["source"]),
+        Column("data", itemgetter("source")),
         Column("variant", lambda row: variant_title(row["variant"])),
     ]
     if len({row["network"] for row in rows}) > 1:
         label = Column("network", lambda r: LABELS.get(r["network"], r["network"]))
         columns.insert(0, label)
     if len({row["backend"] for row in rows}) > 1:
-        columns.append(Column("backend", lambda row: row["backend"]))
+        columns.append(Column("backend", itemgetter("backend")))
     for heading, metric in task.metrics.short_table.items():
         cell = partial(_cell, metric=metric, digits=2, factor=_factor(metric))
         columns.append(Column(heading, cell, is_centered=True))
-    columns.append(Column("seeds", lambda row: row["n"], is_centered=True))
+    columns.append(Column("seeds", itemgetter("n"), is_centered=True))
     keys = list(task.published(None))
     if any(row[keys[0]] for row in rows):
         cell = partial(_published, keys=keys, digits=2, factor=_factor(keys[0]))
@@ -213,7 +204,7 @@ def _cell(row, metric, digits, factor=1):
 
 
 def _published(row, keys, digits, factor=1):
-    figures = [row[key] for key in keys]
-    if None in figures:
+    values = [row[key] for key in keys]
+    if None in values:
         return ""
-    return " / ".join(f"{factor * figure:.{digits}f}" for figure in figures)
+    return " / ".join(f"{factor * value:.{digits}f}" for value in values)

@@ -52,15 +52,7 @@ def spread_over(devices: int) -> Iterator[None]:
 
 
 def check_shares(sizes: dict[str, int], devices: int) -> None:
-    """Checks that every batch divides evenly among the devices.
-
-    Args:
-        sizes: Dict of name -> number of images, of a batch and of each set of images.
-        devices: Number of devices.
-
-    Raises:
-        ValueError: If a size is not a multiple of `devices`.
-    """
+    """Raises a `ValueError` unless every size (name -> images) divides evenly."""
     uneven = [f"{what}={size}" for what, size in sizes.items() if size % devices]
     if uneven:
         raise invalid("devices", f"a number that divides {', '.join(uneven)}", devices)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dropblock_lib.arguments import check_fraction, invalid, is_whole
+from dropblock_lib.arguments import check_float, check_integer
 
 MOMENTUM = 0.9
 LARGEST_GRADIENT = 10.0
@@ -57,12 +57,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, peak: float, steps: int, warmup: float = 0.2):
-        if not is_whole(steps, at_least=1):
-            raise invalid("steps", "a positive integer", steps)
-        if warmup != 0:
-            check_fraction("warmup", warmup)
-        if warmup == 1:
-            raise invalid("warmup", "a float in [0, 1)", warmup)
+        check_integer("steps", steps)
+        check_float("warmup", warmup, "[0, 1)")
         self.peak = peak
         self.steps = steps
         self.warmup = warmup
@@ -79,15 +75,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Creates the optimizer of a recipe.
-
-    Args:
-        recipe: A `Recipe`.
-        steps_per_epoch: Positive integer.
-
-    Returns:
-        A Keras optimizer.
-    """
+    """The optimizer of a recipe; `steps_per_epoch` sets how fast its rate falls."""
     rate = recipe.learning_rate
     steps = steps_per_epoch * recipe.epochs
     if recipe.learning_rate_schedule == "cosine":

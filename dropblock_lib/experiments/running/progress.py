@@ -72,7 +72,7 @@ class LineProgress:
         self.say(f"[{self.run_index}/{self.total_runs}] {name}: skipped, {why}")
 
     def _describe(self, epoch, logs):
-        figures = ", ".join(
+        values = ", ".join(
             f"{key} {logs[key]:.4f}"
             for key in ("loss", "accuracy", "val_loss", "val_accuracy")
             if logs.get(key) is not None
@@ -80,7 +80,7 @@ class LineProgress:
         done = epoch + 1 - self.first_epoch
         seconds = (time.monotonic() - self.started) / done
         left = seconds * (self.epochs - epoch - 1)
-        return f"epoch {epoch + 1}/{self.epochs}, {figures}, {clock(left)} left"
+        return f"epoch {epoch + 1}/{self.epochs}, {values}, {clock(left)} left"
 
 
 class NotebookProgress(LineProgress):

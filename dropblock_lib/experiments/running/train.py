@@ -1,7 +1,7 @@
 """Training of one recipe.
 
 A run that is killed resumes after its last whole epoch and ends with the same numbers:
-the order of the images depends on seed and epoch alone, the saved model holds its
+the order of the images depends on seed and epoch alone, the saved model has its
 optimizer, and the random states of its layers, which Keras does not save, are saved
 beside it.
 """
@@ -32,18 +32,12 @@ def train(
     """Trains a recipe, from its last saved epoch if there is one.
 
     Args:
-        recipe: The recipe.
+        recipe, data, progress, devices: As for `run`.
         name: Name of the run, which says what data is used.
-        data: A loaded data set.
         partial: A locked `PartialRun`, which keeps the state.
-        progress: From `open_progress`.
-        devices: Number of devices over which each batch is spread.
 
     Returns:
         The `Record`, not written yet.
-
-    Raises:
-        ValueError: If that many devices cannot share the work.
     """
     with spread_over(devices):
         return _train(recipe, name, data, partial, progress, devices)

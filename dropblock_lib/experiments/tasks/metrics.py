@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Metrics:
-    """What a kind of run measures: keys of a record's history and final figures.
+    """What a kind of run measures: keys of a record's history and results.
 
     Args:
         losses: What training and validation report after every epoch, the loss
@@ -42,11 +42,7 @@ class Metrics:
         return (*self.per_epoch, "keep_prob", "learning_rate", "seconds")
 
     def describe(self, final: Mapping) -> str:
-        """The results of a finished network in one line.
-
-        Args:
-            final: Final figures of a record.
-        """
+        """The results of a finished network, the record's `final`, in one line."""
         return ", ".join(
             f"{key.replace('_', ' ')} {final[key]:.4f}"
             for key in self.shown

@@ -205,8 +205,7 @@ def recalibrated(
     val = predict(network, images.x_val, batch_size)
     return {
         "batches": batches,
-        "test_loss": negative_log_likelihood(test, images.y_test),
-        "test_accuracy": accuracy(test, images.y_test),
+        **_scores("test", test, images.y_test),
         "val_accuracy": accuracy(val, images.y_val),
     }
 

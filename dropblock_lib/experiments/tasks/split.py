@@ -16,7 +16,7 @@ IMAGE_SIZE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The images and labels of a run. The test set is for the final figures only."""
+    """The images and labels of a run. The test set is for the final results only."""
 
     x_train: np.ndarray
     y_train: np.ndarray

@@ -22,7 +22,7 @@ class Task:
     Attributes:
         networks: Name -> function that makes a network.
         datasets: Names of data sets.
-        metrics: What a record holds and tables show.
+        metrics: What a record has and tables show.
         steps: Number of batches in an epoch.
     """
 
@@ -42,10 +42,9 @@ class Task:
 
     @classmethod
     def published(cls, recipe: Recipe | None) -> dict[str, float | None]:
-        """The slides' figures beside a recipe: "slides_..." -> figure or `None`.
+        """The slides' results for a recipe: "slides_..." -> number or `None`.
 
-        Args:
-            recipe: `None` where nothing can be compared, as on a stand-in.
+        Without a recipe, as on a stand-in, they are `None`.
         """
         raise NotImplementedError
 
@@ -90,7 +89,7 @@ class Task:
         return {}
 
     def final(self, model, history: dict) -> tuple[dict, dict]:
-        """Final figures of the trained network, and its detections."""
+        """Final results of the trained network, and its detections."""
         raise NotImplementedError
 
     def account(self) -> dict[str, Any]:
