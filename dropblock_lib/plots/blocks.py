@@ -52,17 +52,9 @@ def draw_line(ax, *points, head=True):
 
 
 def draw_units(ax, center, top, units, width):
-    """Draws boxes from top to bottom, with a gap between units.
+    """Draws units from top to bottom with gaps between them, and returns the end.
 
-    Args:
-        ax: Matplotlib axes.
-        center: Middle of the column.
-        top: Top of the first unit.
-        units: List of units; a unit is a list of (text, kind) of boxes that touch.
-        width: Width of a box.
-
-    Returns:
-        The bottom of the last unit.
+    A unit is a list of boxes that touch, each of them (text, kind).
     """
     for number, unit in enumerate(units):
         if number:
@@ -77,17 +69,9 @@ def draw_units(ax, center, top, units, width):
 def draw_block(ax, left, title, units, skip, merge, after=None):
     """Draws a block with a main path and a skip connection, 3 inches wide.
 
-    Args:
-        ax: Matplotlib axes in inches, with the origin at the top.
-        left: Left edge of the block.
-        title: String.
-        units: The main path, as for `draw_units`.
-        skip: The skip connection, likewise; an empty list is a line.
-        merge: The symbol of the merge, such as "+".
-        after: Text of a box after the merge, or `None`.
-
-    Returns:
-        The bottom of the block.
+    `units` and `skip` are their units, as for `draw_units`; without any, the skip
+    connection is a line. `merge` is the symbol of the merge, and `after` the text of a
+    box after it.
     """
     main, side, fork = left + 2.12, left + 0.62, 0.62
     ax.text(left + 0.1, 0.12, title, va="center", weight="bold")
@@ -120,7 +104,6 @@ def draw_block(ax, left, title, units, skip, merge, after=None):
         draw_box(ax, main, end + GAP, after, "other", 1.5)
         end += GAP + BOX_HEIGHT
     draw_line(ax, (main, end), (main, end + 0.28))
-    return end + 0.28
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.masks import draw_dropped
-from dropblock_lib.plots.style import COLORS, panels
+from dropblock_lib.plots.style import COLORS, add_rectangle, panels
 
 # Kinds of boxes differ both in color and in line style.
 OBJECT = {"color": COLORS["blue"], "ls": "-"}
@@ -22,13 +22,9 @@ LETTER, LINE = 0.03, 0.08
 
 
 def draw_photo(ax, image, title="", side=SHOWN_SIDE):
-    """Draws an image with fewer pixels and colors, in its own coordinates.
+    """Draws an image in its own coordinates, with fewer colors and pixels.
 
-    Args:
-        ax: Matplotlib axes.
-        image: `uint8` `(height, width, 3)`.
-        title: String.
-        side: The largest number of pixels on the longer side.
+    The longer side has at most `side` pixels.
     """
     from PIL import Image
 
@@ -43,25 +39,16 @@ def draw_photo(ax, image, title="", side=SHOWN_SIDE):
 
 
 def draw_boxes(ax, boxes, kind, names=(), lw=1.8, halo=1.4):
-    """Draws boxes as outlines that are visible on any background.
+    """Draws boxes, left, top, right and bottom, as outlines that are always visible.
 
-    Args:
-        ax: Matplotlib axes, in pixels.
-        boxes: `(n, 4)`: left, top, right and bottom.
-        kind: `OBJECT`, `FOUND` or `IGNORED`.
-        names: A text for each box, or nothing.
-        lw: Width of the lines in points.
-        halo: Extra width of a paper-colored line below each.
+    `kind` is `OBJECT`, `FOUND` or `IGNORED`; `halo` is the extra width, in points, of a
+    paper-colored line below each line.
     """
     around = {"color": PALETTE["paper"], "ls": "-", "lw": lw + halo}
     for left, top, right, bottom in boxes:
         for style in (around, kind | {"lw": lw})[0 if halo else 1 :]:
-            ax.add_patch(
-                Rectangle(
-                    (left, top), right - left, bottom - top, fill=False,
-                    edgecolor=style["color"], ls=style["ls"], lw=style["lw"],
-                )
-            )  # fmt: skip
+            size = right - left, bottom - top
+            add_rectangle(ax, (left, top), *size, fill=False, **style)
     _draw_names(ax, boxes, names)
 
 

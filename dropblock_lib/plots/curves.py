@@ -12,6 +12,7 @@ from dropblock_lib.plots.style import (
     count_epochs,
     figure,
     name_rows,
+    panels,
     variant_color,
     variant_dashes,
 )
@@ -97,15 +98,14 @@ def losses_by_variant(
             first, and span equally wide ranges of the loss.
     """
     variants = list(next(iter(settings.values())))
-    columns = len(settings)
     losses = {
         title: np.concatenate([np.ravel(found[variant]) for variant in variants])
         for title, found in settings.items()
     }
     reach = 0.56 * max(map(np.ptp, losses.values()))
-    with figure(columns, width=5.9 / columns, height=0.42 * len(variants) + 1.2,
-                sharey=True, squeeze=False) as (fig, axes):  # fmt: skip
-        for ax, (title, found) in zip(axes.flat, settings.items(), strict=True):
+    columns, height = len(settings), 0.42 * len(variants) + 1.2
+    with panels(columns, columns, 5.9 / columns, height, sharey=True) as (fig, axes):
+        for ax, (title, found) in zip(axes, settings.items(), strict=True):
             for place, variant in enumerate(variants):
                 color = variant_color(variant)
                 runs = found[variant]
@@ -117,12 +117,9 @@ def losses_by_variant(
                     ax.plot(run[1], height, "o", color=color, ms=6)
             middle = (losses[title].min() + losses[title].max()) / 2
             ax.set(title=title, xlabel="loss", xlim=(middle - reach, middle + reach))
-            ax.grid(axis="y", visible=False)
             ax.locator_params(axis="x", nbins=4)
-            ax.tick_params(axis="y", length=0)
-        first = axes.flat[0]
-        name_rows(first, [variant_title(variant) for variant in variants])
-        first.set_ylim(len(variants) - 0.4, -0.6)
+            name_rows(ax, [variant_title(variant) for variant in variants])
+        first = axes[0]
         muted = PALETTE["muted"]
         first.plot([], [], "|", color=muted, ms=10, mew=2.2, label="training")
         first.plot([], [], "o", color=muted, ms=6, label="validation")

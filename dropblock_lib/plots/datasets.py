@@ -71,21 +71,14 @@ def split_parts(parts: Mapping[str, Mapping[str, int]]) -> Figure:
     uses = list(dict.fromkeys(use for part in parts.values() for use in part))
     colors = [KEPT[0], PALETTE["valid"], GRID[0], DROPPED[0]]
     with figure(width=5.9, height=0.7 * len(parts) + 1.1) as (fig, ax):
-        rows = range(len(parts))
+        rows, left = range(len(parts)), np.zeros(len(parts))
         for use, color in zip(uses, colors, strict=False):
-            left = [_before(part, use) for part in parts.values()]
-            width = [part.get(use, 0) for part in parts.values()]
+            width = np.array([part.get(use, 0) for part in parts.values()])
             ax.barh(rows, width, left=left, height=0.5, color=color, label=use)
+            left += width
         name_rows(ax, list(parts))
-        ax.set_ylim(len(parts) - 0.5, -0.5)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         ax.xaxis.get_major_locator().set_params(nbins=5)
         ax.set_xlabel("images")
         fig.legend(loc="outside upper left", ncols=len(uses))
     return fig
-
-
-def _before(part, use):
-    names = list(part)
-    ahead = names[: names.index(use)] if use in names else []
-    return sum(part[name] for name in ahead)

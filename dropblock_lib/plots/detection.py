@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.palette import PALETTE
@@ -23,6 +23,7 @@ from dropblock_lib.plots.masks import draw_image
 from dropblock_lib.plots.style import (
     COLORS,
     LINE_COLORS,
+    add_rectangle,
     count_epochs,
     figure,
     name_rows,
@@ -173,8 +174,6 @@ def loss_shares(shares: Mapping[str, tuple[float, float]]) -> Figure:
                     label=name)  # fmt: skip
             left += part
         name_rows(ax, list(shares))
-        ax.tick_params(axis="y", length=0)
-        ax.set_ylim(len(shares) - 0.5, -0.5)
         ax.set_xlim(0, 1)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.set_xlabel("share of the class loss")
@@ -240,8 +239,5 @@ def _area(box):
 
 
 def _fill(ax, box, color, opacity):
-    ax.add_patch(
-        Rectangle(
-            box[:2], *(box[2:] - box[:2]), facecolor=color, alpha=opacity, lw=0
-        )
-    )  # fmt: skip
+    sides = box[2:] - box[:2]
+    add_rectangle(ax, box[:2], *sides, facecolor=color, alpha=opacity, lw=0)

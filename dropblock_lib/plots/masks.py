@@ -5,21 +5,28 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, PathPatch, Rectangle
+from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import PercentFormatter
 
+from dropblock_lib.experiments.guessing import keep_masks
 from dropblock_lib.masks import (
     cover_counts,
     drop_block,
     exact_gamma,
-    expand_seeds,
     expected_drop_rate,
     gamma,
     seed_shape,
 )
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.style import DROPPED, KEPT, LINE_COLORS, figure, panels
+from dropblock_lib.plots.style import (
+    DROPPED,
+    KEPT,
+    LINE_COLORS,
+    add_rectangle,
+    figure,
+    panels,
+)
 
 # === Feature maps, cell by cell ===
 
@@ -27,19 +34,13 @@ from dropblock_lib.plots.style import DROPPED, KEPT, LINE_COLORS, figure, panels
 def draw_cells(ax, shades, values=None):
     """Draws a feature map cell by cell, as shapes, which have a dark twin.
 
-    Args:
-        ax: Matplotlib axes.
-        shades: Rows of cells; a cell is a pair of a color and its opacity.
-        values: Array (height, width) whose numbers are written into the cells.
+    `shades` has a pair of a color and its opacity for each cell, and `values` the
+    number that is written into it.
     """
     height, width = len(shades), len(shades[0])
     for row, column in np.ndindex(height, width):
         color, alpha = shades[row][column]
-        ax.add_patch(
-            Rectangle(
-                (column, row), 1, 1, facecolor=color, alpha=alpha, edgecolor="none"
-            )
-        )
+        add_rectangle(ax, (column, row), 1, 1, facecolor=color, alpha=alpha, lw=0)
         if values is not None:
             text, center = f"{values[row, column]:g}", (column + 0.5, row + 0.5)
             ax.text(*center, text, ha="center", va="center")
@@ -67,21 +68,13 @@ def draw_map(ax, shape, keep_mask=None, seeds=None, valid=None, values=None, tit
     shades = [[KEPT if kept else DROPPED for kept in row] for row in rows]
     draw_cells(ax, shades, values)
     if seeds is not None:
-        for row, column in np.argwhere(seeds):
-            ax.add_patch(
-                Rectangle(
-                    (column + 0.17, row + 0.17), 0.66, 0.66, fill=False,
-                    edgecolor=PALETTE["seed"], linewidth=2.4, zorder=3,
-                )
-            )  # fmt: skip
+        outline = {"fill": False, "edgecolor": PALETTE["seed"], "lw": 2.4, "zorder": 3}
+        for row, column in np.argwhere(seeds) + 0.17:
+            add_rectangle(ax, (column, row), 0.66, 0.66, **outline)
     if valid is not None:
-        top, left, valid_height, valid_width = valid
-        ax.add_patch(
-            Rectangle(
-                (left, top), valid_width, valid_height, fill=False,
-                edgecolor=PALETTE["valid"], linewidth=3, zorder=2,
-            )
-        )  # fmt: skip
+        top, left, height, width = valid
+        outline = {"fill": False, "edgecolor": PALETTE["valid"], "lw": 3, "zorder": 2}
+        add_rectangle(ax, (left, top), width, height, **outline)
     ax.set_title(title)
 
 
@@ -133,7 +126,7 @@ def valid_seed_region(block_size: int, feat_size: int) -> Figure:
     keep_mask = np.ones(shape)
     keep_mask[:block_size, :block_size] = 0
     with figure(columns=2, width=3.0, height=3.3) as (fig, (left, right)):
-        draw_map(left, shape, valid=region, title="Where a seed may stand")
+        draw_map(left, shape, valid=region, title="Where a seed may be")
         draw_map(
             right, shape, keep_mask, corner, region, title="The block of a corner seed"
         )
@@ -214,22 +207,23 @@ def three_ways(
     """One image whole, and as Dropout, DropBlock and SpatialDropout leave it.
 
     Args:
-        image: Array (height, width, 3), in [0, 1]. Its pixels stand for units.
+        image: Array (height, width, 3), in [0, 1]. Its pixels represent units.
         keep_prob: Float in (0, 1]. Expected fraction of pixels kept.
         block_size: Side of a block in pixels.
         seed: Random seed, an integer.
     """
     rng = np.random.default_rng(seed)
     side = image.shape[:2]
-    single = (rng.random(side) < keep_prob).astype("int8")
-    probability = exact_gamma(keep_prob, block_size, side)
-    seeds = (rng.random(seed_shape(block_size, side)) >= probability).astype("int8")
+
+    def mask(method):
+        return keep_masks(method, (1, *side, 1), keep_prob, rng, block_size)[0, ..., 0]
+
     return four_masks(
         image,
         {
             "the whole picture": np.ones(side, "int8"),
-            "Dropout: single pixels": single,
-            "DropBlock: blocks": expand_seeds(seeds, block_size),
+            "Dropout: single pixels": mask("dropout"),
+            "DropBlock: blocks": mask("dropblock"),
             "SpatialDropout: all or nothing": np.zeros(side, "int8"),
         },
     )
@@ -285,8 +279,7 @@ def masks_by_group(
 
 def _draw_mask(ax, keep_mask, left, top):
     """Draws a keep mask into a square of side 1."""
-    square = Rectangle((left, top), 1, 1, facecolor=KEPT[0], alpha=KEPT[1], lw=0)
-    ax.add_patch(square)
+    add_rectangle(ax, (left, top), 1, 1, facecolor=KEPT[0], alpha=KEPT[1], lw=0)
     if keep_mask.all():
         return
     path = dropped_path(keep_mask)

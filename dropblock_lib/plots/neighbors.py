@@ -46,7 +46,6 @@ def guess_scores(scores: Mapping[str, Mapping[str, float]]) -> Figure:
             )
             ax.bar_label(bars, fmt="%.2f", padding=3)
         name_rows(ax, labels)
-        ax.invert_yaxis()
         ax.set(xlabel="R² of the guess (1 = perfect, 0 = no better than the mean)")
         ax.set_xlim(0, 1.05)
         fig.legend(loc="outside upper left", ncols=2)

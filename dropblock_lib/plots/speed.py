@@ -6,12 +6,20 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.experiments.reports.speed import BACKEND_LABELS, by, select
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.style import COLORS, DROPPED, KEPT, figure, name_rows
+from dropblock_lib.plots.style import (
+    COLORS,
+    DROPPED,
+    KEPT,
+    add_rectangle,
+    figure,
+    name_rows,
+    panels,
+)
 
 # Contestants differ both in color and in mark.
 MARKS = {
@@ -43,7 +51,7 @@ def skipping(bits: np.ndarray) -> Figure:
     with figure(width=5.9, height=1.4) as (fig, ax):
         for place, bit in enumerate(bits):
             color, opacity = DROPPED if bit else KEPT
-            ax.add_patch(Rectangle((place, 0), 0.86, 1, color=color, alpha=opacity))
+            add_rectangle(ax, (place, 0), 0.86, 1, color=color, alpha=opacity)
         before = -1
         for place in np.flatnonzero(bits):
             gap = place - before
@@ -82,17 +90,17 @@ def layer_speed(
     }
     inputs = _unique(tuple(r["shape"]) for rows in chosen.values() for r in rows)
     height = 0.34 * len(inputs) * len(chosen) + 0.45 * len(chosen) + 1.1
-    with figure(rows=len(chosen), width=5.9, height=height / len(chosen),
-                sharex=True, squeeze=False) as (fig, axes):  # fmt: skip
-        for ax, (backend, rows) in zip(axes.flat, chosen.items(), strict=True):
+    with panels(len(chosen), 1, 5.9, height / len(chosen), sharex=True) as (fig, axes):
+        for ax, (backend, rows) in zip(axes, chosen.items(), strict=True):
             ax.axvline(1, color=PALETTE["ink"], lw=1.2)
             for row in rows:
                 if row["contestant"] in contestants and "ratio" in row:
                     place = inputs.index(tuple(row["shape"]))
                     _dot(ax, row, place)
             ax.set_title(BACKEND_LABELS[backend])
-            _name_places(ax, [by(shape) for shape in inputs])
-        axes[-1, 0].set_xlabel("times as long as Keras' Dropout")
+            name_rows(ax, [by(shape) for shape in inputs])
+            ax.set_xlim(left=0)
+        axes[-1].set_xlabel("times as long as Keras' Dropout")
         _show_marks(fig, contestants, columns=3)
     return fig
 
@@ -147,13 +155,13 @@ def peer_rates(
                 ax.plot(rate, place, "o", ms=12, **RING)
         for edge in np.arange(len(sizes) - 1) + 0.5:
             ax.axhline(edge, color=PALETTE["muted"], lw=0.5)
-        _name_places(ax, [by(size) for size in sizes])
+        name_rows(ax, [by(size) for size in sizes])
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.set_xlim(0, 1.06 * beyond)
         if any("error" in row for row in found.values()):
             ticks = [tick for tick in ax.get_xticks() if 0 <= tick < 0.95 * beyond]
             shown = [f"{100 * tick:.0f}%" for tick in ticks]
             ax.set_xticks([*ticks, beyond], [*shown, "error"])
-        ax.set_xlim(0, 1.06 * beyond)
         ax.set_xlabel(f"dropped, of {100 * nominal:g}% nominal")
         several = any(row.get("not_finite") for row in found.values())
         _show_marks(fig, names, columns=2, ring=several)
@@ -165,13 +173,6 @@ def _dot(ax, row, place):
     spread = [row["ratio_low"], row["ratio_high"]]
     ax.plot(spread, [place, place], color=color, lw=2, alpha=0.5)
     ax.plot(row["ratio"], place, mark, color=color, ms=8, mew=2)
-
-
-def _name_places(ax, names):
-    name_rows(ax, names)
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_xlim(left=0)
 
 
 def _show_marks(fig, names, columns, ring=False):

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from dropblock_lib.palette import GRID, LINES, PALETTE
 from dropblock_lib.variants import get_variant
@@ -88,12 +89,8 @@ def figure(
 ) -> Iterator[tuple[Figure, Any]]:
     """Axes of a new figure in the book's style: `(figure, axes)`.
 
-    Args:
-        columns: Number of axes in a row.
-        rows: Number of rows.
-        width: Width of a column in inches.
-        height: Height of a row in inches.
-        **kwargs: For `matplotlib.pyplot.subplots`.
+    `width` and `height` are those of a column and a row, in inches; `kwargs` are for
+    `matplotlib.pyplot.subplots`.
     """
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(
@@ -106,21 +103,29 @@ def figure(
 
 @contextlib.contextmanager
 def panels(
-    count: int, columns: int, width: float, height: float
+    count: int, columns: int, width: float, height: float, **kwargs: Any
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
     """A list of axes, `columns` in a row, in a new figure: `(figure, axes)`."""
     rows = -(-count // columns)
-    with figure(columns, rows, width, height, squeeze=False) as (fig, axes):
+    with figure(columns, rows, width, height, squeeze=False, **kwargs) as (fig, axes):
         for ax in axes.flat[count:]:
-            ax.axis("off")
+            ax.set_visible(False)
         yield fig, axes.flat[:count]
 
 
 def name_rows(ax: Axes, names: Sequence[str], rows: Sequence[float] | None = None):
-    """Writes a name beside each row of a chart, at 0, 1, 2 ... or at `rows`."""
-    ax.set_yticks(range(len(names)) if rows is None else rows, names)
-    ax.tick_params(axis="y", colors=PALETTE["ink"])
+    """Names the rows of a chart, which are at 0, 1 ... from the top or at `rows`."""
+    if rows is None:
+        rows = range(len(names))
+        ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_yticks(rows, names)
+    ax.tick_params(axis="y", colors=PALETTE["ink"], length=0)
     ax.grid(axis="y", visible=False)
+
+
+def add_rectangle(ax: Axes, corner, width: float, height: float, **style: Any):
+    """Draws a rectangle from its corner (left, top)."""
+    ax.add_patch(Rectangle(corner, width, height, **style))
 
 
 def count_epochs(ax: Axes):
