@@ -10,6 +10,8 @@ import threading
 import urllib.parse
 import urllib.request
 
+from dropblock_lib.arguments import invalid
+
 SECONDS = 3
 SECONDS_OF_SILENCE = 20
 KERAS_FILES = "https://storage.googleapis.com/tensorflow"
@@ -47,16 +49,13 @@ _unreachable_hosts = {}
 def locate(name):
     """Finds a data set in Keras' cache, or downloads it there.
 
-    Returns:
-        `(path, None)`, or `(None, reason)` if the data set is not available.
+    Returns `(path, None)`, or `(None, reason)` if the data set is not available.
     """
     file = FILES[name]
     path = cache_folder("datasets") / file.fname
     if path.exists():
         return path, None
-    reason = why_unreachable(file.origin)
-    if reason is None:
-        reason = _download(file, path)
+    reason = why_unreachable(file.origin) or _download(file, path)
     return (None, reason) if reason else (path, None)
 
 
@@ -86,10 +85,8 @@ def find_weights(weights):
         weights = in_data_folder(WEIGHTS) or weights
     if weights != "imagenet":
         if not os.path.isfile(weights):
-            raise FileNotFoundError(
-                "Invalid value received for argument `weights`. Expected None, "
-                f"'imagenet' or an existing file. Received: weights={weights!r}"
-            )
+            expected = "None, 'imagenet' or an existing file"
+            raise FileNotFoundError(str(invalid("weights", expected, weights)))
         return os.fspath(weights)
     if not (cache_folder("models") / WEIGHTS).is_file():
         reason = why_unreachable(f"{KERAS_FILES}/keras-applications/resnet/{WEIGHTS}")
@@ -120,12 +117,10 @@ def why_unreachable(url, seconds=SECONDS):
     process.
     """
     host = urllib.parse.urlsplit(url).netloc
-    if host not in _unreachable_hosts:
-        reason = _probe(url, host, seconds)
-        if reason is None:
-            return None
+    reason = _unreachable_hosts.get(host) or _probe(url, host, seconds)
+    if reason:
         _unreachable_hosts[host] = reason
-    return _unreachable_hosts[host]
+    return reason
 
 
 def _probe(url, host, seconds):

@@ -118,15 +118,9 @@ def _from_directory(name, data_dir):
         return None, f"there is no {path}"
     if name not in FOLDERS:
         return make_dataset(name, read_npz(path), path, origin), None
-    dataset = dataclasses.replace(
-        read_coco(path),
-        requested=name,
-        name=name,
-        source=name,
-        origin=origin,
-        note=FOLDERS[name],
-    )
-    return dataset, None
+    about = {"origin": origin, "note": FOLDERS[name]}
+    names = dict.fromkeys(("requested", "name", "source"), name)
+    return dataclasses.replace(read_coco(path), **names, **about), None
 
 
 def _from_keras(name, data_dir):

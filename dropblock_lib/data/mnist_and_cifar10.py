@@ -28,25 +28,10 @@ class Format:
     classes: tuple[str, ...]
 
 
+_CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 FORMATS = {
     "mnist": Format(60_000, 10_000, (28, 28), tuple("0123456789")),
-    "cifar10": Format(
-        50_000,
-        10_000,
-        (32, 32, 3),
-        (
-            "airplane",
-            "automobile",
-            "bird",
-            "cat",
-            "deer",
-            "dog",
-            "frog",
-            "horse",
-            "ship",
-            "truck",
-        ),
-    ),
+    "cifar10": Format(50_000, 10_000, (32, 32, 3), tuple(_CIFAR10.split())),
 }
 
 
@@ -54,12 +39,7 @@ FORMATS = {
 
 
 def read_npz(path):
-    """Reads the four arrays of a data set from an `.npz` file, by name.
-
-    Raises:
-        ValueError: If the file cannot be read, or is not an `.npz` file with the
-            arrays; the message names it.
-    """
+    """Reads the four arrays of a data set from an `.npz` file, by name."""
     try:
         if not zipfile.is_zipfile(path):
             with open(path, "rb") as file:
@@ -133,38 +113,26 @@ def _read_batch(path):
 
 
 def make_dataset(name, arrays, path, origin):
-    """Makes a `Dataset` of the arrays that were read from `path`.
-
-    Raises:
-        ValueError: If shape, type or range are not those of the data set.
-    """
+    """Checks the arrays that were read from `path`, and makes a `Dataset` of them."""
     form = FORMATS[name]
     arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
     for split, size in (("train", form.train_size), ("test", form.test_size)):
-        _check_images(arrays, f"x_{split}", (size, *form.image_shape), name, path)
-        _check_labels(arrays, f"y_{split}", size, len(form.classes), name, path)
-        arrays[f"x_{split}"] = arrays[f"x_{split}"].reshape(
-            size, *form.image_shape[:2], -1
-        )
-        arrays[f"y_{split}"] = arrays[f"y_{split}"].reshape(size).astype("int64")
+        images, labels = f"x_{split}", f"y_{split}"
+        _check_images(arrays, images, (size, *form.image_shape), name, path)
+        _check_labels(arrays, labels, size, len(form.classes), name, path)
+        arrays[images] = arrays[images].reshape(size, *form.image_shape[:2], -1)
+        arrays[labels] = arrays[labels].reshape(size).astype("int64")
     source = RECOGNIZE[name](**arrays)
     if source == f"{name}-unknown":
-        logger.warning(
-            "%s has the format of %s, but unknown content: results are marked %s",
-            path,
-            name,
-            source,
-        )
+        message = "%s has the format of %s, but unknown content: results are marked %s"
+        logger.warning(message, path, name, source)
     return Dataset(
         requested=name,
         name=name,
         source=source,
         origin=origin,
         classes=form.classes,
-        x_train=arrays["x_train"],
-        y_train=arrays["y_train"],
-        x_test=arrays["x_test"],
-        y_test=arrays["y_test"],
+        **arrays,
     )
 
 

@@ -24,7 +24,7 @@ CHUNK = 100
 
 
 def _polygon_sides(u, v, corners):
-    """Returns distances to the sides of a polygon inscribed in the unit circle."""
+    """Distances to the sides of a polygon inscribed in the unit circle."""
     angles = (2 * np.arange(corners) + 1) * np.pi / corners
     apothem = np.float32(np.cos(np.pi / corners))
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
