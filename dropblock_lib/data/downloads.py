@@ -1,7 +1,6 @@
 """Files that Keras downloads: found in its cache, or fetched, or the reason why not."""
 
 import contextlib
-import dataclasses
 import os
 import pathlib
 import socket
@@ -17,28 +16,19 @@ SECONDS_OF_SILENCE = 20
 KERAS_FILES = "https://storage.googleapis.com/tensorflow"
 
 
-@dataclasses.dataclass(frozen=True)
-class KerasFile:
-    """What `keras.datasets` passes to `keras.utils.get_file`."""
-
-    fname: str
-    origin: str
-    file_hash: str
-    extract: bool = False
-
-
+# What `keras.datasets` passes to `keras.utils.get_file`.
 FILES = {
-    "mnist": KerasFile(
-        "mnist.npz",
-        f"{KERAS_FILES}/tf-keras-datasets/mnist.npz",
-        "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
-    ),
-    "cifar10": KerasFile(
-        "cifar-10-batches-py-target",
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-        extract=True,
-    ),
+    "mnist": {
+        "fname": "mnist.npz",
+        "origin": f"{KERAS_FILES}/tf-keras-datasets/mnist.npz",
+        "file_hash": "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
+    },
+    "cifar10": {
+        "fname": "cifar-10-batches-py-target",
+        "origin": "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "file_hash": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        "extract": True,
+    },
 }
 # ResNet-50 without its top, trained on ImageNet.
 WEIGHTS = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -52,10 +42,10 @@ def locate(name):
     Returns `(path, None)`, or `(None, reason)` if the data set is not available.
     """
     file = FILES[name]
-    path = cache_folder("datasets") / file.fname
+    path = cache_folder("datasets") / file["fname"]
     if path.exists():
         return path, None
-    reason = why_unreachable(file.origin) or _download(file, path)
+    reason = why_unreachable(file["origin"]) or _download(file, path)
     return (None, reason) if reason else (path, None)
 
 
@@ -149,19 +139,13 @@ def _download(file, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _socket_timeout(SECONDS_OF_SILENCE):
-            keras.utils.get_file(
-                fname=file.fname,
-                origin=file.origin,
-                file_hash=file.file_hash,
-                extract=file.extract,
-                cache_dir=path.parent.parent,
-            )
+            keras.utils.get_file(**file, cache_dir=path.parent.parent)
     except Exception as error:
         # Keras keeps a file of the wrong content, which the next call would take for
         # a broken data set.
         if path.is_file():
             path.unlink()
-        return f"downloading {file.origin} failed ({error})"
+        return f"downloading {file['origin']} failed ({error})"
     return None
 
 

@@ -96,7 +96,8 @@ def load_dataset(
         reasons.append(reason)
 
     logger.warning("%s was not found: %s", name, "; ".join(reasons))
-    dataset = STAND_INS[name](requested=name)
+    found = STAND_INS[name]()
+    dataset = dataclasses.replace(found, requested=name, origin="stand-in")
     logger.warning("Using %s", dataset)
     return dataset
 

@@ -454,7 +454,7 @@ def serving(body, sent=None):
 
 def expect(monkeypatch, origin, body):
     file_hash = hashlib.sha256(body).hexdigest()
-    file = downloads.KerasFile("mnist.npz", origin, file_hash)
+    file = {"fname": "mnist.npz", "origin": origin, "file_hash": file_hash}
     monkeypatch.setitem(downloads.FILES, "mnist", file)
 
 

@@ -9,7 +9,7 @@ from dropblock_lib.data.dataset import Dataset
 TEST_SIZE = 360
 
 
-def load_digits(requested: str = "digits") -> Dataset:
+def load_digits() -> Dataset:
     """Loads the built-in digits: 1,437 training and 360 test images.
 
     The 8x8 images that come with scikit-learn are enlarged bilinearly to 20x20 and
@@ -21,10 +21,10 @@ def load_digits(requested: str = "digits") -> Dataset:
     """
     images, labels = _images_and_labels()
     return Dataset(
-        requested=requested,
+        requested="digits",
         name="digits",
         source="digits",
-        origin="built-in" if requested == "digits" else "stand-in",
+        origin="built-in",
         x_train=images[:-TEST_SIZE],
         y_train=labels[:-TEST_SIZE],
         x_test=images[-TEST_SIZE:],

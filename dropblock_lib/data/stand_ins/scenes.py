@@ -177,17 +177,17 @@ def _splits():
     return _split((2017, 0), TRAIN_SIZE), _split((2017, 1), VALIDATION_SIZE)
 
 
-def load_scenes(requested: str = "scenes") -> DetectionDataset:
+def load_scenes() -> DetectionDataset:
     """Loads the built-in scenes: 500 training and 200 validation images.
 
     Boxes are computed here; an image is drawn when it is requested.
     """
     train, validation = _splits()
     return DetectionDataset(
-        requested=requested,
+        requested="scenes",
         name="scenes",
         source="scenes",
-        origin="built-in" if requested == "scenes" else "stand-in",
+        origin="built-in",
         train=train,
         validation=validation,
         note="drawn by dropblock_lib",

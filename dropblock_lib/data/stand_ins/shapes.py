@@ -278,14 +278,14 @@ def _splits():
     return *draw_shapes(10_000, seed=[2018, 0]), *draw_shapes(2_000, seed=[2018, 1])
 
 
-def load_shapes(requested: str = "shapes") -> Dataset:
+def load_shapes() -> Dataset:
     """Draws the built-in shapes: 10,000 training and 2,000 test images."""
     x_train, y_train, x_test, y_test = _splits()
     return Dataset(
-        requested=requested,
+        requested="shapes",
         name="shapes",
         source="shapes",
-        origin="built-in" if requested == "shapes" else "stand-in",
+        origin="built-in",
         x_train=x_train,
         y_train=y_train,
         x_test=x_test,

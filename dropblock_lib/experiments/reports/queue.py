@@ -1,5 +1,6 @@
 """The queue: the order of the runs, their progress, and the time left."""
 
+import collections
 import dataclasses
 import fnmatch
 import statistics
@@ -112,7 +113,7 @@ def status(steps: list[Step], results_dir: Path | str) -> tuple[list[dict], list
     listed, messages = list_runs(recipes, results_dir)
     states = {row["recipe_hash"]: (row["state"], row["epoch"]) for row in listed}
     records, _ = read_all(results_dir / "records")
-    seconds = _Seconds(records)
+    per_image = _seconds_per_image(records)
     rows = []
     for step in steps:
         row = {"step": step.title, "runs": len(step.recipes)}
@@ -122,7 +123,8 @@ def status(steps: list[Step], results_dir: Path | str) -> tuple[list[dict], list
             row[state if state in row else "to_do"] += 1
             if state != "done":
                 left = 1 - epoch / recipe.epochs
-                row["hours"] += left * seconds.of(recipe) / 3600
+                seconds = per_image[recipe.network] * _images(recipe)
+                row["hours"] += left * seconds / 3600
         rows.append(row)
     return rows, messages
 
@@ -145,52 +147,41 @@ _COLUMNS = (
 )
 
 
-class _Seconds:
-    """Estimates the duration of runs from this machine's records, or from others'."""
-
-    def __init__(self, records):
-        here, backend = environment.hardware(), keras.backend.backend()
-        # Runs of the first recipes, the ones that changed keep_prob once an epoch,
-        # compiled each epoch anew and took several times as long.
-        own = [
-            record
-            for record in records
-            if record.recipe.keep_prob_schedule != "linear-epoch"
-            and record.backend == backend
-            and all(record.hardware[key] == here[key] for key in here)
-        ]
-        self._by_network = _seconds_per_image(own)
-        costs = [
-            seconds / RELATIVE_COST[network]
-            for network, seconds in self._by_network.items()
-            if network in RELATIVE_COST
-        ]
-        self._unit = statistics.median(costs) if costs else SECONDS_PER_IMAGE
-
-    def of(self, recipe):
-        per_image = self._by_network.get(
-            recipe.network, self._unit * RELATIVE_COST.get(recipe.network, 1.0)
-        )
-        images = recipe.train_size
-        if images is None:
-            everything = {"mnist": 60_000, "cifar10": 50_000}
-            images = everything.get(recipe.dataset, 10_000) - recipe.validation_size
-        return images * recipe.epochs * per_image * _relative_area(recipe)
-
-
 def _seconds_per_image(records):
-    """Network -> seconds per training image of 32 x 32, by its ten newest records.
-
-    Older ones may be of slower code.
-    """
-    found = {}
+    """Network -> seconds per training image of 32 x 32, estimated for this machine."""
+    here, backend = environment.hardware(), keras.backend.backend()
+    times = collections.defaultdict(list)
     for record in sorted(records, key=lambda record: record.date, reverse=True):
         recipe = record.recipe
-        times = found.setdefault(recipe.network, [])
-        if len(times) < 10:
-            images = record.data.train * recipe.epochs
-            times.append(record.seconds / images / _relative_area(recipe))
-    return {network: statistics.median(times) for network, times in found.items()}
+        is_here = all(record.hardware[key] == here[key] for key in here)
+        # Runs that changed keep_prob once an epoch compiled each epoch anew and took
+        # several times as long. Older records than ten may be of slower code.
+        if (
+            is_here
+            and record.backend == backend
+            and recipe.keep_prob_schedule != "linear-epoch"
+            and len(times[recipe.network]) < 10
+        ):
+            images = record.data.train * recipe.epochs * _relative_area(recipe)
+            times[recipe.network].append(record.seconds / images)
+    measured = {name: statistics.median(each) for name, each in times.items() if each}
+    costs = [
+        seconds / RELATIVE_COST[name]
+        for name, seconds in measured.items()
+        if name in RELATIVE_COST
+    ]
+    unit = statistics.median(costs) if costs else SECONDS_PER_IMAGE
+    estimated = {name: unit * cost for name, cost in RELATIVE_COST.items()}
+    return collections.defaultdict(lambda: unit, estimated | measured)
+
+
+def _images(recipe):
+    """Training images of all epochs, as a number of images of 32 x 32."""
+    images = recipe.train_size
+    if images is None:
+        everything = {"mnist": 60_000, "cifar10": 50_000}
+        images = everything.get(recipe.dataset, 10_000) - recipe.validation_size
+    return images * recipe.epochs * _relative_area(recipe)
 
 
 def _relative_area(recipe):

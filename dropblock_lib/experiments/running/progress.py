@@ -60,16 +60,20 @@ class LineProgress:
 
     def end_epoch(self, epoch, logs):
         """An epoch, counted from 0, is done."""
-        self.say(f"{self.label}: {self._describe(epoch, logs)}")
+        self._show(f"{self.label}: {self._describe(epoch, logs)}")
 
     def end_run(self, summary):
         """The run is done."""
-        self.say(f"{self.label}: {summary}")
+        self._show(f"{self.label}: {summary}")
 
     def skip_run(self, name, why):
         """A run is not needed."""
         self.run_index += 1
         self.say(f"[{self.run_index}/{self.total_runs}] {name}: skipped, {why}")
+
+    def _show(self, text):
+        """Shows the state of the run, which the next call may overwrite."""
+        self.say(text)
 
     def _describe(self, epoch, logs):
         values = ", ".join(
@@ -86,19 +90,9 @@ class LineProgress:
 class NotebookProgress(LineProgress):
     """One line per run, overwritten."""
 
-    def __enter__(self):
-        self.handle = None
-        return self
-
     def start_run(self, name, epochs, steps, first_epoch=0):
         self.handle = None
         super().start_run(name, epochs, steps, first_epoch)
-
-    def end_epoch(self, epoch, logs):
-        self._show(f"{self.label}: {self._describe(epoch, logs)}")
-
-    def end_run(self, summary):
-        self._show(f"{self.label}: {summary}")
 
     def _show(self, text):
         from IPython.display import display
