@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
 
-from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.recipes.recipe import Recipe, hash_of
 from dropblock_lib.experiments.records.record import read_all
 from dropblock_lib.experiments.reports.columns import Column, format_rows
 
@@ -41,8 +41,8 @@ def list_runs(
     for path in sorted(results_dir.glob(".partial/*/state.json")):
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
-            key = json.dumps(state["recipe"], sort_keys=True)
-            unfinished[key] = (path.parent.name, len(state["history"]["loss"]))
+            epochs_done = len(state["history"]["loss"])
+            unfinished[hash_of(state["recipe"])] = path.parent.name, epochs_done
         except (OSError, ValueError, KeyError, TypeError) as error:
             messages.append(f"{path} does not tell how far a run got ({error!r}).")
             corrupt.add(path.parent.name)
@@ -56,11 +56,10 @@ def list_runs(
         if recipe.hash in done:
             continue
         broken = [label for label in map(recipe.label_in, sorted(corrupt)) if label]
-        key = json.dumps(recipe.to_dict(), sort_keys=True)
         if broken:
             rows += [_row(recipe, label, "corrupt") for label in broken]
-        elif key in unfinished:
-            name, epoch = unfinished[key]
+        elif recipe.hash in unfinished:
+            name, epoch = unfinished[recipe.hash]
             rows.append(_row(recipe, recipe.label_in(name), "unfinished", epoch))
         else:
             rows.append(_row(recipe, recipe.dataset, "to do"))

@@ -155,7 +155,7 @@ def _seconds_per_image(records):
         recipe = record.recipe
         is_here = all(record.hardware[key] == here[key] for key in here)
         # Runs that changed keep_prob once an epoch compiled each epoch anew and took
-        # several times as long. Older records than ten may be of slower code.
+        # several times as long. The ten newest count: older ones had slower code.
         if (
             is_here
             and record.backend == backend
