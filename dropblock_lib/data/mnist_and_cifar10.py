@@ -132,7 +132,10 @@ def make_dataset(name, arrays, path, origin):
         source=source,
         origin=origin,
         classes=form.classes,
-        **arrays,
+        x_train=arrays["x_train"],
+        y_train=arrays["y_train"],
+        x_test=arrays["x_test"],
+        y_test=arrays["y_test"],
     )
 
 
