@@ -19,16 +19,10 @@ def account_of_origin(dataset):
 
 
 def label_of(requested, source):
-    """How names of runs call the data: what was used, and for what.
+    """The data in names of runs: what was used, and for what.
 
-    Records of real data and of stand-ins never share a name.
-
-    Args:
-        requested: The name of the data set that was asked for.
-        source: What exactly was used.
-
-    Returns:
-        "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" where a stand-in was used.
+    This is "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" for a stand-in, so that
+    records of real data and of stand-ins never share a name.
     """
     is_stand_in = source != requested and not source.startswith(f"{requested}-")
     return f"{source}-for-{requested}" if is_stand_in else source
@@ -36,10 +30,9 @@ def label_of(requested, source):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Dataset:
-    """Images and labels in two splits, and an honest account of their origin.
+    """Images and labels in two splits, and where they came from.
 
-    The arrays are read-only: a data set may be shared by everyone in the process
-    who asks for it. Work on a copy, for instance on
+    The arrays are read-only because a process shares them. Work on a copy, such as
     `dataset.x_train.astype("float32") / 255`.
 
     Args:
@@ -48,8 +41,8 @@ class Dataset:
         source: What exactly the arrays are: `name`, or a name that says how they
             differ from it, such as `"cifar10-jpeg"`. Figures and records show it.
         origin: Where the arrays were found: `"data_dir"`, `"DROPBLOCK_DATA"`,
-            `"keras"` (its cache or download), `"stand-in"` (something else was
-            requested and could not be had) or `"built-in"` (requested by name).
+            `"keras"` (its cache or download), `"stand-in"` (the requested data set
+            was not available) or `"built-in"` (requested by name).
         x_train: `uint8` images `(N, H, W, C)` of the training split.
         y_train: `int64` labels `(N,)` of the training split.
         x_test: `uint8` images of the test split.
@@ -80,7 +73,7 @@ class Dataset:
 
     @property
     def is_stand_in(self):
-        """Whether something else was requested and could not be had."""
+        """Whether the requested data set was not available."""
         return self.name != self.requested
 
     @property

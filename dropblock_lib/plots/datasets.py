@@ -18,7 +18,7 @@ from dropblock_lib.plots.style import (
 
 
 def pictures(stacks: Mapping[str, Sequence[np.ndarray]], columns: int = 5) -> Figure:
-    """Small images, one below the other, in stacks that have a title.
+    """Stacks of small images, each with a title.
 
     Args:
         stacks: Dict of title -> list of arrays (height, width, channels), 0 to 255.

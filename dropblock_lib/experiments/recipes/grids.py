@@ -118,7 +118,7 @@ def read_grid(path: Path | str) -> list[Recipe]:
 
     Example:
 
-    A file with four recipes:
+    A file with two recipes:
 
     ```toml
     network = "custom_net"
@@ -127,11 +127,6 @@ def read_grid(path: Path | str) -> list[Recipe]:
     [mine]
     variant = ["none", "dropblock-7-0.9"]
     epochs = 20
-
-    [mine_without_augmentation]
-    variant = ["none", "dropblock-7-0.9"]
-    epochs = 40
-    augmentation = "none"
     ```
     """
     recipes = {}

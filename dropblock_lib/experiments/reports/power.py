@@ -1,7 +1,6 @@
 """Critical values of t and Dunnett's tests, and the power of a blocked design.
 
-The design is that of `statistics.blocked`: every arm is run with every seed. SciPy is
-imported late: it is optional.
+The design is that of `statistics.blocked`: every arm is run with every seed.
 """
 
 import bisect

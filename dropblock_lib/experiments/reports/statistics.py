@@ -5,7 +5,7 @@ table is a randomized block design with the seed as the block. `blocked` analyze
 one; `unpaired` and `welch` ignore the blocks.
 
 Arms are a dict of arm name -> dict of seed -> value; `verdicts.arms_of` makes them from
-records. SciPy is imported late: it is optional.
+records. SciPy is imported late because it is optional.
 """
 
 import math
