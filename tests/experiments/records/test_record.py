@@ -120,7 +120,7 @@ def with_value(value, *keys):
         (with_value({"method": "x"}, "recipe", "regularizer"), "argument `method`"),
         (without("recipe", "epochs"), "recipe"),
         (with_value(1, "recipe", "seed"), "hash"),
-        (without("data", "source"), "`source`"),
+        (without("data", "source"), "'source'"),
         (with_value([0.1], "history", "loss"), "`loss`"),
         (without("history", "keep_prob"), "`keep_prob`"),
         (with_value(1.5, "final", "test_accuracy"), "`test_accuracy`"),
