@@ -11,11 +11,13 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
 
 from dropblock_lib.experiments.engines.orders import SHARE_THE_GPU, Report, carry_out
+from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records import checkpoint
 from dropblock_lib.experiments.records.json_files import check_writable
 from dropblock_lib.experiments.records.record import Record, default_results_directory
@@ -27,17 +29,17 @@ PATIENCE = 60.0
 
 
 def run_on_ray(
-    recipes,
+    recipes: Iterable[Recipe],
     *,
-    address=None,
-    cpus=1,
-    gpus=None,
-    results_dir=None,
-    data_dir=None,
-    devices=1,
-    modules=(),
-    say=None,
-):
+    address: str | None = None,
+    cpus: float = 1,
+    gpus: float | None = None,
+    results_dir: Path | str | None = None,
+    data_dir: Path | str | None = None,
+    devices: int = 1,
+    modules: Iterable[str] = (),
+    say: Callable[[str], None] | None = None,
+) -> list[Record]:
     """Trains recipes as tasks of a Ray cluster; those with a record are skipped.
 
     Every machine of the cluster needs this package with the backend, and the data: a

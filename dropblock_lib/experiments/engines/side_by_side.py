@@ -10,17 +10,27 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from dropblock_lib.experiments.engines.orders import SHARE_THE_GPU, Report
-from dropblock_lib.experiments.records.record import find_records
+from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.records.record import Record, find_records
 
 # Seconds that an interrupted process has to end by itself.
 PATIENCE = 10.0
 
 
 def run_side_by_side(
-    recipes, jobs, *, results_dir=None, data_dir=None, devices=1, modules=(), say=None
-):
+    recipes: Iterable[Recipe],
+    jobs: int,
+    *,
+    results_dir: Path | str | None = None,
+    data_dir: Path | str | None = None,
+    devices: int = 1,
+    modules: Iterable[str] = (),
+    say: Callable[[str], None] | None = None,
+) -> list[Record]:
     """Trains recipes, several at a time; those with a record are skipped.
 
     Each run is a process, and one that fails leaves the others alone. However this
