@@ -67,22 +67,22 @@ class Dataset:
             array.flags.writeable = False
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> tuple[int, ...]:
         """The shape `(H, W, C)` of one image."""
         return self.x_train.shape[1:]
 
     @property
-    def is_stand_in(self):
+    def is_stand_in(self) -> bool:
         """Whether the requested data set was not available."""
         return self.name != self.requested
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The data in names of runs: "cifar10-jpeg", "shapes-for-cifar10"."""
         return label_of(self.requested, self.source)
 
     @property
-    def description(self):
+    def description(self) -> str:
         """One sentence for a log, a caption or a page."""
         account = account_of_origin(self)
         size = "x".join(map(str, self.input_shape))
