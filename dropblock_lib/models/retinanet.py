@@ -199,9 +199,14 @@ def retinanet(
         is_normalization = isinstance(layer, keras.layers.BatchNormalization)
         if layer.name.startswith(frozen) or (frozen_normalization and is_normalization):
             layer.trainable = False
+    known = {layer.name for layer in encoder.layers}
     pyramid = build_pyramid(
         encoder,
-        chosen.levels,
+        # A map that is dropped reaches the pyramid dropped.
+        {
+            level: f"drop_{name}" if f"drop_{name}" in known else name
+            for level, name in chosen.levels.items()
+        },
         lowest,
         highest,
         channels,
