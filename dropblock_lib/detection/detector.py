@@ -134,6 +134,12 @@ class RetinaNet(keras.Model):
         if compile:
             self.compile()
 
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "prediction_decoder":
+            # The compiled function contains the previous decoder.
+            self.predict_function = None
+
     def get_config(self):
         return {
             "name": self.name,

@@ -15,6 +15,7 @@ from tiny_detector import LEVELS, small_encoder, tiny_detector
 from dropblock_lib import load_dataset
 from dropblock_lib.detection.batches import DetectionBatches
 from dropblock_lib.detection.detector import RetinaNet
+from dropblock_lib.detection.nms import PerClassNonMaxSuppression
 from dropblock_lib.detection.pyramid import build_pyramid
 
 pytestmark = pytest.mark.backends
@@ -478,6 +479,13 @@ def test_predictions_lie_in_the_image_and_are_padded(model):
     ):
         assert (boxes[:count] >= 0).all() and (boxes[:count] <= SIZE).all()
         assert (labels[count:] == -1).all()
+
+
+def test_another_decoder_takes_effect_after_a_prediction():
+    detector = tiny_detector()
+    assert detector.predict(images(1), verbose=0)["boxes"].shape[1] == 100
+    detector.prediction_decoder = PerClassNonMaxSuppression(max_detections=7)
+    assert detector.predict(images(1), verbose=0)["boxes"].shape[1] == 7
 
 
 def test_an_encoder_without_the_level_is_refused():
