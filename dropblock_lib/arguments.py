@@ -13,6 +13,7 @@ GAMMA_RULES = ("paper", "exact")
 
 _INTERVALS = {"[0, inf)": "a finite float >= 0", "(0, inf)": "a finite float > 0"}
 _TUPLES = {1: "a tuple of one", 2: "a pair of them", 3: "a triple of them"}
+_ANY_TUPLE = "a tuple of 1 to 3 of them"
 
 
 def invalid(
@@ -134,9 +135,16 @@ def check_sides(name: str, value: Any, dimensions: int = 2) -> tuple[int, ...]:
     """
     is_tuple = isinstance(value, (tuple, list))
     sides = tuple(value) if is_tuple else (value,) * dimensions
-    if len(sides) != dimensions or not all(is_whole(side, 1) for side in sides):
-        raise invalid(name, f"a positive integer or {_TUPLES[dimensions]}", value)
+    fits = len(sides) == dimensions and (dimensions in _TUPLES or not is_tuple)
+    if not fits or not all(is_whole(side, 1) for side in sides):
+        words = _TUPLES.get(dimensions, _ANY_TUPLE)
+        raise invalid(name, f"a positive integer or {words}", value)
     return tuple(int(side) for side in sides)
+
+
+def count_sides(*sizes: Any) -> int:
+    """Number of sides of the first tuple among `sizes`, or 2 if there is none."""
+    return next((len(size) for size in sizes if isinstance(size, (tuple, list))), 2)
 
 
 def check_rank(name: str, shape: Iterable[int | None], rank: int) -> None:

@@ -1,15 +1,22 @@
 """DropBlock in NumPy, written to be read.
 
-This is Algorithm 1 of Ghiasi et al. (2018) without a framework or compiled code. The
-Keras layer is tested against it.
+This is Algorithm 1 of Ghiasi et al. (2018) without a framework or compiled code, for
+feature maps with 1 to 3 sides. The Keras layers are tested against it.
 
-A *seed* is the place where a block is set. Seeds are drawn in the *valid seed
-region* only, so that every block is inside the feature map. Seed (i, j) of that
-region drops the rows i ... i + kh - 1 and the columns j ... j + kw - 1 of the map. It
-is at place (kh // 2, kw // 2) of its block: the center of an odd block, and just below
-and right of the center of an even one, as in the authors' code.
+A *seed* is the place where a block is set. Seeds are drawn in the *valid seed region*
+only, so that every block is inside the feature map. On a map of two sides, seed (i, j)
+of that region drops the rows i ... i + kh - 1 and the columns j ... j + kw - 1 of the
+map. It is at place (kh // 2, kw // 2) of its block: the center of an odd block, and
+just below and right of the center of an even one, as in the authors' code.
+
+A size is an integer, which is every side, or a tuple of sides. A tuple decides how many
+sides a map has; if all sizes are integers, it has two. `gamma(0.9, 7, 14)` is for a map
+of 14 x 14, `gamma(0.9, 7, (14,))` for a sequence, `gamma(0.9, 7, (4, 14, 14))` for a
+volume.
 """
 
+import functools
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -20,25 +27,26 @@ from dropblock_lib.arguments import (
     check_gamma_rule,
     check_keep_prob,
     check_sides,
+    count_sides,
     invalid,
 )
 
-Sides: TypeAlias = int | tuple[int, int]
+Sides: TypeAlias = int | tuple[int, ...]
 
 
 def gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
     """Probability of a seed at one place of the valid seed region (equation 1).
 
-    It ignores that blocks overlap: each seed drops `block_size`² units, so dropping a
-    fraction 1 - `keep_prob` of the map takes `(1 - keep_prob) / block_size²` seeds
-    per unit, all of them in the valid seed region.
+    It ignores that blocks overlap: each seed drops a block of b units, `block_size`²
+    of them in 2D, so dropping a fraction 1 - `keep_prob` of the map takes
+    `(1 - keep_prob) / b` seeds per unit, all of them in the valid seed region.
 
     Args:
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
-        block_size: Side of a block in pixels: an integer, or (height, width).
+        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
             A block larger than the map is clipped to it, per axis.
-        feat_size: Side of the feature map in pixels: an integer, or (height,
-            width).
+        feat_size: Side of the feature map in pixels, likewise. Two integers mean a
+            map of two sides.
 
     Returns:
         Float. The paper's gamma.
@@ -50,15 +58,16 @@ def gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
 
     >>> round(gamma(0.9, 3, 5), 6)
     0.030864
+    >>> round(gamma(0.9, 3, (5,)), 6)
+    0.055556
 
     Reference:
         [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), equation 1.
     """
     keep_prob = check_keep_prob(keep_prob)
-    (kh, kw), (height, width) = _clipped(block_size, feat_size)
-    valid_height, valid_width = seed_shape(block_size, feat_size)
-    per_unit = (1 - keep_prob) / (kh * kw)
-    return per_unit * (height * width) / (valid_height * valid_width)
+    block, sides = _clipped(block_size, feat_size)
+    per_unit = (1 - keep_prob) / math.prod(block)
+    return per_unit * math.prod(sides) / math.prod(seed_shape(block, sides))
 
 
 def exact_gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
@@ -74,9 +83,8 @@ def exact_gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
 
     Args:
         keep_prob: Float in (0, 1]. Expected fraction of units to keep.
-        block_size: Side of a block in pixels: an integer, or (height, width).
-        feat_size: Side of the feature map in pixels: an integer, or (height,
-            width).
+        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in pixels, likewise.
 
     Returns:
         Float in [0, 1].
@@ -111,9 +119,8 @@ def expected_drop_rate(gamma: float, block_size: Sides, feat_size: Sides) -> flo
 
     Args:
         gamma: Float >= 0. Probability of a seed; from 1 on, every place is a seed.
-        block_size: Side of a block in pixels: an integer, or (height, width).
-        feat_size: Side of the feature map in pixels: an integer, or (height,
-            width).
+        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in pixels, likewise.
 
     Returns:
         Float in [0, 1].
@@ -133,16 +140,15 @@ def expected_drop_rate(gamma: float, block_size: Sides, feat_size: Sides) -> flo
     return float(-np.mean(np.expm1(cover * np.log1p(-gamma))))
 
 
-def seed_shape(block_size: Sides, feat_size: Sides) -> tuple[int, int]:
-    """Height and width of the valid seed region, in pixels.
+def seed_shape(block_size: Sides, feat_size: Sides) -> tuple[int, ...]:
+    """Sides of the valid seed region, in pixels.
 
     Args:
-        block_size: Side of a block in pixels: an integer, or (height, width).
-        feat_size: Side of the feature map in pixels: an integer, or (height,
-            width).
+        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in pixels, likewise.
 
     Returns:
-        (height, width): the number of places where a block fits into the map.
+        Tuple: along each axis, the number of places where a block fits into the map.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -152,21 +158,20 @@ def seed_shape(block_size: Sides, feat_size: Sides) -> tuple[int, int]:
     >>> seed_shape(3, 5)
     (3, 3)
     """
-    (kh, kw), (height, width) = _clipped(block_size, feat_size)
-    return height - kh + 1, width - kw + 1
+    block, sides = _clipped(block_size, feat_size)
+    return tuple(side - k + 1 for side, k in zip(sides, block, strict=True))
 
 
 def cover_counts(block_size: Sides, feat_size: Sides) -> np.ndarray:
     """For each unit, how many places of the valid seed region would drop it.
 
     Args:
-        block_size: Side of a block in pixels: an integer, or (height, width).
-        feat_size: Side of the feature map in pixels: an integer, or (height,
-            width).
+        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in pixels, likewise.
 
     Returns:
-        Integer array (height, width): 1 in a corner of the map, up to the area of
-        a block in its middle.
+        Integer array of the map's shape: 1 in a corner of the map, up to the number of
+        units of a block in its middle.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -176,8 +181,8 @@ def cover_counts(block_size: Sides, feat_size: Sides) -> np.ndarray:
     >>> cover_counts(3, 5)[0]
     array([1, 2, 3, 2, 1])
     """
-    (kh, kw), (height, width) = _clipped(block_size, feat_size)
-    return np.outer(_cover_counts_1d(kh, height), _cover_counts_1d(kw, width))
+    counts = map(_cover_counts_1d, *_clipped(block_size, feat_size))
+    return functools.reduce(np.multiply.outer, counts)
 
 
 def expand_seeds(
@@ -186,48 +191,52 @@ def expand_seeds(
     """Grows every seed to a block (line 6 of Algorithm 1).
 
     Args:
-        seeds: Array (..., h, w) on the valid seed region: 0 where a block is set,
-            1 where none is.
-        block_size: Side of a block in pixels: an integer, or (height, width).
-        feat_size: Side of the feature map in pixels. Defaults to
-            (h + block height - 1, w + block width - 1). Pass it where the block is
-            larger than the map, to clip the block.
+        seeds: Array whose last axes are the valid seed region, (..., h, w) in 2D:
+            0 where a block is set, 1 where none is.
+        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in pixels, likewise. Defaults to the
+            smallest map, (h + block height - 1, w + block width - 1) in 2D. Pass it
+            where the block is larger than the map, to clip the block.
 
     Returns:
-        Keep mask (..., H, W) of the dtype of `seeds`: 0 where a unit is dropped, 1
-        where it is kept.
+        Keep mask of the dtype of `seeds`, (..., H, W) in 2D: 0 where a unit is
+        dropped, 1 where it is kept.
 
     Raises:
-        ValueError: If `seeds` has fewer than two axes, has values other than 0 and 1,
-            or does not fit `block_size` and `feat_size`.
+        ValueError: If `seeds` has fewer axes than the map, has values other than 0
+            and 1, or does not fit `block_size` and `feat_size`.
 
     Example:
 
     >>> expand_seeds(np.array([[1, 0, 1]]), (1, 2))
     array([[1, 0, 0, 1]])
+    >>> expand_seeds(np.array([1, 0, 1]), (2,))
+    array([1, 0, 0, 1])
     """
     seeds = np.asarray(seeds)
-    if seeds.ndim < 2:
-        raise invalid("seeds", "an array of shape (..., h, w)", seeds)
+    rank = count_sides(feat_size, block_size)
+    block = check_sides("block_size", block_size, rank)
+    if seeds.ndim < rank:
+        raise invalid("seeds", f"an array with at least {rank} axes", seeds)
     if not np.isin(seeds, (0, 1)).all():
         raise invalid("seeds", "an array of 0 (a block's seed) and 1 (none)", seeds)
-    kh, kw = check_sides("block_size", block_size)
-    h, w = seeds.shape[-2:]
+    region = seeds.shape[-rank:]
     if feat_size is None:
-        feat_size = (h + kh - 1, w + kw - 1)
-    (kh, kw), (height, width) = _clipped(block_size, feat_size)
-    if (h, w) != seed_shape(block_size, feat_size):
+        feat_size = tuple(n + k - 1 for n, k in zip(region, block, strict=True))
+    block, sides = _clipped(block_size, feat_size)
+    if region != seed_shape(block, sides):
         raise invalid(
             "seeds",
             f"the valid seed region of block_size={block_size!r} and "
-            f"feat_size={feat_size!r}, whose shape ends in "
-            f"{seed_shape(block_size, feat_size)}",
+            f"feat_size={feat_size!r}, whose shape ends in {seed_shape(block, sides)}",
             seeds.shape,
         )
 
-    keep_mask = np.ones((*seeds.shape[:-2], height, width), seeds.dtype)
-    for *where, i, j in np.argwhere(seeds == 0):
-        keep_mask[(*where, slice(i, i + kh), slice(j, j + kw))] = 0
+    keep_mask = np.ones((*seeds.shape[:-rank], *sides), seeds.dtype)
+    for place in np.argwhere(seeds == 0):
+        first = place[-rank:]
+        units = map(slice, first, first + block)
+        keep_mask[(*place[:-rank], *units)] = 0
     return keep_mask
 
 
@@ -244,9 +253,10 @@ def drop_block(
     """Algorithm 1 of the paper, on NumPy arrays.
 
     Args:
-        x: Array (samples, height, width, channels), the activations A. Integers and
-            Booleans are converted to float32, as the layer does.
-        block_size: Side of a block in pixels: an integer, or (height, width).
+        x: Array (samples, height, width, channels), the activations A; or one with 1 or
+            3 sides in place of height and width. Integers and Booleans are converted
+            to float32, as the layer does.
+        block_size: Side of a block in pixels: an integer, or a tuple of sides.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
         rng: `numpy.random.Generator`. It draws uniform noise once, in the shape of
             the seeds: (samples, h, w, channels), or one channel if they share it.
@@ -272,27 +282,28 @@ def drop_block(
         [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), Algorithm 1.
     """
     x = np.asarray(x)
-    if x.ndim != 4:
-        raise invalid("x", "an array (samples, height, width, channels)", x.shape)
+    if x.ndim not in (3, 4, 5):
+        raise invalid("x", "an array (samples, 1 to 3 sides, channels)", x.shape)
     if x.dtype.kind in "iub":
         x = x.astype("float32")
     rule = {"paper": paper_gamma, "exact": exact_gamma}[check_gamma_rule(gamma)]
-    samples, height, width, channels = x.shape
-    feat_size = (height, width)
+    samples, *sides, channels = x.shape
+    feat_size = tuple(sides)
     probability = rule(keep_prob, block_size, feat_size)
     if not training:
         return x
 
     # Line 5: draw seeds in the valid seed region, for each mask.
-    h, w = seed_shape(block_size, feat_size)
+    region = seed_shape(block_size, feat_size)
     masks = channels if per_channel else 1
-    is_seed = rng.random((samples, h, w, masks)) < probability
+    is_seed = rng.random((samples, *region, masks)) < probability
 
     # Line 6: every seed becomes a block.
     seeds = np.moveaxis(1 - is_seed.astype("int8"), -1, 1)
-    keep_mask = np.moveaxis(expand_seeds(seeds, block_size, feat_size), 1, -1)
+    keep_mask = expand_seeds(seeds, block_size, feat_size)
+    keep_mask = np.moveaxis(keep_mask, 1, -1)
 
-    # Lines 7 and 8. Unlike a product, `where` does not let a dropped NaN through.
+    # Lines 7 and 8. Unlike a product, `where` lets no dropped NaN through.
     scale = keep_mask.size / max(np.count_nonzero(keep_mask), 1)
     return np.where(keep_mask, x * scale, 0).astype(x.dtype)
 
@@ -302,9 +313,11 @@ paper_gamma = gamma
 
 
 def _clipped(block_size, feat_size):
-    kh, kw = check_sides("block_size", block_size)
-    height, width = check_sides("feat_size", feat_size)
-    return (min(kh, height), min(kw, width)), (height, width)
+    """The sides of the block, clipped to the map, and the sides of the map."""
+    rank = count_sides(feat_size, block_size)
+    sides = check_sides("feat_size", feat_size, rank)
+    block = check_sides("block_size", block_size, rank)
+    return tuple(map(min, block, sides)), sides
 
 
 def _cover_counts_1d(block_side, map_side):

@@ -84,6 +84,17 @@ def test_sides_have_as_many_dimensions_as_asked_for(dimensions, words):
     assert str(error.value) == message("size", f"a positive integer or {words}", wrong)
 
 
+def test_a_tuple_tells_how_many_sides_there_are():
+    assert arguments.count_sides(3, (1, 2, 3)) == 3
+    assert arguments.count_sides([5], (1, 2, 3)) == 1
+    assert arguments.count_sides(3, None) == 2
+    for wrong in ((), (1, 2, 3, 4)):
+        with pytest.raises(ValueError) as error:
+            arguments.check_sides("size", wrong, arguments.count_sides(wrong))
+        expected = "a positive integer or a tuple of 1 to 3 of them"
+        assert str(error.value) == message("size", expected, wrong)
+
+
 @pytest.mark.parametrize(
     ("limits", "good", "bad", "expected"),
     [

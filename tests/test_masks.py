@@ -1,5 +1,8 @@
 """The algorithm in NumPy against the paper, exact arithmetic and probabilities."""
 
+import itertools
+import math
+
 import numpy as np
 import oracle
 import pytest
@@ -9,29 +12,36 @@ from hypothesis import strategies as st
 import dropblock_lib as dbl
 
 FEAT_SIZES = [56, 14, 8, 7, 4, (8, 14), (14, 8)]
+MANY_FEAT_SIZES = [*FEAT_SIZES, 1, (1, 9), 100]
 BLOCK_SIZES = [1, 3, 4, 7]
 KEEP_PROBS = [0.999, 0.99, 0.9, 0.75, 0.5, 0.25, 0.1, 0.01, 0.001]
 
-block_sides = st.one_of(
-    st.integers(1, 9), st.tuples(st.integers(1, 9), st.integers(1, 9))
-)
-map_sides = st.tuples(st.integers(1, 8), st.integers(1, 8))
+SMALL_MAPS = {1: 24, 2: 8, 3: 5}
+
+
+@st.composite
+def sizes(draw, map_sides=SMALL_MAPS):
+    """The sizes of a block and of a map with 1 to 3 sides."""
+    rank = draw(st.integers(1, 3))
+    side = st.integers(1, 9)
+    block_size = draw(st.one_of(side, st.tuples(*[side] * rank)))
+    return block_size, draw(st.tuples(*[st.integers(1, map_sides[rank])] * rank))
+
+
 repeatable = settings(deadline=None, derandomize=True, max_examples=150)
 
 
 @repeatable
-@given(block_sides, map_sides)
-def test_the_valid_seed_region_is_where_a_block_fits(block_size, feat_size):
-    block = oracle.clipped(block_size, feat_size)
-    expected = tuple(
-        len(oracle.valid_centers(*pair)) for pair in zip(block, feat_size, strict=True)
-    )
-    assert dbl.seed_shape(block_size, feat_size) == expected
+@given(sizes())
+def test_the_valid_seed_region_is_where_a_block_fits(sizes):
+    expected = tuple(len(places) for places in oracle.valid_places(*sizes))
+    assert dbl.seed_shape(*sizes) == expected
 
 
 @repeatable
-@given(st.data(), block_sides, map_sides, st.lists(st.integers(1, 2), max_size=2))
-def test_seeds_grow_to_the_blocks_of_the_paper(data, block_size, feat_size, leading):
+@given(st.data(), sizes(), st.lists(st.integers(1, 2), max_size=2))
+def test_seeds_grow_to_the_blocks_of_the_paper(data, sizes, leading):
+    block_size, feat_size = sizes
     shape = (*leading, *dbl.seed_shape(block_size, feat_size))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     seeds = (rng.random(shape) > data.draw(st.sampled_from([0, 0.2, 1]))).astype(int)
@@ -53,8 +63,7 @@ def test_the_keep_mask_has_the_dtype_of_the_seeds(dtype):
 @repeatable
 @given(
     st.integers(0, 2**32 - 1),
-    block_sides,
-    map_sides,
+    sizes(),
     st.integers(1, 3),
     st.integers(1, 3),
     st.sampled_from([1.0, 0.95, 0.7, 0.3, 0.01]),
@@ -62,8 +71,9 @@ def test_the_keep_mask_has_the_dtype_of_the_seeds(dtype):
     st.booleans(),
 )
 def test_drop_block_is_algorithm_1(
-    seed, block_size, feat_size, samples, channels, keep_prob, rule, per_channel
+    seed, sizes, samples, channels, keep_prob, rule, per_channel
 ):
+    block_size, feat_size = sizes
     x = np.random.default_rng(seed).normal(size=(samples, *feat_size, channels))
     dropped = dbl.drop_block(
         x,
@@ -114,18 +124,19 @@ def test_gamma_of_the_paper_as_printed():
 
 
 @repeatable
-@given(st.floats(1e-9, 1), block_sides, st.tuples(*[st.integers(1, 200)] * 2))
-def test_gamma_is_equation_1_to_the_last_digit(keep_prob, block_size, feat_size):
-    exact = oracle.paper_gamma(keep_prob, block_size, feat_size)
-    assert dbl.gamma(keep_prob, block_size, feat_size) == pytest.approx(
-        float(exact), rel=1e-15, abs=0
-    )
+@given(st.floats(1e-9, 1), sizes(map_sides={1: 200, 2: 200, 3: 200}))
+def test_gamma_is_equation_1_to_the_last_digit(keep_prob, sizes):
+    exact = oracle.paper_gamma(keep_prob, *sizes)
+    assert dbl.gamma(keep_prob, *sizes) == pytest.approx(float(exact), rel=1e-15, abs=0)
     assert exact <= 1
 
 
 @pytest.mark.parametrize(
     ("block_size", "feat_size"),
-    [(1, 3), (2, 3), (3, 3), (2, 4), (3, 5), ((1, 2), (3, 4)), ((5, 2), (3, 5))],
+    [
+        *((1, 3), (2, 3), (3, 3), (2, 4), (3, 5), ((1, 2), (3, 4)), ((5, 2), (3, 5))),
+        *((3, (9,)), ((4,), 7), ((2, 1, 3), (3, 2, 3)), (2, (2, 3, 3))),
+    ],
 )
 @pytest.mark.parametrize("gamma", [0.0, 0.03, 0.4, 1.0])
 def test_the_expected_drop_rate_is_that_of_all_seed_fields(
@@ -140,8 +151,13 @@ def test_a_gamma_above_one_drops_everything():
     assert dbl.expected_drop_rate(1.5, 3, 5) == 1.0
 
 
-@pytest.mark.parametrize("feat_size", [*FEAT_SIZES, 1, (1, 9), 100])
-@pytest.mark.parametrize("block_size", [*BLOCK_SIZES, 2, 9, (1, 5), (6, 3)])
+@pytest.mark.parametrize(
+    ("block_size", "feat_size"),
+    [
+        *itertools.product([*BLOCK_SIZES, 2, 9, (1, 5), (6, 3)], MANY_FEAT_SIZES),
+        *itertools.product([1, 4, 7], [(56,), (3,), (8, 14, 5), (1, 2, 3)]),
+    ],
+)
 def test_the_exact_gamma_hits_keep_prob(block_size, feat_size):
     gammas = [dbl.exact_gamma(p, block_size, feat_size) for p in KEEP_PROBS]
     rates = [dbl.expected_drop_rate(g, block_size, feat_size) for g in gammas]
@@ -163,7 +179,7 @@ def test_the_exact_gamma_where_it_has_a_closed_form():
     assert dbl.exact_gamma(0.9, 7, 7) == pytest.approx(0.1, rel=1e-14)
 
 
-@pytest.mark.parametrize("feat_size", FEAT_SIZES)
+@pytest.mark.parametrize("feat_size", [*FEAT_SIZES, (90,), (7, 8, 5)])
 @pytest.mark.parametrize("block_size", BLOCK_SIZES)
 @pytest.mark.parametrize("rule", ["paper", "exact"])
 def test_the_dropped_fraction_is_the_expected_one(rule, block_size, feat_size):
@@ -182,15 +198,16 @@ def test_the_dropped_fraction_is_the_expected_one(rule, block_size, feat_size):
 
 
 @pytest.mark.parametrize(
-    ("block_size", "feat_size"), [(1, 3), (2, 3), (2, 4), ((1, 2), (3, 4)), (3, 5)]
+    ("block_size", "feat_size"),
+    [(1, 3), (2, 3), (2, 4), ((1, 2), (3, 4)), (3, 5), (3, (9,)), (2, (2, 3, 4))],
 )
 def test_the_variance_that_tolerances_are_based_on(block_size, feat_size):
     """The oracle's formula against the mean square over all seed fields."""
     gamma, shape = 0.2, dbl.seed_shape(block_size, feat_size)
-    fields = np.array(list(np.ndindex(*[2] * (shape[0] * shape[1]))))
+    fields = np.array(list(np.ndindex(*[2] * math.prod(shape))))
     weights = np.prod(np.where(fields, 1 - gamma, gamma), axis=1)
     masks = dbl.expand_seeds(fields.reshape(-1, *shape), block_size, feat_size)
-    rates = 1 - masks.mean(axis=(1, 2))
+    rates = 1 - masks.reshape(len(masks), -1).mean(axis=1)
     mean = np.sum(weights * rates)
     expected = np.sum(weights * (rates - mean) ** 2)
     variance = oracle.drop_rate_variance(gamma, block_size, feat_size)
@@ -202,6 +219,22 @@ def test_cover_counts_by_hand():
         dbl.cover_counts((2, 3), (3, 4)), [[1, 2, 2, 1], [2, 4, 4, 2], [1, 2, 2, 1]]
     )
     np.testing.assert_array_equal(dbl.cover_counts(9, (2, 3)), np.ones((2, 3)))
+    np.testing.assert_array_equal(dbl.cover_counts(3, (5,)), [1, 2, 3, 2, 1])
+    volume = dbl.cover_counts((2, 1, 2), (2, 1, 3))
+    np.testing.assert_array_equal(volume, [[[1, 2, 1]], [[1, 2, 1]]])
+
+
+def test_tuples_decide_how_many_sides_a_map_has_and_integers_mean_two():
+    for function in (dbl.gamma, dbl.exact_gamma):
+        assert function(0.9, 7, 14) == function(0.9, (7, 7), (14, 14))
+        for rank in (1, 2, 3):
+            whole = function(0.9, (7,) * rank, (14,) * rank)
+            assert function(0.9, 7, (14,) * rank) == whole
+            assert function(0.9, (7,) * rank, 14) == whole
+    assert dbl.seed_shape(3, [5, 6, 7]) == (3, 4, 5)
+    assert dbl.expand_seeds(np.ones((2, 3, 4)), 2).shape == (2, 4, 5)
+    assert dbl.expand_seeds(np.ones((2, 3, 4)), (2,)).shape == (2, 3, 5)
+    assert dbl.expand_seeds(np.ones((2, 3, 4)), 2, (3, 4, 5)).shape == (3, 4, 5)
 
 
 def test_inference_and_keep_prob_1_return_the_input():
@@ -247,7 +280,10 @@ def test_a_shared_mask_is_the_same_in_every_channel():
         ((0.9, 0, 5), "block_size"),
         ((0.9, 2.5, 5), "block_size"),
         ((0.9, 3, 0), "feat_size"),
-        ((0.9, 3, (5, 5, 5)), "feat_size"),
+        ((0.9, 3, (5, 5, 5, 5)), "feat_size"),
+        ((0.9, (3,) * 4, 5), "block_size"),
+        ((0.9, 3, ()), "feat_size"),
+        ((0.9, (3, 3, 3), (5, 5)), "block_size"),
     ],
 )
 def test_the_gammas_refuse_bad_arguments(function, arguments, name):
@@ -272,6 +308,8 @@ def test_the_expected_drop_rate_refuses_bad_arguments(arguments, name):
         (np.full((3, 3), np.nan), (3,)),
         (np.ones((3, 3)), (3, (5, 6))),
         (np.ones((2, 2)), (9, 4)),
+        (np.ones((3, 3)), ((3, 3, 3),)),
+        (np.ones((3, 3)), ((3,), (6,))),
     ],
 )
 def test_seeds_that_do_not_fit_are_refused(seeds, arguments):
@@ -283,6 +321,8 @@ def test_seeds_that_do_not_fit_are_refused(seeds, arguments):
     ("changed", "name"),
     [
         ({"x": np.ones((5, 5))}, "x"),
+        ({"x": np.ones((1, 5, 5, 5, 5, 1))}, "x"),
+        ({"block_size": (3, 3, 3)}, "block_size"),
         ({"block_size": 0}, "block_size"),
         ({"keep_prob": 1.5}, "keep_prob"),
         ({"keep_prob": 1.5, "training": False}, "keep_prob"),

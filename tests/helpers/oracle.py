@@ -13,15 +13,28 @@ from functools import cache
 import numpy as np
 
 
-def sides(size):
-    """A number or a pair of them, as a pair."""
-    return size if isinstance(size, tuple) else (size, size)
+def sides(size, rank=2):
+    """A number or a tuple of `rank` of them, as a tuple."""
+    return size if isinstance(size, tuple) else (size,) * rank
+
+
+def both_sides(block_size, feat_size):
+    """Sides of the block and of the map: tuples tell how many, numbers alone mean 2."""
+    sizes = feat_size, block_size
+    rank = next((len(size) for size in sizes if isinstance(size, tuple)), 2)
+    return sides(block_size, rank), sides(feat_size, rank)
 
 
 def clipped(block_size, feat_size):
     """The block's sides, clipped to the map's."""
-    pairs = zip(sides(block_size), sides(feat_size), strict=True)
+    pairs = zip(*both_sides(block_size, feat_size), strict=True)
     return tuple(min(block, side) for block, side in pairs)
+
+
+def valid_places(block_size, feat_size):
+    """For each axis, where a center may be so that its block fits."""
+    _, map_sides = both_sides(block_size, feat_size)
+    return [*map(valid_centers, clipped(block_size, feat_size), map_sides)]
 
 
 def valid_centers(block, side):
@@ -31,54 +44,55 @@ def valid_centers(block, side):
 
 def paper_gamma(keep_prob, block_size, feat_size):
     """Equation 1 in fractions, without rounding."""
-    (kh, kw), (height, width) = clipped(block_size, feat_size), sides(feat_size)
-    valid = len(valid_centers(kh, height)) * len(valid_centers(kw, width))
-    return (1 - Fraction(keep_prob)) / (kh * kw) * (height * width) / Fraction(valid)
+    _, map_sides = both_sides(block_size, feat_size)
+    found = 1 - Fraction(keep_prob)
+    for block, side in zip(clipped(block_size, feat_size), map_sides, strict=True):
+        found *= Fraction(side, block * len(valid_centers(block, side)))
+    return found
 
 
 def keep_mask(is_center, block_size):
-    """The keep mask (H, W), given booleans (H, W) that are true at block centers."""
-    height, width = is_center.shape
-    kh, kw = clipped(block_size, (height, width))
-    mask = np.ones((height, width), int)
-    for row, column in itertools.product(range(height), range(width)):
-        if is_center[row, column]:
-            for i in range(row - kh // 2, row + (kh - 1) // 2 + 1):
-                for j in range(column - kw // 2, column + (kw - 1) // 2 + 1):
-                    mask[i, j] = 0
+    """The keep mask of a map, given booleans that are true at block centers."""
+    block = clipped(block_size, is_center.shape)
+    mask = np.ones(is_center.shape, int)
+    for center in itertools.product(*map(range, is_center.shape)):
+        if is_center[center]:
+            covered = [
+                range(place - side // 2, place + (side - 1) // 2 + 1)
+                for place, side in zip(center, block, strict=True)
+            ]
+            for unit in itertools.product(*covered):
+                mask[unit] = 0
     return mask
 
 
 def centers(is_seed, block_size, feat_size):
-    """Booleans (H, W), true at the centers of the valid seed region's seeds."""
-    height, width = sides(feat_size)
-    kh, kw = clipped(block_size, feat_size)
-    is_center = np.zeros((height, width), bool)
-    for i, row in enumerate(valid_centers(kh, height)):
-        for j, column in enumerate(valid_centers(kw, width)):
-            is_center[row, column] = is_seed[i, j]
+    """Booleans of a map, true at the centers of the valid seed region's seeds."""
+    _, map_sides = both_sides(block_size, feat_size)
+    is_center = np.zeros(map_sides, bool)
+    places = itertools.product(*valid_places(block_size, feat_size))
+    for center, is_one in zip(places, is_seed.flat, strict=True):
+        is_center[center] = is_one
     return is_center
 
 
 def drop_block(x, is_seed, block_size):
-    """Lines 6 to 8 of Algorithm 1 on x (N, H, W, C), given the seeds (N, h, w, C)."""
-    samples, height, width, channels = x.shape
+    """Lines 6 to 8 of Algorithm 1 on x (N, ..., C), given the seeds (N, ..., C)."""
+    samples, *map_sides, channels = x.shape
     mask = np.ones(x.shape)
     for n, c in itertools.product(range(samples), range(channels)):
-        seeds = is_seed[n, :, :, c if is_seed.shape[-1] > 1 else 0]
-        is_center = centers(seeds, block_size, (height, width))
-        mask[n, :, :, c] = keep_mask(is_center, block_size)
+        seeds = is_seed[n, ..., c if is_seed.shape[-1] > 1 else 0]
+        is_center = centers(seeds, block_size, tuple(map_sides))
+        mask[n, ..., c] = keep_mask(is_center, block_size)
     count, count_ones = mask.size, mask.sum()
     return x * mask * (count / count_ones if count_ones else 0)
 
 
 def drop_rate_by_enumeration(gamma, block_size, feat_size):
     """Expected dropped fraction, summed over all seed fields by probability."""
-    kh, kw = clipped(block_size, feat_size)
-    height, width = sides(feat_size)
-    shape = len(valid_centers(kh, height)), len(valid_centers(kw, width))
+    shape = [len(places) for places in valid_places(block_size, feat_size)]
     rate = 0.0
-    for field in itertools.product((False, True), repeat=shape[0] * shape[1]):
+    for field in itertools.product((False, True), repeat=math.prod(shape)):
         seeds = np.reshape(field, shape)
         probability = gamma ** seeds.sum() * (1 - gamma) ** (~seeds).sum()
         mask = keep_mask(centers(seeds, block_size, feat_size), block_size)
@@ -95,23 +109,25 @@ def drop_rate_variance(gamma, block_size, feat_size):
 
         cov(u kept, v kept) = q^|C_u or C_v| - q^|C_u| q^|C_v|,
 
-    where |C_u or C_v| = |C_u| + |C_v| - |C_u and C_v|. A C_u is an interval of rows
-    times an interval of columns, and so the last term is a product of what the
-    intervals share along each axis. The variance of the mean over n units is the
-    sum of all covariances over n²; it vanishes for units that share no place.
+    where |C_u or C_v| = |C_u| + |C_v| - |C_u and C_v|. A C_u is a product of intervals,
+    one for each axis, and so the last term is a product of what the intervals share
+    along each axis. The variance of the mean over n units is the sum of all
+    covariances over n²; it vanishes for units that share no place.
     """
     q = 1 - gamma
-    (kh, kw), (height, width) = clipped(block_size, feat_size), sides(feat_size)
-    row_sets, column_sets = _places(kh, height), _places(kw, width)
-    shared_columns = np.array([[len(a & b) for b in column_sets] for a in column_sets])
-    columns = np.array([len(places) for places in column_sets])
+    _, map_sides = both_sides(block_size, feat_size)
+    first, *others = map(_places, clipped(block_size, feat_size), map_sides)
+    # Of the units of all axes but the first.
+    counts, shared = np.ones(1), np.ones((1, 1))
+    for sets in others:
+        counts = np.kron(counts, [len(places) for places in sets])
+        shared = np.kron(shared, [[len(a & b) for b in sets] for a in sets])
     total = 0.0
-    for a, b in itertools.product(row_sets, row_sets):
+    for a, b in itertools.product(first, first):
         if a & b:
-            both = len(a) * columns[:, None] + len(b) * columns[None, :]
-            shared = len(a & b) * shared_columns
-            total += np.sum(q ** (both - shared) - q**both)
-    return total / (height * width) ** 2
+            both = len(a) * counts[:, None] + len(b) * counts[None, :]
+            total += np.sum(q ** (both - len(a & b) * shared) - q**both)
+    return total / math.prod(map_sides) ** 2
 
 
 def standard_error(gamma, block_size, feat_size, masks):
