@@ -10,7 +10,7 @@ from dropblock_lib.keep_prob_scheduler import (
     find_drop_block_layers,
     linear_schedule,
 )
-from dropblock_lib.layers import DropBlock2D
+from dropblock_lib.layers import DropBlock1D, DropBlock2D, DropBlock3D
 from dropblock_lib.masks import (
     cover_counts,
     drop_block,
@@ -24,7 +24,9 @@ from dropblock_lib.variants import VARIANTS
 
 __all__ = [
     "VARIANTS",
+    "DropBlock1D",
     "DropBlock2D",
+    "DropBlock3D",
     "KeepProbScheduler",
     "cover_counts",
     "decrement_schedule",

@@ -105,6 +105,18 @@ def check_choice(name: str, value: Any, choices: Iterable[str | None]) -> Any:
     raise invalid(name, expected, value)
 
 
+def check_data_format(data_format: Any, default: str) -> str:
+    """Checks `data_format`, whose `None` means the default."""
+    formats = ("channels_last", "channels_first", None)
+    return check_choice("data_format", data_format, formats) or default
+
+
+def check_float_dtype(name: str, dtype: str) -> None:
+    """Checks the name of a dtype."""
+    if not dtype.startswith(("float", "bfloat")):
+        raise invalid(name, "a floating-point dtype", dtype)
+
+
 def check_gamma_rule(gamma: Any) -> str:
     """Checks `gamma`, the name of a rule."""
     return check_choice("gamma", gamma, GAMMA_RULES)

@@ -14,7 +14,7 @@ from keras import ops
 
 from dropblock_lib import masks
 from dropblock_lib.arguments import invalid
-from dropblock_lib.layers import DropBlock2D
+from dropblock_lib.layers import BaseDropBlock
 
 _SPATIAL = (
     keras.layers.SpatialDropout1D,
@@ -22,7 +22,7 @@ _SPATIAL = (
     keras.layers.SpatialDropout3D,
 )
 _DROPPING = (
-    DropBlock2D,
+    BaseDropBlock,
     keras.layers.Dropout,
     keras.layers.GaussianDropout,
     keras.layers.AlphaDropout,
@@ -209,7 +209,7 @@ class Inspection:
 def inspect(model: Any, inputs: Any = None) -> Inspection:
     """Reports what each layer of a model drops, and warns where it is not as meant.
 
-    It finds `DropBlock2D`, `Dropout`, `SpatialDropout1D`, `2D` and `3D`,
+    It finds `DropBlock1D`, `2D` and `3D`, `Dropout`, `SpatialDropout1D`, `2D` and `3D`,
     `GaussianDropout` and `AlphaDropout`, in nested models and in layers inside layers
     too. With `inputs` it also measures what they drop: it calls the model at
     inference and, several times if there are few units, in training mode. Each layer
@@ -338,7 +338,7 @@ class _Probe:
         self.is_unused = False
         self.training = _Tally()
         self.inference = _Tally()
-        self.is_drop_block = isinstance(layer, DropBlock2D)
+        self.is_drop_block = isinstance(layer, BaseDropBlock)
         self.is_noise = isinstance(layer, keras.layers.GaussianDropout)
         # The fraction of units it is meant to drop.
         if self.is_drop_block:

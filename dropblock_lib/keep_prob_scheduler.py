@@ -15,7 +15,7 @@ from dropblock_lib.arguments import (
     check_keep_prob,
     invalid,
 )
-from dropblock_lib.layers import DropBlock2D
+from dropblock_lib.layers import BaseDropBlock
 
 UNITS = ("epoch", "step")
 
@@ -161,7 +161,7 @@ class KeepProbScheduler(keras.callbacks.Callback):
         if not self._find_layers():
             model: Any = self.model
             warnings.warn(
-                f"KeepProbScheduler found no DropBlock2D layer in model "
+                f"KeepProbScheduler found no DropBlock layer in model "
                 f"'{model.name}' to schedule.",
                 stacklevel=2,
             )
@@ -244,15 +244,15 @@ def _scaled(keep_prob, scale):
     return keep_prob if scale == 1 else 1 - scale * (1 - keep_prob)
 
 
-def find_drop_block_layers(model: Any) -> list[DropBlock2D]:
+def find_drop_block_layers(model: Any) -> list[BaseDropBlock]:
     """Finds every DropBlock layer of a model, each once, nested ones included.
 
     Args:
         model: A Keras model or layer.
 
     Returns:
-        List of `DropBlock2D`.
+        List of `DropBlock1D`, `DropBlock2D` and `DropBlock3D` layers.
     """
     # Keras has no public walk over nested layers; a test fails if this one changes.
     layers = model._flatten_layers()
-    return [layer for layer in layers if isinstance(layer, DropBlock2D)]
+    return [layer for layer in layers if isinstance(layer, BaseDropBlock)]

@@ -294,7 +294,7 @@ def test_it_finds_the_layers_of_a_subclassed_model():
 def test_it_warns_if_the_model_has_no_layer_to_schedule():
     model = compiled_model(keras.layers.Dropout(0.5))
     callback = KeepProbScheduler(lambda epoch: 0.6)
-    with pytest.warns(UserWarning, match="found no DropBlock2D layer in model 'seq"):
+    with pytest.warns(UserWarning, match="found no DropBlock layer in model 'seq"):
         history = model.fit(ones(2), ones(2), callbacks=[callback], verbose=0).history
     assert "keep_prob" not in history
 

@@ -23,23 +23,24 @@ def drop_blocks(
     block_sides: tuple,
     gamma_rule: str,
     per_channel: bool,
-    channel_axis: int,
+    data_format: str,
 ) -> Tensor:
     """Drops blocks of units, and divides the others by the fraction that is kept.
 
     Args:
-        inputs: Float tensor of samples, sides of maps and channels.
+        inputs: Float tensor of samples, 1 to 3 sides of maps, and channels.
         rng_seed: Drawn from a `keras.random.SeedGenerator`.
         keep_prob: Float32 scalar tensor in (0, 1].
         block_sides: Sides of a block in pixels, integers.
         gamma_rule: `"paper"` or `"exact"`.
         per_channel: Whether every channel has a mask of its own.
-        channel_axis: 1 or -1.
+        data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
         Tensor of the shape and dtype of `inputs`. NaN and infinity do not leak from a
         dropped unit, neither forward nor into the gradient.
     """
+    channel_axis = 1 if data_format == "channels_first" else -1
     samples, *map_sides = ops.shape(inputs)
     channels = map_sides.pop(0 if channel_axis == 1 else -1)
     sizes = samples, channels if per_channel else 1, *map_sides

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-import dropblock_lib as dbl
 from dropblock_lib import kernels
 from dropblock_lib.kernels import bernoulli
+from dropblock_lib.layers import BaseDropBlock
 
 BACKEND = keras.backend.backend()
 
@@ -87,7 +87,7 @@ def trained(layer, x):
 
     Compiled on JAX, which otherwise compiles every operation on its own.
     """
-    if BACKEND == "jax" and isinstance(layer, dbl.DropBlock2D):
+    if BACKEND == "jax" and isinstance(layer, BaseDropBlock):
         return compiled(layer)(x)
     return layer(x, training=True)
 
