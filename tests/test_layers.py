@@ -122,6 +122,84 @@ def test_given_the_same_noise_it_is_the_reference(
     np.testing.assert_allclose(y, expected, rtol=1e-6)
 
 
+LAYERS = {1: dbl.DropBlock1D, 2: DropBlock2D, 3: dbl.DropBlock3D}
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    ("block_size", "feat_size", "rule", "per_channel"),
+    [
+        (3, (9,), "paper", True),
+        ((4,), (3,), "exact", False),
+        (2, (4, 3, 5), "exact", True),
+        ((3, 1, 9), (5, 2, 4), "paper", False),
+    ],
+)
+def test_sequences_and_volumes_are_the_reference(
+    block_size, feat_size, rule, per_channel, data_format
+):
+    x = random((2, *feat_size, 3))
+    shape = (2, *dbl.seed_shape(block_size, feat_size), 3 if per_channel else 1)
+    noise = np.random.default_rng(1).random(shape, dtype="float32")
+    options = {"gamma": rule, "per_channel": per_channel}
+    expected = dbl.drop_block(x, block_size, 0.6, Noise(noise), **options)
+    if data_format == "channels_first":
+        x, noise, expected = (np.moveaxis(a, -1, 1) for a in (x, noise, expected))
+    layer = LAYERS[len(feat_size)](block_size, 0.6, data_format=data_format, **options)
+    with noise_of_seeds(noise):
+        y = array(trained(layer, tensor(x)))
+    np.testing.assert_array_equal(y == 0, expected == 0)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rank", LAYERS)
+def test_every_rank_drops_saves_and_refuses_alike(rank, tmp_path):
+    sides = {1: (60,), 2: (12, 9), 3: (6, 7, 5)}[rank]
+    inputs = keras.Input((*sides, 8))
+    layer = LAYERS[rank](3, 0.8, gamma="exact", seed=1)
+    model = keras.Model(inputs, layer(inputs))
+    y = array(trained(layer, ops.ones((16, *sides, 8))))
+    gamma = dbl.exact_gamma(0.8, 3, sides)
+    error = oracle.standard_error(gamma, 3, sides, 16 * 8)
+    assert abs((y == 0).mean() - 0.2) < 5 * error
+    assert y.mean(dtype="float64") == pytest.approx(1, rel=1e-5)
+    model.save(tmp_path / "model.keras")
+    [loaded] = dbl.find_drop_block_layers(
+        keras.saving.load_model(tmp_path / "model.keras")
+    )
+    assert loaded.get_config() == layer.get_config()
+    assert keras.saving.get_registered_name(LAYERS[rank]) == (
+        f"dropblock_lib>DropBlock{rank}D"
+    )
+    with pytest.raises(ValueError, match=f"a tensor of rank {rank + 2}"):
+        LAYERS[rank](3)(np.ones((2,) * (rank + 3), "float32"))
+    with pytest.raises(ValueError, match="argument `block_size`"):
+        LAYERS[rank]((3,) * (rank % 3 + 1))
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch exports no SavedModel")
+@pytest.mark.parametrize("rank", LAYERS)
+def test_an_export_that_samples_takes_batches_of_any_size(rank, tmp_path):
+    """On JAX, the batch size is a symbol while the model is exported."""
+    import tensorflow as tf
+
+    sides = {1: (20,), 2: (6, 7), 3: (4, 3, 5)}[rank]
+    drop = {
+        1: dbl.DropBlock1D(2, 0.6, data_format="channels_first"),
+        2: dbl.DropBlock2D(3, 0.6),
+        3: dbl.DropBlock3D(2, 0.6, gamma="exact", per_channel=False),
+    }[rank]
+    inputs = keras.Input((*sides, 32))
+    model = keras.Model(inputs, drop(inputs, training=True))
+    model.export(tmp_path / "export", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "export")
+    for samples in (1, 5):
+        x = np.ones((samples, *sides, 32), "float32")
+        first, second = (loaded.serve(x).numpy() for _ in range(2))
+        assert (first != second).any()
+        assert first.mean() == pytest.approx(1, rel=1e-5)
+
+
 # How much is dropped
 
 

@@ -148,7 +148,8 @@ class PackedMasks:
         bit = ops.reshape(bit, (1, -1) + (1,) * (len(words.shape) - 1))
         bits = ops.bitwise_and(ops.expand_dims(words, 1), bit)
         bits = ops.reshape(bits, (-1, *ops.shape(words)[1:]))
-        return ops.equal(bits, 0)[: self.samples]
+        kept = ops.equal(bits, 0)
+        return kept if is_full(self.samples, self.group_size) else kept[: self.samples]
 
     def expand(self, value: Tensor) -> Tensor:
         """The scalar `value` where a unit is kept, and 0 where it is dropped."""
@@ -213,8 +214,9 @@ def lowest_bits(count: Size) -> Tensor:
 
 def is_full(samples: Size, group_size: Size) -> bool:
     """Whether all groups are known to have `group_size` samples."""
-    known = isinstance(samples, int) and isinstance(group_size, int)
-    return known and samples % group_size == 0
+    if isinstance(samples, int):
+        return isinstance(group_size, int) and samples % group_size == 0
+    return isinstance(group_size, int) and group_size == 1
 
 
 def _along(axis, piece):

@@ -84,9 +84,20 @@ def _divmod(position, bits):
     return position // bits, position % bits
 
 
+class MasksOfSingleSamples(PackedMasks):
+    """Masks that share no word between samples, for a batch of unknown size.
+
+    JAX cannot compute the size of a group, because it is part of arrays' shapes.
+    """
+
+    @classmethod
+    def layout(cls, samples, channels):
+        return samples, *super().layout(1, channels)[1:]
+
+
 def masks_class(samples, channels, channel_axis):
     """The class of masks that suits a batch."""
-    return PackedMasks
+    return PackedMasks if isinstance(samples, int) else MasksOfSingleSamples
 
 
 def drop(inputs, draw_masks, *arguments):
