@@ -4,7 +4,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from dropblock_lib.arguments import (
     check_boolean,
@@ -23,7 +22,7 @@ from dropblock_lib.kernels import drop_blocks
 class BaseDropBlock(keras.layers.Layer):
     """DropBlock for feature maps with `rank` sides."""
 
-    rank: int
+    rank = 2
 
     def __init__(
         self,
@@ -66,7 +65,6 @@ class BaseDropBlock(keras.layers.Layer):
     @property
     def weights(self):
         """Empty, so that weights fit networks without the layer."""
-        # Its `keep_prob` and random state are in `variables`.
         return []
 
     def load_own_variables(self, store):
@@ -77,7 +75,7 @@ class BaseDropBlock(keras.layers.Layer):
     @property
     def keep_prob(self) -> float:
         """Float in (0, 1]: nominal fraction of units to keep."""
-        stored = np.float32(ops.convert_to_numpy(self._variable))
+        stored = np.float32(keras.ops.convert_to_numpy(self._variable))
         if stored == np.float32(self._keep_prob):
             return self._keep_prob
         # Loaded: the shortest float that rounds to this float32.
@@ -104,13 +102,13 @@ class BaseDropBlock(keras.layers.Layer):
         check_rank("inputs", inputs.shape, self.rank + 2)
         if not keras.backend.is_float_dtype(inputs.dtype):
             # Cast to an integer, the kept fraction would be 0.
-            inputs = ops.cast(inputs, self.compute_dtype)
+            inputs = keras.ops.cast(inputs, self.compute_dtype)
         if not training:
             return inputs
         return drop_blocks(
             inputs,
             self.seed_generator.next(),
-            ops.convert_to_tensor(self._variable),
+            keras.ops.convert_to_tensor(self._variable),
             block_sides=self._block_sides,
             gamma_rule=self.gamma,
             per_channel=self.per_channel,
@@ -150,9 +148,9 @@ class DropBlock2D(BaseDropBlock):
     drops whole blocks. A block of one unit makes it `Dropout`, and one
     as large as the map makes it `SpatialDropout2D`.
 
-    Every sample and channel has its own mask. Kept units are scaled by
-    the number of units over that of kept units, counted over the whole
-    batch, so that the mean stays. At inference nothing changes.
+    Every sample and channel has its own mask. Kept units are divided
+    by their fraction of the whole batch, so that the mean stays. At
+    inference the layer returns its input.
 
     Args:
         block_size: Side of a block in pixels: an integer, or a tuple
@@ -177,12 +175,9 @@ class DropBlock2D(BaseDropBlock):
             layer's dtype. Any size may be unknown when it is built.
         training: Boolean. Units are dropped only if it is True.
 
-    Input shape:
+    Input and output shape:
         `(batch, height, width, channels)`, or with
         `"channels_first"`, `(batch, channels, height, width)`.
-
-    Output shape:
-        Same as the input shape.
 
     Raises:
         ValueError: If an argument or the input's rank is invalid.
@@ -197,14 +192,9 @@ class DropBlock2D(BaseDropBlock):
         Algorithm 1, [Ghiasi et al.](https://arxiv.org/abs/1810.12890).
     """
 
-    rank = 2
-
 
 @keras.saving.register_keras_serializable(package="dropblock_lib")
 class DropBlock3D(BaseDropBlock):
-    """`DropBlock2D` for volumes.
-
-    Its input is `(batch, depth, height, width, channels)`.
-    """
+    """`DropBlock2D` for `(batch, depth, height, width, channels)`."""
 
     rank = 3
