@@ -195,7 +195,15 @@ _ACTIVATION = _Kind(
     "Celu Elu Gelu HardSilu LeakyRelu Mish Relu ReLU Relu6 Selu Silu",
 )
 _CONVOLUTION = _Kind(
-    (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+    (
+        keras.layers.Conv1D,
+        keras.layers.Conv2D,
+        keras.layers.Conv3D,
+        keras.layers.DepthwiseConv1D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.SeparableConv1D,
+        keras.layers.SeparableConv2D,
+    )
 )
 _NORMALIZATION = _Kind((keras.layers.BatchNormalization,))
 _SUM = _Kind((keras.layers.Add,), "Add")

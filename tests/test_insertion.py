@@ -25,6 +25,19 @@ def outputs(model, x=X, **kwargs):
     return ops.convert_to_numpy(model(x, **kwargs))
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_placements_find_convolutions_of_every_rank(rank):
+    convolution = {1: layers.Conv1D, 3: layers.Conv3D}[rank]
+    drop = {1: dbl.DropBlock1D, 3: dbl.DropBlock3D}[rank]
+    inputs = keras.Input((4,) * rank + (3,))
+    x = layers.BatchNormalization()(convolution(4, 1)(inputs))
+    model = keras.Model(inputs, layers.ReLU(name="relu")(x))
+    copy = insert_after(model, lambda name: drop(3, name=name), "main-path-relu")
+    assert drops(copy) == ["drop_relu"]
+    with pytest.raises(ValueError, match=r"(?s)drop_relu.*rank 4"):
+        insert_after(model, DROP_BLOCK, "main-path-relu")
+
+
 def is_relu(layer):
     return layer.name.startswith("relu")
 
