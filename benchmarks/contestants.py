@@ -33,26 +33,32 @@ class Product(keras.layers.Layer):
         return inputs * 1.1
 
 
-def essential(block_size, keep_prob):
-    """Constructors of DropBlock2D and of the baseline, by name."""
+def essential(block_size, keep_prob, rank=2):
+    """Constructors of our layer and of the baseline, by name."""
+    name, layer = _ours(rank)
     return {
-        OURS: lambda: Contestant(dbl.DropBlock2D(block_size, keep_prob)),
+        name: lambda: Contestant(layer(block_size, keep_prob)),
         BASE: lambda: Contestant(keras.layers.Dropout(1 - keep_prob)),
     }
 
 
-def own(block_size, keep_prob):
+def _ours(rank):
+    name = f"DropBlock{rank}D"
+    return name, getattr(dbl, name)
+
+
+def own(block_size, keep_prob, rank=2):
     """Constructors of every contestant from this package, Keras and the backend."""
-    found = essential(block_size, keep_prob) | {
-        f"{OURS}, exact": lambda: Contestant(
-            dbl.DropBlock2D(block_size, keep_prob, gamma="exact")
+    name, layer = _ours(rank)
+    spatial = f"SpatialDropout{rank}D"
+    found = essential(block_size, keep_prob, rank) | {
+        f"{name}, exact": lambda: Contestant(
+            layer(block_size, keep_prob, gamma="exact")
         ),
-        f"{OURS}, shared": lambda: Contestant(
-            dbl.DropBlock2D(block_size, keep_prob, per_channel=False)
+        f"{name}, shared": lambda: Contestant(
+            layer(block_size, keep_prob, per_channel=False)
         ),
-        "SpatialDropout2D": lambda: Contestant(
-            keras.layers.SpatialDropout2D(1 - keep_prob)
-        ),
+        spatial: lambda: Contestant(getattr(keras.layers, spatial)(1 - keep_prob)),
         "x * c": lambda: Contestant(Product()),
     }
     if BACKEND == "torch":
@@ -62,8 +68,10 @@ def own(block_size, keep_prob):
     return found
 
 
-def others(block_size, keep_prob, loaded):
+def others(block_size, keep_prob, loaded, rank=2):
     """Constructors of the peers in `loaded`, from `peers.load_all`."""
+    if rank != 2:
+        return {}
     rate = 1 - keep_prob
     constructors = {
         "KerasCV": lambda layer: Contestant(layer(rate, block_size)),

@@ -20,6 +20,9 @@ SHAPES = [
     (8, 64, 64, 256),
     # Small enough that the overhead of a call shows.
     (64, 4, 4, 128),
+    # A sequence and a volume.
+    (64, 4096, 64),
+    (4, 32, 32, 32, 32),
 ]
 BLOCKS = [3, 7]
 KEEP_PROBS = [0.9, 0.5, 0.6, 0.7, 0.8, 0.95, 0.99, 1.0]
@@ -35,12 +38,14 @@ def main(arguments=None):
     for shape in chosen.shapes:
         for block_size in chosen.blocks:
             for keep_prob in chosen.keep_probs:
-                makers = contestants.essential(block_size, keep_prob)
+                rank = len(shape) - 2
+                own = contestants.own(block_size, keep_prob, rank)
+                makers = contestants.essential(block_size, keep_prob, rank)
                 if chosen.only_essential:
-                    makers["x * c"] = contestants.own(block_size, keep_prob)["x * c"]
+                    makers["x * c"] = own["x * c"]
                 elif keep_prob == chosen.keep_probs[0]:
-                    makers = contestants.own(block_size, keep_prob)
-                    makers |= contestants.others(block_size, keep_prob, loaded)
+                    makers = own
+                    makers |= contestants.others(block_size, keep_prob, loaded, rank)
                 case = {
                     "shape": list(shape),
                     "block_size": block_size,
@@ -91,14 +96,13 @@ def _prepare(make, shape):
 
 
 def _line(case, rows):
-    batch, height, width, channels = case["shape"]
     cells = [
         f"{row['contestant']} {1000 * row['median']:.2f} ms"
         for row in rows
         if "median" in row
     ]
     return (
-        f"{batch}x{height}x{width}x{channels}, block {case['block_size']}, "
+        f"{'x'.join(map(str, case['shape']))}, block {case['block_size']}, "
         f"keep_prob {case['keep_prob']}: {'; '.join(cells)}"
     )
 
@@ -108,7 +112,7 @@ def _parser():
     parser.add_argument("--rounds", type=options.positive, default=21,
                         help="timed calls of each")  # fmt: skip
     parser.add_argument("--warm-up", type=int, default=3, help="calls before them")
-    parser.add_argument("--shapes", nargs="+", type=options.shape(4), default=SHAPES,
+    parser.add_argument("--shapes", nargs="+", type=options.shape(3, 4, 5), default=SHAPES,
                         metavar="NxHxWxC", help="input shapes")  # fmt: skip
     parser.add_argument("--blocks", nargs="+", type=options.positive, default=BLOCKS)
     parser.add_argument("--keep-probs", nargs="+", type=float, default=KEEP_PROBS)

@@ -34,13 +34,14 @@ def positive(text, minimum=1):
     return value
 
 
-def shape(rank):
-    """A parser of `rank` positive integers separated by "x"."""
+def shape(*ranks):
+    """A parser of positive integers separated by "x", as many as one of `ranks`."""
 
     def parse(text):
         sides = tuple(positive(side) for side in text.split("x"))
-        if len(sides) != rank:
-            raise argparse.ArgumentTypeError(f"{text} is not {rank} numbers")
+        if len(sides) not in ranks:
+            counts = " or ".join(map(str, ranks))
+            raise argparse.ArgumentTypeError(f"{text} is not {counts} numbers")
         return sides
 
     return parse
