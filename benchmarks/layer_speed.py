@@ -112,7 +112,8 @@ def _parser():
     parser.add_argument("--rounds", type=options.positive, default=21,
                         help="timed calls of each")  # fmt: skip
     parser.add_argument("--warm-up", type=int, default=3, help="calls before them")
-    parser.add_argument("--shapes", nargs="+", type=options.shape(3, 4, 5), default=SHAPES,
+    shape = options.shape(3, 4, 5)
+    parser.add_argument("--shapes", nargs="+", type=shape, default=SHAPES,
                         metavar="NxHxWxC", help="input shapes")  # fmt: skip
     parser.add_argument("--blocks", nargs="+", type=options.positive, default=BLOCKS)
     parser.add_argument("--keep-probs", nargs="+", type=float, default=KEEP_PROBS)
