@@ -54,8 +54,8 @@ def random(shape, seed=0):
 
 
 def noise_for(x, block_size, per_channel=True, seed=0):
-    samples, height, width, channels = x.shape
-    seed_shape = dbl.seed_shape(block_size, (height, width))
+    samples, *sides, channels = x.shape
+    seed_shape = dbl.seed_shape(block_size, tuple(sides))
     shape = (samples, *seed_shape, channels if per_channel else 1)
     return np.random.default_rng(seed).random(shape, dtype="float32")
 
@@ -369,11 +369,12 @@ def test_fit_drops_and_predict_does_not():
 # Dtypes and extreme numbers
 
 
+@pytest.mark.parametrize("sides", [(7, 5), (12,), (4, 5, 3)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype_comes_out_as_it_went_in(dtype):
-    x = random((2, 7, 5, 3))
+def test_every_dtype_comes_out_as_it_went_in(dtype, sides):
+    x = random((2, *sides, 3))
     noise = noise_for(x, 3)
-    layer = DropBlock2D(3, 0.6, dtype=dtype)
+    layer = LAYERS[len(sides)](3, 0.6, dtype=dtype)
     with noise_of_seeds(noise):
         y = layer(tensor(x, dtype), training=True)
     assert keras.backend.standardize_dtype(y.dtype) == dtype
@@ -447,18 +448,19 @@ def test_nothing_kept_is_zero_rather_than_nan(block_size):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "largest"])
-def test_what_is_dropped_leaves_no_trace(dtype, value):
+@pytest.mark.parametrize("sides", [(6, 6), (40,), (4, 4, 5)])
+def test_what_is_dropped_leaves_no_trace(dtype, value, sides):
     if value == "largest":
         value = float(ml_dtypes.finfo(dtype).max)
-    x = random((2, 6, 6, 2)).astype("float64")
-    x[0, 0, 0, 0] = float(ml_dtypes.finfo(dtype).max) / 2
+    x = random((2, *sides, 2)).astype("float64")
+    x.flat[0] = float(ml_dtypes.finfo(dtype).max) / 2
     noise = noise_for(x, 3, seed=1)
     # The large unit is kept: dropped ones must not affect its scale.
-    noise[0, 0, 0, 0] = 1
+    noise.flat[0] = 1
     dropped = dbl.drop_block(np.ones_like(x), 3, 0.5, Noise(noise)) == 0
-    assert not dropped[0, 0, 0, 0]
+    assert not dropped.flat[0]
     assert 0.2 < dropped.mean() < 0.8
-    layer = DropBlock2D(3, 0.5, dtype=dtype)
+    layer = LAYERS[len(sides)](3, 0.5, dtype=dtype)
 
     def run(x):
         x = tensor(x, dtype)
@@ -473,11 +475,13 @@ def test_what_is_dropped_leaves_no_trace(dtype, value):
         assert (spoiled[dropped] == 0).all()
 
 
+@pytest.mark.parametrize("sides", [(6, 7), (9,), (3, 4, 5)])
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_the_gradient_is_the_mask_times_the_scale(per_channel):
-    x, weights = random((3, 6, 7, 2)), tensor(random((3, 6, 7, 2), seed=1))
+def test_the_gradient_is_the_mask_times_the_scale(per_channel, sides):
+    shape = (3, *sides, 2)
+    x, weights = random(shape), tensor(random(shape, seed=1))
     noise = noise_for(x, 2, per_channel)
-    layer = DropBlock2D(2, 0.6, per_channel=per_channel)
+    layer = LAYERS[len(sides)](2, 0.6, per_channel=per_channel)
     with noise_of_seeds(noise):
         slope = gradient(
             lambda x: ops.sum(layer(x, training=True) * weights), tensor(x)
@@ -511,21 +515,32 @@ def test_a_model_takes_maps_of_any_size_also_smaller_than_the_block():
 )
 @pytest.mark.parametrize("rule", ["paper", "exact"])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_unknown_sizes_in_compiled_code_give_the_reference(rule, data_format):
+@pytest.mark.parametrize(
+    ("block_size", "shapes"),
+    [
+        ((4, 3), [(3, 7, 6, 2), (2, 3, 5, 2), (1, 2, 2, 2), (1, 9, 1, 2)]),
+        ((4,), [(3, 9, 2), (1, 2, 2)]),
+        ((2, 1, 3), [(2, 3, 4, 5, 2), (1, 1, 2, 2, 2)]),
+    ],
+)
+def test_unknown_sizes_in_compiled_code_give_the_reference(
+    rule, data_format, block_size, shapes
+):
     import tensorflow as tf
 
-    layer = DropBlock2D((4, 3), 0.7, gamma=rule, data_format=data_format)
+    rank = len(block_size)
+    layer = LAYERS[rank](block_size, 0.7, gamma=rule, data_format=data_format)
     last = data_format == "channels_last"
-    layer.build((None, None, None, 2) if last else (None, 2, None, None))
-    for shape in ((3, 7, 6, 2), (2, 3, 5, 2), (1, 2, 2, 2), (1, 9, 1, 2)):
+    unknown = (None,) * rank
+    unknown = (None, *unknown, 2) if last else (None, 2, *unknown)
+    layer.build(unknown)
+    for shape in shapes:
         x = random(shape)
-        noise = noise_for(x, (4, 3))
-        expected = dbl.drop_block(x, (4, 3), 0.7, Noise(noise), gamma=rule)
+        noise = noise_for(x, block_size)
+        expected = dbl.drop_block(x, block_size, 0.7, Noise(noise), gamma=rule)
         if not last:
             x, noise, expected = (np.moveaxis(a, -1, 1) for a in (x, noise, expected))
-        signature = tf.TensorSpec(
-            (None, None, None, 2) if last else (None, 2, None, None), "float32"
-        )
+        signature = tf.TensorSpec(unknown, "float32")
         call = tf.function(lambda x: layer(x, training=True), [signature])
         with noise_of_seeds(noise):
             np.testing.assert_allclose(array(call(x)), expected, rtol=1e-6)
@@ -599,6 +614,19 @@ def test_keep_prob_reads_back_what_was_assigned():
         assert layer.keep_prob == 0.8 - 0.07
         layer.keep_prob -= 0.07
         assert layer.keep_prob == 0.8 - 0.07 - 0.07
+
+
+@pytest.mark.parametrize("sides", [(64,), (4, 5, 4)])
+def test_a_schedule_takes_effect_at_every_rank(sides):
+    layer = LAYERS[len(sides)](2, 0.5, gamma="exact", seed=1)
+    model = dropped_model(layer, input_shape=(*sides, 4))
+    x = np.ones((64, *sides, 4), "float32")
+    scheduler = dbl.KeepProbScheduler(dbl.linear_schedule(1.0, 0.5, steps=2))
+    history = model.fit(x, x, epochs=3, callbacks=[scheduler], verbose=0).history
+    for dropped, keep_prob in zip(history["dropped"], (1, 0.75, 0.5), strict=True):
+        gamma = dbl.exact_gamma(keep_prob, 2, sides)
+        error = oracle.standard_error(gamma, 2, sides, 64 * 4)
+        assert abs(dropped - (1 - keep_prob)) <= 5 * error
 
 
 def test_an_assigned_keep_prob_takes_effect_in_a_compiled_step():
