@@ -103,7 +103,7 @@ def feature_table(cells: dict[str, dict[str, Cell]]) -> str:
         for feature, row in cells.items()
     ]
     alignment = [":--", *[":-:"] * len(IMPLEMENTATIONS)]
-    table = markdown(["", *IMPLEMENTATIONS], lines, alignment)
+    table = markdown(["feature", *IMPLEMENTATIONS], lines, alignment)
     for word in _LONG_WORDS:
         table = table.replace(word.replace(_SOFT_HYPHEN, ""), word)
     return table
