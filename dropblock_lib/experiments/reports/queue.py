@@ -32,8 +32,8 @@ RELATIVE_COST = {
     "densenet121": 3.9,
     "retinanet": 900.0,
     "retinanet_light": 60.0,
-    "retinanet_lite0": 100.0,
-    "retinanet_lite0_scratch": 130.0,
+    "retinanet_lite0": 0.5,
+    "retinanet_lite0_scratch": 0.7,
 }
 # Seconds per image of CustomNet on two cores, for machines without any record.
 SECONDS_PER_IMAGE = 0.002
@@ -179,7 +179,7 @@ def _images(recipe):
     """Training images of all epochs, as a number of images of 32 x 32."""
     images = recipe.train_size
     if images is None:
-        everything = {"mnist": 60_000, "cifar10": 50_000}
+        everything = {"mnist": 60_000, "cifar10": 50_000, "coco2017-mini": 500}
         images = everything.get(recipe.dataset, 10_000) - recipe.validation_size
     return images * recipe.epochs * _relative_area(recipe)
 
