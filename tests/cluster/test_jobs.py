@@ -39,6 +39,8 @@ def test_interrupted_and_killed_processes_lose_nothing(tmp_path, monkeypatch):
         if "epoch 1/3" in line:
             os.kill(os.getpid(), signal.SIGINT)
 
+    # Each run waits in its second epoch, so that none can finish before the interrupt.
+    monkeypatch.setenv("TINY_AT", f"*:5:wait:{tmp_path}/waits{{seed}}")
     with pytest.raises(KeyboardInterrupt):
         start(interrupt_at_the_first_epoch)
     for partial in (results / ".partial").iterdir():

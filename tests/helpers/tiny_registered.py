@@ -3,7 +3,7 @@
 It also replaces the data sets by tiny ones. With $TINY_AT set to SEED:STEP:WHAT:FILE,
 that step of the run of that seed (* is any) creates the file and sends the process a
 signal, or with "wait" waits to be ended from outside. If the file exists already,
-nothing happens.
+nothing happens. In FILE, "{seed}" becomes the seed of the run.
 """
 
 import collections
@@ -26,13 +26,15 @@ steps_done = collections.Counter()
 
 def step(self):
     seed, when, what, file = os.environ["TINY_AT"].split(":")
-    if Path(file).exists() or seed not in ("*", self.label.rpartition("-seed")[2]):
+    own_seed = self.label.rpartition("-seed")[2]
+    file = file.format(seed=own_seed)
+    if Path(file).exists() or seed not in ("*", own_seed):
         return
     steps_done[self.label] += 1
     if steps_done[self.label] == int(when):
         Path(file).touch()
         if what == "wait":
-            time.sleep(60)
+            time.sleep(600)
         else:
             os.kill(os.getpid(), getattr(signal, what))
 
