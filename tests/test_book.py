@@ -45,6 +45,20 @@ def test_the_table_of_contents_lists_every_page_and_no_other():
     assert listed == {f"book/{page.stem}" for page in pages}
 
 
+# Chapters of version 0.1 that have another address now.
+EARLIER_PAGES = (
+    "02-gamma",
+    "03-masks",
+    "06-data-sets",
+    "10-mnist",
+    "11-what-the-tables-say",
+    "12-retinanet",
+    "13-seven-detectors",
+    "14-fast-and-right",
+    "run-times",
+)
+
+
 @every_notebook
 def test_a_notebook_starts_with_the_setup_cell(notebook):
     assert setup_cell.is_set_up(notebook)
@@ -317,7 +331,9 @@ def test_the_style_sheet_holds_only_what_pages_can_use(book):
 def test_run_times_are_those_of_the_notebooks_that_make_ran(book):
     rows = ElementTree.fromstring(
         re.search(
-            "<tbody>.*?</tbody>", (book / "book/run-times.html").read_text(), re.S
+            "<tbody>.*?</tbody>",
+            (book / "book/about-this-build.html").read_text(),
+            re.S,
         )[0]
     )
     cells = [["".join(cell.itertext()).strip() for cell in row] for row in rows]
@@ -335,7 +351,18 @@ def test_a_notebooks_page_opens_that_notebook_in_colab(book, pages):
             f"book/{path.name}"
         )
         links = pages[book / "book" / f"{path.stem}.html"].links
-        assert [link for link in links if "colab.research" in link] == [expected]
+        # The theme's button and the line under the title.
+        assert [link for link in links if "colab.research" in link] == [expected] * 2
+
+
+def test_addresses_of_earlier_versions_lead_to_pages(book):
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    redirects = config["sphinx"]["config"]["redirects"]
+    assert {f"book/{name}" for name in EARLIER_PAGES} <= redirects.keys()
+    for old, new in redirects.items():
+        target = (book / old).parent / new
+        assert 'http-equiv="refresh"' not in target.read_text()
+        assert f'url={new}"' in (book / f"{old}.html").read_text()
 
 
 def test_the_notebooks_that_colab_opens_are_in_the_repository():

@@ -131,7 +131,7 @@ def paper_of(drawing):
 
 
 def test_figures_lie_on_the_page_in_its_colors(visit):
-    with visit("book/02-gamma.html", **DESKTOP) as opened:
+    with visit("book/03-gamma.html", **DESKTOP) as opened:
         page = opened.page
         number = page.locator("figure:has(img)").count()
         assert number
@@ -151,7 +151,7 @@ def test_text_does_not_move_when_a_figure_comes(browser, address):
     page = context.new_page()
     held = []
     page.route("**/_images/*", lambda route: held.append(route))
-    page.goto(f"{address}/book/02-gamma.html", wait_until="domcontentloaded")
+    page.goto(f"{address}/book/03-gamma.html", wait_until="domcontentloaded")
     last = page.locator("figure:has(img)").last
     drawing = last.locator("img.only-light")
     page.wait_for_timeout(500)
@@ -165,7 +165,7 @@ def test_text_does_not_move_when_a_figure_comes(browser, address):
 
 
 def test_on_a_dark_page_all_figures_are_there_without_scrolling(visit):
-    with visit("book/02-gamma.html", **DESKTOP) as opened:
+    with visit("book/03-gamma.html", **DESKTOP) as opened:
         opened.page.evaluate("document.documentElement.dataset.theme = 'dark'")
         opened.page.wait_for_function(
             """() => {
@@ -177,7 +177,7 @@ def test_on_a_dark_page_all_figures_are_there_without_scrolling(visit):
 
 
 def test_a_figure_that_is_not_shown_is_not_loaded(visit):
-    with visit("book/02-gamma.html", **DESKTOP) as opened:
+    with visit("book/03-gamma.html", **DESKTOP) as opened:
         page = opened.page
         visible_drawings(page)
         loaded = page.evaluate(
@@ -214,7 +214,7 @@ def test_every_icon_is_drawn(opened):
 
 def test_what_opens_at_a_click_still_does(visit):
     """The style sheet keeps the rules for elements that only scripts show."""
-    with visit("book/02-gamma.html", **DESKTOP) as opened:
+    with visit("book/03-gamma.html", **DESKTOP) as opened:
         page = opened.page
         colab = page.get_by_role("link", name="Colab")
         assert not colab.is_visible()
@@ -227,7 +227,7 @@ def test_what_opens_at_a_click_still_does(visit):
 
 
 def test_sidebars_slide_in_on_a_phone(visit):
-    with visit("book/02-gamma.html", **PHONE) as opened:
+    with visit("book/03-gamma.html", **PHONE) as opened:
         page = opened.page
         link = page.locator(".bd-sidebar-primary").get_by_text("CustomNet")
         assert link.bounding_box()["x"] < 0
@@ -238,7 +238,7 @@ def test_sidebars_slide_in_on_a_phone(visit):
 
 
 def test_a_page_can_be_read_without_scripts(visit):
-    with visit("book/02-gamma.html", **PHONE, java_script_enabled=False) as opened:
+    with visit("book/03-gamma.html", **PHONE, java_script_enabled=False) as opened:
         page = opened.page
         assert page.get_by_role("heading", level=1).is_visible()
         assert r"\gamma" in page.locator(".math").first.inner_text()
@@ -254,7 +254,7 @@ def test_a_page_can_be_read_without_scripts(visit):
 
 
 def test_paper_is_white_and_holds_everything(visit):
-    with visit("book/02-gamma.html", **DESKTOP) as opened:
+    with visit("book/03-gamma.html", **DESKTOP) as opened:
         page = opened.page
         switch_theme(page, "dark")
         page.emulate_media(media="print")

@@ -5,6 +5,7 @@ Each module is a small extension with its own `setup`.
 
 MODULES = (
     "notebooks",
+    "facts",
     "metadata",
     "theme",
     "body",
