@@ -216,7 +216,7 @@ def test_what_opens_at_a_click_still_does(visit):
     """The style sheet keeps the rules for elements that only scripts show."""
     with visit("book/03-gamma.html", **DESKTOP) as opened:
         page = opened.page
-        colab = page.get_by_role("link", name="Colab")
+        colab = page.locator(".dropdown-launch-buttons").get_by_text("Colab")
         assert not colab.is_visible()
         page.get_by_label("Launch interactive content").click()
         colab.wait_for(state="visible")
@@ -235,6 +235,21 @@ def test_sidebars_slide_in_on_a_phone(visit):
         page.wait_for_function(
             "link => link.getBoundingClientRect().x >= 0", arg=link.element_handle()
         )
+
+
+def test_code_is_folded_on_a_phone_and_keeps_its_lines(visit):
+    with visit("book/03-gamma.html", **DESKTOP) as opened:
+        page = opened.page
+        folded = page.locator("details.folded-on-phones")
+        assert folded.count()
+        assert folded.first.locator("pre").is_visible()
+        assert not folded.first.locator("summary").is_visible()
+        resize(page, PHONE)
+        assert not folded.first.locator("pre").is_visible()
+        folded.first.locator("summary").click()
+        code = folded.first.locator("pre")
+        assert code.is_visible()
+        assert code.evaluate("element => getComputedStyle(element).whiteSpace") == "pre"
 
 
 def test_a_page_can_be_read_without_scripts(visit):

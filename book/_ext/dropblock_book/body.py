@@ -13,6 +13,12 @@ IMAGE = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"]+)"[
 # Matplotlib states a drawing's size in points.
 DRAWN_SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
 PIXELS_PER_POINT = 96 / 72
+# The code of a cell that is not folded.
+CODE = re.compile(
+    r'(?<=<div class="cell docutils container">\n)'
+    r'<div class="cell_input docutils container">\n.*?</pre></div>\n</div>\n</div>\n',
+    re.DOTALL,
+)
 LISTING = re.compile(r'(?<=<div class="highlight">)<pre>.*?</pre>', re.DOTALL)
 PLAIN = re.compile(r'<span(?: class="(?:n|nn|p|w)")?>([^<]*)</span>')
 
@@ -79,10 +85,16 @@ def mend_listings(body):
     return LISTING.sub(lambda listing: PLAIN.sub(r"\1", listing[0]), body)
 
 
+def fold_code(body):
+    """Puts the code of cells into elements that are open on wide screens."""
+    start = '<details class="folded-on-phones"><summary>Code</summary>\n'
+    return CODE.sub(lambda code: f"{start}{code[0]}</details>\n", body)
+
+
 def mend_body(app, pagename, templatename, context, doctree):
     if "body" in context:
         body = mend_images(app, mend_roles(context["body"]))
-        context["body"] = mend_listings(body)
+        context["body"] = mend_listings(fold_code(body))
 
 
 def setup(app):
