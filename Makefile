@@ -122,6 +122,10 @@ _build/executed/.environment: FORCE | $(READY)
 .PHONY: FORCE
 FORCE:
 
+.PHONY: pdf
+pdf: book ## print the whole book, _build/html/the-dropblock-book.pdf
+	$(BIN)/python scripts/pdf.py _build/html _build/html/the-dropblock-book.pdf
+
 .PHONY: serve
 serve: book ## build the book and serve it on this machine, PORT=8000
 	@$(BIN)/python -u -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html

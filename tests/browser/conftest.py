@@ -1,41 +1,12 @@
 """A Chromium with access to the built book and nothing else on the network."""
 
-import os
-import shutil
-import threading
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from scripts.chromium import FLAGS, find_chromium, serve
+
 playwright_api = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def find_chromium(playwright):
-    """Returns the path of a Chromium: $CHROMIUM, playwright's own, or the system's."""
-    candidates = [
-        os.environ.get("CHROMIUM"),
-        playwright.chromium.executable_path,
-        *map(shutil.which, CHROMIUM_NAMES),
-    ]
-    return next((c for c in candidates if c and os.path.exists(c)), None)
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -60,11 +31,8 @@ def browser(playwright):
 @pytest.fixture(scope="session")
 def address(browser, book):
     """The address at which the book is served during the tests."""
-    handler = partial(QuietHandler, directory=str(book))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with serve(book) as served_at:
+        yield served_at
 
 
 class Visit:

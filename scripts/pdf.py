@@ -1,0 +1,229 @@
+"""Print the built book as one PDF: `make pdf`.
+
+    python scripts/pdf.py _build/html _build/the-dropblock-book.pdf
+
+Chromium prints all chapters as one document, so that links between them work. It does
+so twice: the first copy tells on which page each chapter begins, and the second has
+these numbers in its table of contents.
+"""
+
+import argparse
+import datetime
+import html
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pypdf
+import yaml
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from scripts.chromium import FLAGS, find_chromium, serve  # noqa: E402
+
+COMBINED = "whole-book.html"
+
+# Prepares a page for print and returns its article, in which each id begins with the
+# name of the page.
+EXTRACT = """async ([name, pages, home]) => {
+    if (window.MathJax?.startup) await MathJax.startup.promise;
+    const article = document.querySelector(".bd-article").cloneNode(true);
+    const canvases = document.querySelectorAll(".bd-article canvas");
+    article.querySelectorAll("canvas").forEach((canvas, i) => {
+        const image = new Image();
+        image.src = canvases[i].toDataURL();
+        image.style.cssText = canvases[i].style.cssText;
+        canvas.replaceWith(image);
+    });
+    const unwanted = ".headerlink, button, script, noscript, .only-dark, .facts";
+    article.querySelectorAll(unwanted).forEach(element => element.remove());
+    for (const cell of article.querySelectorAll(".cell"))
+        if (cell.textContent.includes("%pip install -q")) cell.remove();
+    article.querySelectorAll("details").forEach(element => element.open = true);
+    for (const element of article.querySelectorAll("[id]"))
+        element.id = `${name}--${element.id}`;
+    for (const image of article.querySelectorAll("img")) {
+        image.src = new URL(image.getAttribute("src"), location.href).href;
+        image.loading = "eager";
+    }
+    const base = new URL("..", location.href);
+    for (const link of article.querySelectorAll("a[href]")) {
+        const target = new URL(link.getAttribute("href"), location.href);
+        if (target.origin !== base.origin) continue;
+        const page = target.pathname.replace(/^.*[/]/, "").replace(".html", "");
+        const place = decodeURIComponent(target.hash.slice(1));
+        if (!pages.includes(page) || place.includes("="))
+            link.href = home + target.pathname.slice(1) + target.hash;
+        else link.href = `#${page}` + (place && `--${place}`);
+    }
+    for (const level of [5, 4, 3, 2, 1])
+        for (const old of article.querySelectorAll(`h${level}`)) {
+            const heading = document.createElement(`h${level + 1}`);
+            heading.append(...old.childNodes);
+            old.replaceWith(heading);
+        }
+    const style = document.querySelector("#MJX-CHTML-styles");
+    return {article: article.innerHTML, style: style ? style.textContent : ""};
+}"""
+
+TITLE = """[...document.querySelector("h1").childNodes]
+    .filter(node => !node.matches?.(".headerlink"))
+    .map(node => node.textContent).join("")"""
+
+STYLES = """[...document.head.querySelectorAll("link[rel=stylesheet], style")]
+    .filter(element => element.id !== "MJX-CHTML-styles")
+    .map(element => {
+        if (element.href) element.setAttribute("href", element.href);
+        return element.outerHTML;
+    })"""
+
+# One searches the reference, and does not read it on paper.
+LEFT_OUT = ("API",)
+
+STYLE = """
+.whole-book h1 { break-before: page; margin: 90mm 0 0; font-size: 30pt; }
+.whole-book .chapter { break-before: page; }
+.whole-book .bd-article h2:first-of-type { font-size: 22pt; margin-top: 0; }
+.whole-book h3 { font-size: 15pt; }
+.whole-book h4 { font-size: 12pt; }
+.whole-book .cover { height: 240mm; display: flex; flex-direction: column; }
+.whole-book .cover p.title { margin-top: 80mm; font-size: 34pt; font-weight: 700; }
+.whole-book .contents p { display: flex; margin: 1.2mm 0; }
+.whole-book .contents p.part { font-weight: 700; margin-top: 4mm; }
+.whole-book .contents span { flex: 1; border-bottom: 1px dotted; margin: 0 2mm 1mm; }
+"""
+
+FOOTER = """<div style="width: 100%; font: 8pt sans-serif; text-align: center">
+<span class="pageNumber"></span></div>"""
+
+
+def read_parts():
+    """Returns the book's parts: pairs of a title and the names of its pages."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    parts = [("", [toc["root"]])]
+    for part in toc["parts"]:
+        if part["caption"] in LEFT_OUT:
+            continue
+        parts.append((part["caption"], [page["file"] for page in part["chapters"]]))
+    return parts
+
+
+def contents(parts, titles, pages):
+    lines = ['<div class="chapter contents"><h2>Contents</h2>']
+    for caption, names in parts:
+        if caption:
+            lines.append(f'<p class="part">{html.escape(caption)}</p>')
+        for name in names:
+            short = name.rpartition("/")[2]
+            number = pages.get(short, "")
+            lines.append(
+                f'<p><a href="#{short}">{html.escape(titles[name])}</a>'
+                f"<span></span>{number}</p>"
+            )
+    return "\n".join([*lines, "</div>"])
+
+
+def combine(head, parts, articles, titles, pages):
+    """Returns the whole book as one HTML page."""
+    version = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
+    today = datetime.date.today()
+    cover = (
+        '<div class="cover"><p class="title">The DropBlock Book</p>'
+        "<p>The DropBlock Book authors</p>"
+        f"<p>Version {version}, {today:%B} {today.day}, {today.year}</p>"
+        "<p>Text: CC BY 4.0. Code: MIT.</p></div>"
+    )
+    body = [cover, contents(parts, titles, pages)]
+    for caption, names in parts:
+        if caption:
+            body.append(f"<h1>{html.escape(caption)}</h1>")
+        for name in names:
+            short = name.rpartition("/")[2]
+            body.append(
+                f'<div class="chapter" id="{short}"><article class="bd-article">'
+                f"{articles[name]['article']}</article></div>"
+            )
+    styles = "\n".join(article["style"] for article in articles.values())
+    return (
+        f'<!DOCTYPE html><html lang="en" data-theme="light"><head>'
+        f'<meta charset="utf-8"><title>The DropBlock Book</title>{head}'
+        f"<style>{styles}\n{STYLE}</style></head>"
+        '<body class="whole-book"><main class="bd-main">'
+        + "\n".join(body)
+        + "</main></body></html>"
+    )
+
+
+def print_pdf(page, address, path):
+    page.goto(address)
+    page.evaluate(
+        "Promise.all([...document.images].map(image => image.decode().catch(() => 0)))"
+    )
+    page.pdf(
+        path=path,
+        format="A4",
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=FOOTER,
+        margin={"top": "16mm", "bottom": "18mm", "left": "17mm", "right": "17mm"},
+        print_background=True,
+        outline=True,
+        tagged=True,
+    )
+
+
+def first_pages(path, names):
+    """Returns the page number, from 1, at which each chapter begins."""
+    reader = pypdf.PdfReader(path)
+    found = {}
+    for name, place in reader.named_destinations.items():
+        if name.lstrip("/") in names:
+            found[name.lstrip("/")] = reader.get_destination_page_number(place) + 1
+    return found
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Print the built book as one PDF.")
+    parser.add_argument("built", type=Path, help="folder of the built pages")
+    parser.add_argument("target", type=Path, help="the PDF to write")
+    options = parser.parse_args(argv)
+    if not (options.built / "book" / "index.html").is_file():
+        sys.exit(f"No built book in {options.built}. To build it: make book")
+    parts = read_parts()
+    names = [name for _, chapters in parts for name in chapters]
+    short = [name.rpartition("/")[2] for name in names]
+    with serve(options.built) as address, sync_playwright() as playwright:
+        path = find_chromium(playwright)
+        if path is None:
+            sys.exit("No Chromium found. CHROMIUM=/path/to/chromium names one.")
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        page = browser.new_page()
+        page.emulate_media(media="print")
+        articles, titles, styles, home = {}, {}, {}, None
+        for name in names:
+            page.goto(f"{address}/{name}.html")
+            if home is None:
+                link = page.locator("link[rel=canonical]").get_attribute("href")
+                home = link.removesuffix(urlsplit(f"/{name}.html").path.lstrip("/"))
+            own = name.rpartition("/")[2]
+            articles[name] = page.evaluate(EXTRACT, [own, short, home])
+            titles[name] = page.evaluate(TITLE)
+            styles |= dict.fromkeys(page.evaluate(STYLES))
+        head = "".join(styles)
+        combined = options.built / COMBINED
+        pages = {}
+        try:
+            for _ in range(2):
+                text = combine(head, parts, articles, titles, pages)
+                combined.write_text(text)
+                print_pdf(page, f"{address}/{COMBINED}", options.target)
+                pages = first_pages(options.target, short)
+        finally:
+            combined.unlink(missing_ok=True)
+            browser.close()
+    print(f"{len(pypdf.PdfReader(options.target).pages)} pages in {options.target}")
+
+
+if __name__ == "__main__":
+    main()

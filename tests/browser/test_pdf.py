@@ -1,0 +1,71 @@
+"""The whole book as one PDF."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pypdf
+import pytest
+
+from scripts.pdf import read_parts
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "pdf.py"
+
+pytestmark = pytest.mark.xdist_group("pdf")
+
+
+@pytest.fixture(scope="module")
+def pdf(book, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pdf") / "book.pdf"
+    # In a process of its own, because one can have only one playwright.
+    command = [sys.executable, SCRIPT, book, path]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    if "No Chromium found" in printed.stderr:
+        pytest.skip(printed.stderr.strip())
+    assert printed.returncode == 0, printed.stderr
+    return pypdf.PdfReader(path)
+
+
+def squeezed(text):
+    return re.sub(r"\s+", "", text)
+
+
+def flattened(outline):
+    for item in outline:
+        if isinstance(item, list):
+            yield from flattened(item)
+        else:
+            yield item
+
+
+def test_the_contents_name_the_page_on_which_each_chapter_begins(pdf):
+    rows = re.findall(r"^(\S.*?) (\d+)$", pdf.pages[1].extract_text(), re.MULTILINE)
+    chapters = [name for _, names in read_parts() for name in names]
+    assert len(rows) == len(chapters)
+    begins = {
+        squeezed(item.title): pdf.get_destination_page_number(item) + 1
+        for item in flattened(pdf.outline)
+    }
+    assert [int(page) for _, page in rows] == [
+        begins[squeezed(title)] for title, _ in rows
+    ]
+
+
+def test_links_lead_to_places_in_the_document_or_to_published_pages(pdf):
+    addresses, places = set(), set()
+    for page in pdf.pages:
+        for annotation in page.get("/Annots") or []:
+            link = annotation.get_object()
+            if "/A" in link:
+                addresses.add(link["/A"]["/URI"])
+            elif "/Dest" in link:
+                places.add(link["/Dest"])
+    assert len(places) > len(read_parts())
+    assert places <= pdf.named_destinations.keys()
+    assert [a for a in addresses if "127.0.0.1" in a or a.startswith("file:")] == []
+
+
+def test_the_outline_has_the_parts_and_their_chapters(pdf):
+    parts = [item.title for item in pdf.outline if not isinstance(item, list)]
+    assert parts[-4:] == [caption for caption, _ in read_parts()][-4:]
