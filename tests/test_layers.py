@@ -178,26 +178,42 @@ def test_every_rank_drops_saves_and_refuses_alike(rank, tmp_path):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch exports no SavedModel")
-@pytest.mark.parametrize("rank", LAYERS)
-def test_an_export_that_samples_takes_batches_of_any_size(rank, tmp_path):
-    """On JAX, the batch size is a symbol while the model is exported."""
+@pytest.mark.parametrize(
+    "sides", [(20,), (None,), (6, 7), (5, None), (4, 3, 5), (None, None, None)]
+)
+def test_an_export_that_samples_takes_batches_and_maps_of_any_size(sides, tmp_path):
+    """On JAX, unknown sizes are symbols while the model is exported."""
     import tensorflow as tf
 
-    sides = {1: (20,), 2: (6, 7), 3: (4, 3, 5)}[rank]
-    drop = {
-        1: dbl.DropBlock1D(2, 0.6, data_format="channels_first"),
-        2: dbl.DropBlock2D(3, 0.6),
-        3: dbl.DropBlock3D(2, 0.6, gamma="exact", per_channel=False),
-    }[rank]
-    inputs = keras.Input((*sides, 32))
-    model = keras.Model(inputs, drop(inputs, training=True))
+    block_size, options = {
+        1: (3, {"data_format": "channels_first"}),
+        2: ((3, 2), {"gamma": "exact"}),
+        3: (2, {"per_channel": False, "data_format": "channels_last"}),
+    }[len(sides)]
+    layer = LAYERS[len(sides)](block_size, 0.6, **options)
+
+    def shape_of(sides):
+        return (32, *sides) if layer.data_format == "channels_first" else (*sides, 32)
+
+    inputs = keras.Input(shape_of(sides))
+    model = keras.Model(inputs, layer(inputs, training=True))
     model.export(tmp_path / "export", verbose=False)
-    loaded = tf.saved_model.load(tmp_path / "export")
-    for samples in (1, 5):
-        x = np.ones((samples, *sides, 32), "float32")
-        first, second = (loaded.serve(x).numpy() for _ in range(2))
+    exported = tf.saved_model.load(tmp_path / "export")
+
+    # The second maps are smaller than a block where their size is unknown.
+    for samples, others in ((40, (7, 3, 5)), (200, (1, 1, 1))):
+        pairs = zip(sides, others, strict=False)
+        feat_size = tuple(side or other for side, other in pairs)
+        x = np.ones((samples, *shape_of(feat_size)), "float32")
+        first, second = (exported.serve(x).numpy() for _ in range(2))
+        assert first.shape == x.shape
         assert (first != second).any()
-        assert first.mean() == pytest.approx(1, rel=1e-5)
+        assert first.mean(dtype="float64") == pytest.approx(1, rel=1e-5)
+        gamma = GAMMAS[layer.gamma](0.6, block_size, feat_size)
+        masks = samples * (32 if layer.per_channel else 1)
+        error = oracle.standard_error(gamma, block_size, feat_size, masks)
+        expected = dbl.expected_drop_rate(gamma, block_size, feat_size)
+        assert abs((first == 0).mean() - expected) < 5 * error
 
 
 # How much is dropped

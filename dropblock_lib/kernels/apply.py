@@ -5,13 +5,7 @@ import numpy as np
 from keras import ops
 
 from dropblock_lib.kernels import backend, bernoulli
-from dropblock_lib.kernels.gamma import (
-    Size,
-    Tensor,
-    expected_gammas,
-    gamma_tensor,
-    maximum,
-)
+from dropblock_lib.kernels.gamma import Size, Tensor, expected_gammas, gamma_tensor
 from dropblock_lib.kernels.packed_masks import PackedMasks
 
 
@@ -69,11 +63,11 @@ def draw_masks(
     keep_prob = backend.constant(keep_prob)
     gamma = gamma_tensor(gamma_rule, keep_prob, block_sides, map_sides)
     expected = expected_gammas(gamma_rule, block_sides, map_sides)
-    sides = zip(map_sides, block_sides, strict=True)
-    seeds = backend.masks_class(samples, channels, channel_axis).draw(
+    masks_class = backend.masks_class(samples, channels, channel_axis)
+    seeds = masks_class.draw(
         samples,
         channels,
-        [maximum(side - block + 1, 1) for side, block in sides],
+        masks_class.seed_sides(block_sides, map_sides),
         channel_axis,
         lambda shape, bits: bernoulli.draw_bits(rng_seed, gamma, expected, shape, bits),
     )

@@ -93,6 +93,12 @@ class PackedMasks:
                 channels_per_word *= 2
         return groups, group_size, channels_per_word
 
+    @staticmethod
+    def seed_sides(block_sides: Sequence[int], map_sides: Sequence[Size]) -> list:
+        """Sides of the array of seeds: those of the valid seed region."""
+        sides = zip(map_sides, block_sides, strict=True)
+        return [maximum(side - block + 1, 1) for side, block in sides]
+
     @classmethod
     def valid_bits(cls, present: Tensor, channels_per_word: int) -> Tensor:
         """The bits of the samples that are present, in an int32 word per group."""

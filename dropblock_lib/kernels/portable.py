@@ -3,6 +3,8 @@
 On JAX the compiler merges all steps into one pass over the units.
 """
 
+import dataclasses
+
 import keras
 from keras import ops
 
@@ -84,20 +86,45 @@ def _divmod(position, bits):
     return position // bits, position % bits
 
 
-class MasksOfSingleSamples(PackedMasks):
-    """Masks that share no word between samples, for a batch of unknown size.
+class MasksOfAnySize(PackedMasks):
+    """Masks whose sizes may be symbols, as in a model that JAX exports.
 
-    JAX cannot compute the size of a group, because it is part of arrays' shapes.
+    Symbols in arrays' shapes can be added and multiplied, but have no maximum.
     """
 
     @classmethod
     def layout(cls, samples, channels):
+        if isinstance(samples, int):
+            return super().layout(samples, channels)
+        # No word belongs to two samples.
         return samples, *super().layout(1, channels)[1:]
+
+    @staticmethod
+    def seed_sides(block_sides, map_sides):
+        """Known sides are the valid seed region's, and the others the map's."""
+        sides = zip(map_sides, block_sides, strict=True)
+        return [
+            max(side - block + 1, 1) if isinstance(side, int) else side
+            for side, block in sides
+        ]
+
+    def grow_blocks(self, block_sides, map_sides):
+        words = self.words
+        first_axis = 2 if self.channel_axis == 1 else 1
+        sides = zip(block_sides, map_sides, strict=True)
+        for axis, (block, side) in enumerate(sides, first_axis):
+            if not isinstance(side, int):
+                # Places after the valid seed region have no seeds.
+                valid = ops.arange(side) <= ops.maximum(side - block, 0)
+                valid = ops.reshape(valid, (-1,) + (1,) * (len(words.shape) - axis - 1))
+                words = ops.where(valid, words, 0)
+        masks = dataclasses.replace(self, words=words)
+        return super(MasksOfAnySize, masks).grow_blocks(block_sides, map_sides)
 
 
 def masks_class(samples, channels, channel_axis):
     """The class of masks that suits a batch."""
-    return PackedMasks if isinstance(samples, int) else MasksOfSingleSamples
+    return MasksOfAnySize
 
 
 def drop(inputs, draw_masks, *arguments):
