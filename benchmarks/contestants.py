@@ -68,10 +68,8 @@ def own(block_size, keep_prob, rank=2):
     return found
 
 
-def others(block_size, keep_prob, loaded, rank=2):
+def others(block_size, keep_prob, loaded):
     """Constructors of the peers in `loaded`, from `peers.load_all`."""
-    if rank != 2:
-        return {}
     rate = 1 - keep_prob
     constructors = {
         "KerasCV": lambda layer: Contestant(layer(rate, block_size)),

@@ -11,7 +11,7 @@ def prepare(contestant, shape, compiled=True):
 
     Args:
         contestant: `contestants.Contestant`.
-        shape: (batch, height, width, channels) of the input.
+        shape: (batch, *sides, channels) of the input.
         compiled: Whether to compile. PyTorch never does.
 
     Returns:
@@ -21,7 +21,7 @@ def prepare(contestant, shape, compiled=True):
     """
     layer = contestant.call
     if contestant.channels_first:
-        shape = (shape[0], shape[3], *shape[1:3])
+        shape = (shape[0], shape[-1], *shape[1:-1])
     if isinstance(layer, keras.Layer) and not layer.built:
         layer.build(shape)
     rng = np.random.default_rng(0)

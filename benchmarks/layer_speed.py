@@ -1,10 +1,10 @@
-"""Time DropBlock2D and similar layers, forward and backward.
+"""Time DropBlock layers and similar ones, forward and backward.
 
     KERAS_BACKEND=jax python -m benchmarks.layer_speed
 
 Writes `layer_speed-BACKEND.json`: median and quartiles of every contestant, and its
 ratio to Keras' Dropout. At the first of `--keep-probs`, all contestants are timed; at
-the others, only DropBlock2D and Dropout.
+the others, only DropBlock and Dropout.
 """
 
 from benchmarks import contestants, interleaved, options, peers, process
@@ -24,6 +24,7 @@ SHAPES = [
     (64, 4096, 64),
     (4, 32, 32, 32, 32),
 ]
+SMOKE_SHAPES = [(2, 6, 5, 3), (2, 6, 3), (2, 4, 3, 5, 3)]
 BLOCKS = [3, 7]
 KEEP_PROBS = [0.9, 0.5, 0.6, 0.7, 0.8, 0.95, 0.99, 1.0]
 
@@ -31,21 +32,24 @@ KEEP_PROBS = [0.9, 0.5, 0.6, 0.7, 0.8, 0.95, 0.99, 1.0]
 def main(arguments=None):
     chosen = _parser().parse_args(arguments)
     if chosen.smoke:
-        chosen.shapes, chosen.blocks = [(2, 6, 5, 3)], [3]
+        chosen.shapes, chosen.blocks = SMOKE_SHAPES, [3]
         chosen.keep_probs, chosen.rounds, chosen.warm_up = [0.9, 0.5], 2, 1
-    loaded, missing = peers.load_all(contestants.BACKEND)
+    loaded, missing = {}, {}
+    for rank in sorted({len(shape) - 2 for shape in chosen.shapes}):
+        loaded[rank], absent = peers.load_all(contestants.BACKEND, rank)
+        missing |= absent
     rows = []
     for shape in chosen.shapes:
+        rank = len(shape) - 2
         for block_size in chosen.blocks:
             for keep_prob in chosen.keep_probs:
-                rank = len(shape) - 2
                 own = contestants.own(block_size, keep_prob, rank)
                 makers = contestants.essential(block_size, keep_prob, rank)
                 if chosen.only_essential:
                     makers["x * c"] = own["x * c"]
                 elif keep_prob == chosen.keep_probs[0]:
                     makers = own
-                    makers |= contestants.others(block_size, keep_prob, loaded, rank)
+                    makers |= contestants.others(block_size, keep_prob, loaded[rank])
                 case = {
                     "shape": list(shape),
                     "block_size": block_size,
@@ -108,7 +112,7 @@ def _line(case, rows):
 
 
 def _parser():
-    parser = options.parser("Speed of DropBlock2D and similar layers on one backend.")
+    parser = options.parser("Speed of DropBlock and similar layers on one backend.")
     parser.add_argument("--rounds", type=options.positive, default=21,
                         help="timed calls of each")  # fmt: skip
     parser.add_argument("--warm-up", type=int, default=3, help="calls before them")
@@ -118,7 +122,7 @@ def _parser():
     parser.add_argument("--blocks", nargs="+", type=options.positive, default=BLOCKS)
     parser.add_argument("--keep-probs", nargs="+", type=float, default=KEEP_PROBS)
     parser.add_argument("--only-essential", action="store_true",
-                        help="time DropBlock2D, Dropout and x * c only")  # fmt: skip
+                        help="time DropBlock, Dropout and x * c only")  # fmt: skip
     parser.add_argument(process.DEFAULT_ALLOCATOR, action="store_true",
                         help="leave glibc's allocator as it is")  # fmt: skip
     return parser

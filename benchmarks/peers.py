@@ -29,6 +29,7 @@ class Peer:
         backends: Keras backends on which it runs.
         hollow: More packages whose `__init__` must not run.
         stubs: Dict of module that must not be imported -> attributes to replace it.
+        volumes: Full name of its function for volumes, if it has one.
     """
 
     distribution: str
@@ -36,6 +37,11 @@ class Peer:
     backends: tuple
     hollow: tuple = ()
     stubs: dict = field(default_factory=dict)
+    volumes: str | None = None
+
+    def name_for(self, rank):
+        """Full name of the layer or function for maps of `rank` sides, or `None`."""
+        return {2: self.name, 3: self.volumes}.get(rank)
 
 
 PEERS = {
@@ -56,6 +62,7 @@ PEERS = {
         "torchvision.ops.drop_block.drop_block2d",
         ("torch",),
         stubs={"torchvision.utils": {"_log_api_usage_once": lambda _: None}},
+        volumes="torchvision.ops.drop_block.drop_block3d",
     ),
 }
 
@@ -68,8 +75,8 @@ def version(label):
         return None
 
 
-def load(label):
-    """A peer's layer or function.
+def load(label, rank=2):
+    """A peer's layer or function for maps of `rank` sides.
 
     Raises:
         Missing: If it cannot be imported; the message says why.
@@ -78,7 +85,7 @@ def load(label):
     if version(label) is None:
         raise Missing(f"{peer.distribution} is not installed ({INSTALL})")
     before = set(sys.modules)
-    module, _, attribute = peer.name.rpartition(".")
+    module, _, attribute = peer.name_for(rank).rpartition(".")
     try:
         for package in [*_parents(module), *peer.hollow]:
             _add_hollow_package(package)
@@ -96,18 +103,18 @@ def load(label):
                 del sys.modules[name]
 
 
-def load_all(backend):
-    """Load the peers of a backend.
+def load_all(backend, rank=2):
+    """Load the peers of a backend for maps of `rank` sides.
 
     Returns:
         Two dicts: label -> layer or function, and label -> why it is missing.
     """
     found, missing = {}, {}
     for label, peer in PEERS.items():
-        if backend not in peer.backends:
+        if backend not in peer.backends or peer.name_for(rank) is None:
             continue
         try:
-            found[label] = load(label)
+            found[label] = load(label, rank)
         except Missing as reason:
             missing[label] = str(reason)
             print(f"without {label}: {reason}", flush=True)

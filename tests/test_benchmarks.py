@@ -87,6 +87,17 @@ def test_our_layers_and_those_of_keras_are_timed_compiled(written):
         assert ("temp_memory" in row) == (BACKEND == "jax")
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_sequences_and_volumes_are_timed_beside_dropout(written, rank):
+    rows = load_benchmarks("layer_speed", written)[BACKEND]["rows"]
+    rows = [row for row in rows if len(row["shape"]) == rank + 2]
+    seen = {row["contestant"] for row in rows}
+    assert set(contestants.own(3, 0.9, rank)) <= seen
+    assert all(row["median"] > 0 for row in rows)
+    loaded, _ = peers.load_all(BACKEND, rank)
+    assert set(peers.PEERS) & seen == set(loaded)
+
+
 def test_a_step_is_timed_with_and_without_regularizers(written):
     rows = load_benchmarks("step_speed", written)[BACKEND]["rows"]
     assert [(row["variant"], row["layers"]) for row in rows] == [

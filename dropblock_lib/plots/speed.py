@@ -1,5 +1,6 @@
 """Benchmarks: speed of layers, rates of other implementations, and skipping."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import PercentFormatter
 
-from dropblock_lib.experiments.reports.speed import BACKEND_LABELS, by, select
+from dropblock_lib.experiments.reports.speed import (
+    BACKEND_LABELS,
+    by,
+    label_ranks,
+    select,
+)
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.style import (
     COLORS,
@@ -82,7 +88,8 @@ def layer_speed(
         documents: Dict of backend -> "layer_speed", from `load_benchmarks`.
         block_size: Block size of the rows to show.
         keep_prob: keep_prob of the rows to show.
-        contestants: Names of layers; a backend may lack some of them.
+        contestants: Names of layers, which include those like them for other ranks;
+            a backend may lack some of them.
     """
     chosen = {
         backend: select(document, block_size=block_size, keep_prob=keep_prob)
@@ -94,14 +101,17 @@ def layer_speed(
         for ax, (backend, rows) in zip(axes, chosen.items(), strict=True):
             ax.axvline(1, color=PALETTE["ink"], lw=1.2)
             for row in rows:
-                if row["contestant"] in contestants and "ratio" in row:
+                if _in_2d(row["contestant"]) in contestants and "ratio" in row:
                     place = inputs.index(tuple(row["shape"]))
                     _dot(ax, row, place)
             ax.set_title(BACKEND_LABELS[backend])
             name_rows(ax, [by(shape) for shape in inputs])
             ax.set_xlim(left=0)
         axes[-1].set_xlabel("times as long as Keras' Dropout")
-        _show_marks(fig, contestants, columns=3)
+        names = (row["contestant"] for rows in chosen.values() for row in rows)
+        labels = label_ranks(names)
+        labels = {_in_2d(name): label for name, label in labels.items()}
+        _show_marks(fig, contestants, columns=3, labels=labels)
     return fig
 
 
@@ -169,17 +179,23 @@ def peer_rates(
 
 
 def _dot(ax, row, place):
-    color, mark = MARKS[row["contestant"]]
+    color, mark = MARKS[_in_2d(row["contestant"])]
     spread = [row["ratio_low"], row["ratio_high"]]
     ax.plot(spread, [place, place], color=color, lw=2, alpha=0.5)
     ax.plot(row["ratio"], place, mark, color=color, ms=8, mew=2)
 
 
-def _show_marks(fig, names, columns, ring=False):
+def _in_2d(name):
+    """The name of the layer for maps of two sides, as in `MARKS`."""
+    return re.sub(r"[13]D\b", "2D", name)
+
+
+def _show_marks(fig, names, columns, labels=None, ring=False):
     ax = fig.axes[0]
     for name in names:
         color, mark = MARKS[name]
-        ax.plot([], [], mark, color=color, ms=7, mew=2, label=name)
+        label = (labels or {}).get(name, name)
+        ax.plot([], [], mark, color=color, ms=7, mew=2, label=label)
     if ring:
         ax.plot([], [], "o", ms=11, label="NaN in some calls", **RING)
     handles, labels = ax.get_legend_handles_labels()

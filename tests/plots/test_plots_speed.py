@@ -78,6 +78,19 @@ def test_layers_are_at_their_ratio_in_the_panel_of_their_backend():
     assert names == ["32x56x56x64", "8x64x64x256"]
 
 
+def test_layers_of_every_rank_have_the_mark_of_theirs():
+    documents = layer_speed()
+    row = documents["jax"]["rows"][0]
+    volume = {"contestant": "DropBlock3D", "shape": [4, 8, 8, 8, 16], "ratio": 0.3}
+    documents["jax"]["rows"].append(row | volume)
+    fig = plots.layer_speed(documents)
+    color, _ = MARKS["DropBlock2D"]
+    assert points(fig.axes[1], color) == [(0.25, 0), (0.25, 1), (0.3, 2)]
+    [legend] = fig.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == ["DropBlock", "SpatialDropout2D", "x * c"]
+
+
 def test_peers_are_at_their_rate_and_errors_apart():
     ax = plots.peer_rates(peer_rates()).axes[0]
     ours, theirs = (points(ax, MARKS[name][0]) for name in ("DropBlock2D", "KerasCV"))

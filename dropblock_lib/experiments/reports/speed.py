@@ -1,5 +1,9 @@
 """Benchmarks as tables, and as rows for figures."""
 
+import collections
+import re
+from collections.abc import Iterable
+
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.reports.columns import aligned, markdown
 
@@ -36,16 +40,19 @@ def layer_table(document: dict, format: str = "text") -> str:
     """
     base = document["settings"]["base"]
     cases = _cases(document, "shape", "block_size", "keep_prob")
-    names = [n for n in _names(document, "contestant") if n != base]
+    labels = label_ranks(_names(document, "contestant"))
+    names = [name for name in dict.fromkeys(labels.values()) if name != base]
     memory = any("temp_memory" in row for row in document["rows"])
     heading = ["input", "block", "keep_prob", f"{base}, ms", *names]
     heading += ["memory"] * memory
     lines = []
     for (shape, block_size, keep_prob), rows in cases.items():
+        ours = rows.get(f"DropBlock{len(shape) - 2}D")
+        rows = {labels[name]: row for name, row in rows.items()}
         line = [by(shape), block_size, f"{keep_prob:g}", _milliseconds(rows.get(base))]
         line += [_times(rows.get(name)) for name in names]
         if memory:
-            line.append(_times(rows.get("DropBlock2D"), "temp_memory"))
+            line.append(_times(ours, "temp_memory"))
         lines.append(line)
     return _formatted(heading, lines, format)
 
@@ -80,6 +87,29 @@ def rate_table(document: dict, format: str = "text") -> str:
         line = [by(size), block_size, f"{100 * nominal:g}"]
         lines.append(line + [_percent(rows.get(name)) for name in names])
     return _formatted(["map", "block", "nominal", *names], lines, format)
+
+
+def label_ranks(names: Iterable[str]) -> dict[str, str]:
+    """Layer -> a label that it shares with the layers like it for other ranks.
+
+    Example:
+
+    >>> label_ranks(["DropBlock1D", "DropBlock3D", "SpatialDropout2D"])
+    {'DropBlock1D': 'DropBlock', 'DropBlock3D': 'DropBlock',
+     'SpatialDropout2D': 'SpatialDropout2D'}
+    """
+    alike = collections.defaultdict(set)
+    for name in names:
+        alike[_without_rank(name)].add(name)
+    return {
+        name: label if len(group) > 1 else name
+        for label, group in alike.items()
+        for name in group
+    }
+
+
+def _without_rank(name):
+    return re.sub(r"[123]D\b", "", name)
 
 
 def by(sides) -> str:

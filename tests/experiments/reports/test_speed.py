@@ -109,6 +109,23 @@ def test_a_layer_table_has_a_line_for_each_input():
     ]
 
 
+def test_layers_of_all_ranks_share_a_column():
+    document = layer_document()
+    document["rows"] += [
+        timed("Dropout", 0.008, 1.0, (2, 8, 3)),
+        timed("DropBlock1D", 0.004, 0.6, (2, 8, 3), temp_memory=0.2),
+        timed("DropBlock3D", 0.006, 0.7, (2, 4, 4, 4, 3), temp_memory=0.3),
+    ]
+    lines = speed.layer_table(document, "markdown").splitlines()
+    assert lines[0].split(" | ")[3:] == [
+        "Dropout, ms", "DropBlock", "KerasCV", "timm", "memory |",
+    ]  # fmt: skip
+    assert lines[4:] == [
+        "| 2x8x3 | 7 | 0.9 | 8.00 | 0.60 |  |  | 0.20 |",
+        "| 2x4x4x4x3 | 7 | 0.9 |  | 0.70 |  |  | 0.30 |",
+    ]
+
+
 def test_a_rate_table_names_errors_and_nan():
     lines = speed.rate_table(rate_document(), "markdown").splitlines()
     assert lines[2] == "| 14x8 | 7 | 10 | 9.3 | 62.0 (NaN: 56 of 200) | error |"
