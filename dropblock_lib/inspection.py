@@ -109,13 +109,15 @@ class InspectedLayer:
         return tuple(None if side is None else block / side for block, side in pairs)
 
     def _cells(self):
+        # A DropBlock layer is built on its first call, and then knows its map.
+        unknown = "?" if self.block is None else "not called yet"
         block = "" if self.block is None else _times(self.block)
         if block and self.map:
             block += f" of {_times(self.map)}"
         return {
             "layer": self.path,
             "kind": self.kind,
-            "map": ", ".join(map(_times, self.maps)) or "?",
+            "map": ", ".join(map(_times, self.maps)) or unknown,
             "block": block,
             "keep_prob": _number(self.keep_prob, ".4g"),
             "gamma": _number(self.gamma, ".3g"),
@@ -466,6 +468,11 @@ class _Probe:
                 "model's `call`, or connect it to the outputs."
             )
             return
+        if self.is_drop_block and not self.shapes:
+            yield (
+                "has not been called yet, although the model is built. Pass inputs to "
+                "see whether the model calls it."
+            )
         if self.is_drop_block:
             yield from self._warnings_of_keep_prob()
             yield from self._warnings_of_maps()

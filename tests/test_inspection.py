@@ -221,17 +221,22 @@ def test_a_block_that_never_drops_is_warned_of():
 
 def test_a_layer_that_is_not_called_is_warned_of():
     class Forgetful(keras.Model):
-        def __init__(self):
+        def __init__(self, drop):
             super().__init__()
             self.dense = layers.Dense(2)
-            self.drop = layers.Dropout(0.5, name="forgotten")
+            self.drop = drop
 
         def call(self, x):
             return self.dense(x)
 
-    model = Forgetful()
+    model = Forgetful(layers.Dropout(0.5, name="forgotten"))
     model(X)
     warned(dbl.inspect(model, X), "forgotten: dropped nothing, because the model")
+    model = Forgetful(block("forgotten"))
+    model(X)
+    report = dbl.inspect(model)
+    warned(report, "forgotten: has not been called yet")
+    assert "not called yet" in str(report).split("\n")[3]
 
 
 class Loose(keras.Model):
