@@ -19,6 +19,7 @@ from dropblock_lib.experiments.records.record import (
 )
 from dropblock_lib.experiments.reports import (
     compare,
+    detectors,
     features,
     power,
     speed,
@@ -50,6 +51,7 @@ __all__ = [
     "RunsFailed",
     "compare",
     "describe_setting",
+    "detectors",
     "features",
     "format_table",
     "guessing",

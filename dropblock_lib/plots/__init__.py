@@ -17,6 +17,7 @@ from dropblock_lib.plots.datasets import pictures, pixel_values, split_parts
 from dropblock_lib.plots.detection import (
     anchors_of_positions,
     assignment,
+    class_losses,
     detector_losses,
     focal_loss,
     loss_shares,
@@ -44,6 +45,7 @@ __all__ = [
     "accuracy_by_variant",
     "anchors_of_positions",
     "assignment",
+    "class_losses",
     "covering_places",
     "dense_block",
     "detector_losses",

@@ -28,7 +28,10 @@ from dropblock_lib.plots.style import (
     figure,
     name_rows,
     panels,
+    variant_color,
+    variant_dashes,
 )
+from dropblock_lib.variants import get_variant, variant_title
 
 if TYPE_CHECKING:  # the module needs KerasHub, which is optional
     from dropblock_lib.detection.anchors import Assignment
@@ -206,6 +209,61 @@ def detector_losses(history: Mapping[str, Sequence[float]]) -> Figure:
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=2)
     return fig
+
+
+def class_losses(
+    curves: Mapping[str, Sequence[Sequence[float | None]]],
+    yardsticks: Mapping[str, float],
+    xlabel: str = "epoch",
+    notice: str = "",
+) -> Figure:
+    """Class losses during training, beside those of detectors that ignore the image.
+
+    Args:
+        curves: Dict of variant, or of any other label -> list of runs, each with one
+            value per epoch or step, `None` where it was not measured. Drawn are the
+            mean and the range of the runs.
+        yardsticks: Dict of label -> class loss, drawn as a level line.
+        xlabel: What the values are counted by.
+        notice: A banner across the axes, such as "not run yet".
+    """
+    with figure(width=5.9, height=3.9) as (fig, ax):
+        for number, (label, runs) in enumerate(curves.items()):
+            values = np.array(runs, "float64")
+            known = np.isfinite(values).all(axis=0)
+            at, values = 1 + np.flatnonzero(known), values[:, known]
+            style = _style_of(label, number)
+            ax.plot(at, values.mean(0), marker="o" if len(at) < 12 else "", ms=4,
+                    **style)  # fmt: skip
+            ax.fill_between(at, values.min(0), values.max(0), color=style["color"],
+                            alpha=0.15, lw=0)  # fmt: skip
+        for number, (label, loss) in enumerate(yardsticks.items()):
+            ax.axhline(loss, color=PALETTE["ink"], lw=1.2, ls=("--", ":")[number % 2],
+                       label=f"{label}: {loss:.2f}")  # fmt: skip
+        ax.set(xlabel=xlabel, ylabel="class loss")
+        ax.set_ylim(bottom=0)
+        ax.locator_params(axis="x", integer=True)
+        if notice:
+            ax.text(0.5, 0.5, notice, transform=ax.transAxes, ha="center", va="center",
+                    fontsize=14, color=PALETTE["ink"],
+                    bbox={"facecolor": PALETTE["paper"], "edgecolor": PALETTE["muted"],
+                          "pad": 8})  # fmt: skip
+        if curves or yardsticks:
+            fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def _style_of(label, number):
+    """The color, dashes and title of a variant, or of another label."""
+    try:
+        get_variant(label)
+    except ValueError:
+        return {"color": LINE_COLORS[number % len(LINE_COLORS)], "label": label}
+    return {
+        "color": variant_color(label),
+        "ls": variant_dashes(label),
+        "label": variant_title(label),
+    }
 
 
 def precision_by_recall(

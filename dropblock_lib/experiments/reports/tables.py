@@ -94,7 +94,11 @@ def describe_setting(records: list[Record]) -> str:
 
 
 def _describe_optimizer(recipe):
-    name = {"adam": "Adam", "sgd": "SGD with Nesterov momentum"}[recipe.optimizer]
+    name = {
+        "adam": "Adam",
+        "adamw": "AdamW with clipped gradients",
+        "sgd": "SGD with Nesterov momentum",
+    }[recipe.optimizer]
     rate = f"a learning rate of {recipe.learning_rate:g}"
     text = f"{name} with {rate} ({recipe.learning_rate_schedule})"
     for field in ("weight_decay", "label_smoothing"):

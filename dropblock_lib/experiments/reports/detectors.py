@@ -1,0 +1,208 @@
+"""The detectors of the book: which runs are planned and recorded, and their results."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+
+from dropblock_lib.experiments.recipes import slides
+from dropblock_lib.experiments.recipes.grids import read_grid
+from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.records.record import Record, load_records
+from dropblock_lib.experiments.reports.columns import markdown
+from dropblock_lib.experiments.reports.statistics import blocked
+from dropblock_lib.experiments.reports.tables import mean_and_std
+from dropblock_lib.experiments.reports.verdicts import arrange, format_verdicts
+from dropblock_lib.models import LABELS
+from dropblock_lib.variants import variant_title
+
+# Heading -> keys of `Record.final`, for photographs and for scenes.
+_PHOTOGRAPHS = {
+    "AP": ("supercategories", "AP"),
+    "AP50": ("supercategories", "AP50"),
+    "AP, large": ("supercategories", "AP_large"),
+    "AP50, person": ("person", "AP50"),
+}
+_SCENES = {"AP": ("AP",), "AP50": ("AP50",), "AP75": ("AP75",)}
+NOT_RUN = "*Not run yet: no run is recorded.*\n"
+
+
+def planned(profile: str) -> list[Recipe]:
+    """The recipes of a profile of the grid `detect`, in the order of the grid.
+
+    Args:
+        profile: `"detect"`, `"detect_scratch"`, `"detect_scenes"` or `"detect_full"`.
+    """
+    return [recipe for recipe in read_grid("detect") if recipe.profile == profile]
+
+
+def recorded(
+    recipes: Sequence[Recipe], records: Sequence[Record] | None = None
+) -> list[Record]:
+    """The records of some recipes that were made on the data the recipes name.
+
+    Args:
+        recipes: From `planned`.
+        records: The records to choose from; by default those of the book.
+    """
+    records = load_records() if records is None else records
+    return [
+        record
+        for record in records
+        if record.recipe in recipes and not record.is_stand_in
+    ]
+
+
+def format_plan(recipes: Sequence[Recipe], records: Sequence[Record]) -> str:
+    """How many of the planned runs are recorded, and which, as Markdown.
+
+    Args:
+        recipes: From `planned`.
+        records: From `recorded`.
+    """
+    done = {record.recipe.hash for record in records}
+    seeds = sorted({recipe.seed for recipe in recipes})
+    rows = {}
+    for recipe in recipes:
+        row = rows.setdefault(recipe.variant, dict.fromkeys(seeds, ""))
+        row[recipe.seed] = "recorded" if recipe.hash in done else "not run yet"
+    count = sum(recipe.hash in done for recipe in recipes)
+    start = "All" if count == len(recipes) else f"{count} of"
+    heading = ["variant", *(f"random seed {seed}" for seed in seeds)]
+    table = markdown(
+        heading,
+        [[variant_title(variant), *row.values()] for variant, row in rows.items()],
+        [":--", *[":-:"] * len(seeds)],
+    )
+    return f"**{start} {len(recipes)} planned runs are recorded.**\n\n{table}"
+
+
+def format_recipe(recipe: Recipe) -> str:
+    """What all runs of a profile have in common, as a Markdown table."""
+    drop = {"linear": "1 at first, falling to its target in a line"}
+    rows = {
+        "network": LABELS.get(recipe.network, recipe.network),
+        "initial weights of the backbone": recipe.weights or "random",
+        "data": recipe.dataset,
+        "images": f"{recipe.train_size} to train on, {recipe.validation_size} to "
+        f"validate, {recipe.image_size} pixels wide and high",
+        "training": f"{recipe.epochs} epochs in batches of {recipe.batch_size}",
+        "optimizer": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}, "
+        f"weight decay {recipe.weight_decay:g}",
+        "learning rate": f"{recipe.learning_rate_schedule}, "
+        f"{100 * recipe.warmup:g}% of the steps to warm up",
+        "augmentation": recipe.augmentation,
+        "`keep_prob`": drop.get(recipe.keep_prob_schedule, recipe.keep_prob_schedule),
+    }
+    return markdown(["", ""], list(map(list, rows.items())), [":--", ":--"])
+
+
+def format_results(records: Sequence[Record]) -> str:
+    """Average precision and class loss of each variant, as Markdown.
+
+    Precision is in percent. The last row is the detector that reports the most common
+    class at the mean place, in the columns that it has.
+
+    Args:
+        records: From `recorded`.
+    """
+    if not records:
+        return NOT_RUN
+    columns = _columns(records)
+    by_arm = arrange(records, lambda record: record)
+    rows = []
+    for variant, runs in by_arm.items():
+        cells = [
+            _mean([_look_up(run.final, keys) for run in runs.values()], 100, 1)
+            for keys in columns.values()
+        ]
+        losses = [run.history["val_class_loss"][-1] for run in runs.values()]
+        theirs = slides.RETINANET_LOSSES.get(variant, ("", ""))[1]
+        extra = [f"{theirs:.2f}"] if _is_of_slides(records) else []
+        seeds = ", ".join(map(str, runs))
+        cells += [_mean(losses, 1, 3), seeds, *extra]
+        rows.append([variant_title(variant), *cells])
+    final = records[0].final
+    trivial = [_look_up(final.get("trivial", {}), keys) for keys in columns.values()]
+    empty = ["", "", *([""] if _is_of_slides(records) else [])]
+    rows.append(["*without looking*", *(_mean([x], 100, 1) for x in trivial), *empty])
+    heading = ["variant", *columns, "class loss", "random seeds"]
+    heading += ["slides' val_loss"] if _is_of_slides(records) else []
+    return markdown(heading, rows, [":--", *[":-:"] * (len(heading) - 1)])
+
+
+def format_verdict(records: Sequence[Record]) -> str:
+    """Every variant against plain training, with the random seed as the block.
+
+    Compares AP50, of supercategories if the data has them, where at least two random
+    seeds are complete. Fewer give no verdict, and the text says so.
+
+    Args:
+        records: From `recorded`.
+    """
+    if not records:
+        return NOT_RUN
+    keys = _columns(records)["AP50"]
+    arms = arrange(records, lambda record: _look_up(record.final, keys))
+    complete = set.intersection(*(set(values) for values in arms.values()))
+    if "none" not in arms or len(arms) < 2:
+        return "No verdict: plain training and a variant are not both recorded.\n"
+    if len(complete) < 2:
+        return (
+            "No verdict: fewer than two random seeds have a run of every variant, so "
+            "nothing is known about the spread of single runs.\n"
+        )
+    return format_verdicts({**blocked(arms), "did_not_learn": []}, digits=1)
+
+
+def yardsticks(records: Sequence[Record]) -> dict[str, float]:
+    """The class losses of detectors that ignore the image, for `plots.class_losses`.
+
+    Args:
+        records: From `recorded`; all of the same data and anchors.
+    """
+    if not records or "uninformed_class_loss" not in records[0].final:
+        return {}
+    final = records[0].final
+    return {
+        "untrained": final["untrained_class_loss"],
+        "knows nothing": final["uninformed_class_loss"],
+    }
+
+
+def _columns(records):
+    """The columns that every record has."""
+    wanted = _PHOTOGRAPHS if "supercategories" in records[0].final else _SCENES
+    return {
+        heading: keys
+        for heading, keys in wanted.items()
+        if all(_has(record.final, keys) for record in records)
+    }
+
+
+def _is_of_slides(records):
+    return records[0].recipe.dataset == "coco2017-mini"
+
+
+def _has(final, keys):
+    for key in keys:
+        if not isinstance(final, Mapping) or key not in final:
+            return False
+        final = final[key]
+    return True
+
+
+def _look_up(final, keys):
+    """A nested entry, or `None` if it is missing or undefined."""
+    if not _has(final, keys):
+        return None
+    for key in keys:
+        final = final[key]
+    return final
+
+
+def _mean(values, factor, digits):
+    """Mean and standard deviation, or an empty cell if a value is missing."""
+    if None in values:
+        return ""
+    scaled = [factor * value for value in values]
+    std = stdev(scaled) if len(scaled) > 1 else None
+    return mean_and_std(fmean(scaled), std, digits)
