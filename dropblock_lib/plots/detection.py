@@ -223,7 +223,8 @@ def class_losses(
         curves: Dict of variant, or of any other label -> list of runs, each with one
             value per epoch or step, `None` where it was not measured. Drawn are the
             mean and the range of the runs.
-        yardsticks: Dict of label -> class loss, drawn as a level line.
+        yardsticks: Dict of label -> class loss, drawn as a level line. The axis ends at
+            twice the highest.
         xlabel: What the values are counted by.
         notice: A banner across the axes, such as "not run yet".
     """
@@ -241,7 +242,9 @@ def class_losses(
             ax.axhline(loss, color=PALETTE["ink"], lw=1.2, ls=("--", ":")[number % 2],
                        label=f"{label}: {loss:.2f}")  # fmt: skip
         ax.set(xlabel=xlabel, ylabel="class loss")
-        ax.set_ylim(bottom=0)
+        # The first steps of a run that diverges would flatten all others.
+        top = 2 * max(yardsticks.values(), default=0)
+        ax.set_ylim(0, min(top, ax.get_ylim()[1]) if top else None)
         ax.locator_params(axis="x", integer=True)
         if notice:
             ax.text(0.5, 0.5, notice, transform=ax.transAxes, ha="center", va="center",

@@ -64,6 +64,11 @@ FIGURES = {
     ),
     "losses": lambda: plots.detector_losses(LOSSES),
     "precision": lambda: plots.precision_by_recall(CURVES),
+    "class_losses": lambda: plots.class_losses(
+        {"none": [[9.0, None, 0.5], [7.0, None, 0.3]], "mine": [[1.0, 0.9, 0.8]]},
+        {"untrained": 1.1, "knows nothing": 0.9},
+    ),
+    "no_class_losses": lambda: plots.class_losses({}, {}, notice="not run yet"),
 }
 
 
@@ -198,6 +203,23 @@ def test_losses_without_validation_are_shown_too():
         1,
         1,
     ]
+
+
+def test_class_losses_are_means_beside_their_yardsticks():
+    [ax] = FIGURES["class_losses"]().axes
+    plain, mine, *levels = ax.lines
+    # The second epoch was not validated.
+    np.testing.assert_allclose(plain.get_xydata(), [[1, 8], [3, 0.4]])
+    assert (plain.get_label(), mine.get_label()) == ("plain", "mine")
+    assert [line.get_ydata()[0] for line in levels] == [1.1, 0.9]
+    # Losses far above the yardsticks are cut off.
+    assert ax.get_ylim() == (0, 2.2)
+
+
+def test_class_losses_that_are_missing_are_announced():
+    [ax] = FIGURES["no_class_losses"]().axes
+    assert [text.get_text() for text in ax.texts] == ["not run yet"]
+    assert not ax.lines
 
 
 def test_curves_of_precision_are_named_with_their_area():

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
+import numpy as np
+
+from dropblock_lib.data import COCO_NAMES
 from dropblock_lib.experiments.recipes import slides
 from dropblock_lib.experiments.recipes.grids import read_grid
 from dropblock_lib.experiments.recipes.recipe import Recipe
@@ -166,6 +169,55 @@ def yardsticks(records: Sequence[Record]) -> dict[str, float]:
         "untrained": final["untrained_class_loss"],
         "knows nothing": final["uninformed_class_loss"],
     }
+
+
+def on_photographs(
+    records: Sequence[Record],
+    photographs: Mapping[str, np.ndarray],
+    variants: Sequence[str] = ("none", "dropblock-7-0.9"),
+    least: float = 0.3,
+) -> dict[str, dict]:
+    """What detectors of COCO found on photographs, for `plots.images_with_boxes`.
+
+    Args:
+        records: From `recorded`. Of each variant, the lowest random seed is shown.
+        photographs: Dict of name, as in a record's `detections["photographs"]` ->
+            `uint8` image.
+        variants: The variants to show side by side.
+        least: Detections with a lower score are not shown.
+
+    Returns:
+        A panel for each photograph and variant. The title of one without a record says
+        that it was not run yet.
+    """
+    panels = {}
+    for name, image in photographs.items():
+        for variant in variants:
+            runs = [
+                record
+                for record in records
+                if record.recipe.variant == variant
+                and name in (record.detections or {}).get("photographs", {})
+            ]
+            title = f"{variant_title(variant)}: {name}"
+            if not runs:
+                panels[f"{title}, not run yet"] = {"image": image}
+                continue
+            first = min(runs, key=lambda record: record.recipe.seed)
+            rows = [
+                row
+                for row in (first.detections or {})["photographs"][name]
+                if row["score"] >= least
+            ]
+            corners = [row["bbox"] for row in rows]
+            panels[title] = {
+                "image": image,
+                "found": (
+                    [[x, y, x + width, y + height] for x, y, width, height in corners],
+                    [f"{COCO_NAMES[r['category_id']]} {r['score']:.1f}" for r in rows],
+                ),
+            }
+    return panels
 
 
 def _columns(records):
