@@ -166,14 +166,12 @@ def test_the_variants_of_a_comparison_have_the_same_seeds():
         assert len(set(map(tuple, seeds.values()))) == 1, (network, source)
 
 
-def test_the_detectors_of_the_slides_have_all_their_seeds():
+def test_the_detectors_of_scenes_have_all_their_seeds():
     found = _seeds_of_comparisons()
-    recipes = make_recipes("small", networks=["retinanet_light"])
+    recipes = make_recipes("small", networks=["retinanet_light"], datasets=["scenes"])
     least = {recipe.seed for recipe in recipes}
-    seeds = found["retinanet_light", "coco2017-mini"]
-    assert set(seeds) == set(slides.RETINANET_LOSSES)
-    # Some variants have more seeds, to show how far apart seeds alone are.
-    assert all(least <= set(those) for those in seeds.values())
+    # Photographs are trained on from pretrained weights, in another grid.
+    assert ("retinanet_light", "coco2017-mini") not in found
     drawn = found["retinanet_light", "scenes"]
     assert {"none", "dropblock-3-0.9"} <= set(drawn)
     assert all(least <= set(those) for those in drawn.values())
