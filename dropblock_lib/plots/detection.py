@@ -44,7 +44,9 @@ def pyramid(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure:
         image: `uint8` `(height, width, 3)`.
         maps: Dict of level -> array `(rows, columns)`.
     """
-    with panels(1 + len(maps), 3, width=2.0, height=2.35) as (fig, axes):
+    columns = 2 if len(maps) in (1, 3) else 3
+    width = 6 / columns
+    with panels(1 + len(maps), columns, width, width + 0.35) as (fig, axes):
         draw_photo(axes[0], image, f"{image.shape[0]} x {image.shape[1]}")
         for ax, (level, found) in zip(axes[1:], maps.items(), strict=True):
             size = " x ".join(map(str, found.shape))
