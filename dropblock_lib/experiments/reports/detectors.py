@@ -1,5 +1,6 @@
 """The detectors of the book: which runs are planned and recorded, and their results."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
@@ -42,16 +43,21 @@ def recorded(
 ) -> list[Record]:
     """The records of some recipes that were made on the data the recipes name.
 
+    They are of one backend, the one with the most records: others are not comparable.
+
     Args:
         recipes: From `planned`.
         records: The records to choose from; by default those of the book.
     """
     records = load_records() if records is None else records
-    return [
+    found = [
         record
         for record in records
         if record.recipe in recipes and not record.is_stand_in
     ]
+    backends = Counter(record.backend for record in found)
+    [(backend, _)] = backends.most_common(1) or [(None, 0)]
+    return [record for record in found if record.backend == backend]
 
 
 def format_plan(recipes: Sequence[Recipe], records: Sequence[Record]) -> str:
@@ -101,8 +107,8 @@ def format_recipe(recipe: Recipe) -> str:
 def format_results(records: Sequence[Record]) -> str:
     """Average precision and class loss of each variant, as Markdown.
 
-    Precision is in percent. The last row is the detector that reports the most common
-    class at the mean place, in the columns that it has.
+    Precision is in percent. The last row, if the records have it, is the detector that
+    reports the most common class at the mean place.
 
     Args:
         records: From `recorded`.
@@ -125,10 +131,11 @@ def format_results(records: Sequence[Record]) -> str:
         rows.append([variant_title(variant), *cells])
     final = records[0].final
     trivial = [_look_up(final.get("trivial", {}), keys) for keys in columns.values()]
-    empty = ["", "", *([""] if _is_of_slides(records) else [])]
-    rows.append(["*without looking*", *(_mean([x], 100, 1) for x in trivial), *empty])
     heading = ["variant", *columns, "class loss", "random seeds"]
     heading += ["slides' val_loss"] if _is_of_slides(records) else []
+    if any(value is not None for value in trivial):
+        row = ["*without looking*", *(_mean([value], 100, 1) for value in trivial)]
+        rows.append(row + [""] * (len(heading) - len(row)))
     return markdown(heading, rows, [":--", *[":-:"] * (len(heading) - 1)])
 
 

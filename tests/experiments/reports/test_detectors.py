@@ -118,6 +118,12 @@ def test_records_of_stand_ins_and_of_other_recipes_are_left_out(planned):
     assert detectors.recorded(planned, [stand_in, other]) == []
 
 
+def test_records_of_two_backends_are_not_compared(planned):
+    records = [made_up(recipe, 0.1) for recipe in planned[:3]]
+    records[0] = dataclasses.replace(records[0], backend="jax")
+    assert detectors.recorded(planned, records) == records[1:]
+
+
 def test_one_seed_has_no_verdict(planned):
     of_seed_0 = [made_up(recipe, 0.1) for recipe in planned if recipe.seed == 0]
     assert "fewer than two random seeds" in detectors.format_verdict(of_seed_0)
