@@ -247,7 +247,10 @@ def class_losses(
         # The first steps of a run that diverges would flatten all others.
         top = 2 * max(yardsticks.values(), default=0)
         ax.set_ylim(0, min(top, ax.get_ylim()[1]) if top else None)
-        ax.locator_params(axis="x", integer=True)
+        if curves:
+            ax.locator_params(axis="x", integer=True)
+        else:
+            ax.set(xticks=[], yticks=[])
         if notice:
             ax.text(0.5, 0.5, notice, transform=ax.transAxes, ha="center", va="center",
                     fontsize=14, color=PALETTE["ink"],

@@ -86,17 +86,18 @@ def format_plan(recipes: Sequence[Recipe], records: Sequence[Record]) -> str:
 
 def format_recipe(recipe: Recipe) -> str:
     """What all runs of a profile have in common, as a Markdown table."""
+    weights = {"imagenet": "ImageNet", None: "random"}
     drop = {"linear": "1 at first, falling to its target in a line"}
     rows = {
         "network": LABELS.get(recipe.network, recipe.network),
-        "initial weights of the backbone": recipe.weights or "random",
+        "initial weights of the backbone": weights[recipe.weights],
         "data": recipe.dataset,
         "images": f"{recipe.train_size} to train on, {recipe.validation_size} to "
         f"validate, {recipe.image_size} pixels wide and high",
         "training": f"{recipe.epochs} epochs in batches of {recipe.batch_size}",
         "optimizer": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}, "
         f"weight decay {recipe.weight_decay:g}",
-        "learning rate": f"{recipe.learning_rate_schedule}, "
+        "its schedule": f"{recipe.learning_rate_schedule}, "
         f"{100 * recipe.warmup:g}% of the steps to warm up",
         "augmentation": recipe.augmentation,
         "`keep_prob`": drop.get(recipe.keep_prob_schedule, recipe.keep_prob_schedule),
@@ -206,9 +207,9 @@ def on_photographs(
                 if record.recipe.variant == variant
                 and name in (record.detections or {}).get("photographs", {})
             ]
-            title = f"{variant_title(variant)}: {name}"
+            title = f"{variant_title(variant)}, {name.removeprefix('stereo_')}"
             if not runs:
-                panels[f"{title}, not run yet"] = {"image": image}
+                panels[f"{title}\nnot run yet"] = {"image": image}
                 continue
             first = min(runs, key=lambda record: record.recipe.seed)
             rows = [

@@ -163,15 +163,15 @@ def test_detections_on_photographs_have_names_and_places(planned):
     panels = detectors.on_photographs(
         [made_up(planned[0], 0.1)], {"astronaut": image, "coffee": image}, ["none"]
     )
-    assert list(panels) == ["plain: astronaut", "plain: coffee, not run yet"]
+    assert list(panels) == ["plain, astronaut", "plain, coffee\nnot run yet"]
     # The second detection has too low a score.
-    assert panels["plain: astronaut"]["found"] == ([[1, 2, 4, 6]], ["person 0.9"])
-    assert "found" not in panels["plain: coffee, not run yet"]
+    assert panels["plain, astronaut"]["found"] == ([[1, 2, 4, 6]], ["person 0.9"])
+    assert "found" not in panels["plain, coffee\nnot run yet"]
 
 
 def test_a_recipe_is_described_by_its_numbers(planned):
     text = detectors.format_recipe(planned[0])
-    for part in ("0.0003", "256 pixels", "30 epochs", "imagenet", "5% of the steps"):
+    for part in ("0.0003", "256 pixels", "30 epochs", "ImageNet", "5% of the steps"):
         assert part in text
 
 
