@@ -4,6 +4,7 @@ from dropblock_lib.experiments import guessing
 from dropblock_lib.experiments.engines.on_ray import run_on_ray
 from dropblock_lib.experiments.engines.side_by_side import run_side_by_side
 from dropblock_lib.experiments.recipes import slides
+from dropblock_lib.experiments.recipes.grids import read_grid
 from dropblock_lib.experiments.recipes.profiles import (
     BOOK_NETWORKS,
     PROFILES,
@@ -26,6 +27,7 @@ from dropblock_lib.experiments.reports import (
     statistics,
     verdicts,
 )
+from dropblock_lib.experiments.reports.grid_records import GridRecords, recorded
 from dropblock_lib.experiments.reports.tables import (
     describe_setting,
     format_table,
@@ -40,16 +42,19 @@ from dropblock_lib.experiments.running.run import (
     run_all,
     run_or_load,
 )
+from dropblock_lib.experiments.tasks.probes import decode_predictions
 from dropblock_lib.experiments.tasks.split import split
 
 __all__ = [
     "BOOK_NETWORKS",
     "PROFILES",
+    "GridRecords",
     "Recipe",
     "Record",
     "RecordError",
     "RunsFailed",
     "compare",
+    "decode_predictions",
     "describe_setting",
     "detectors",
     "features",
@@ -63,6 +68,8 @@ __all__ = [
     "open_progress",
     "power",
     "prepare",
+    "read_grid",
+    "recorded",
     "run",
     "run_all",
     "run_on_ray",

@@ -25,6 +25,7 @@ from dropblock_lib.plots.detection import (
     precision_by_recall,
     pyramid,
 )
+from dropblock_lib.plots.effects import against_dose, effects
 from dropblock_lib.plots.masks import (
     covering_places,
     example_step,
@@ -43,6 +44,7 @@ from dropblock_lib.plots.speed import layer_speed, peer_rates, skipping
 
 __all__ = [
     "accuracy_by_variant",
+    "against_dose",
     "anchors_of_positions",
     "assignment",
     "class_losses",
@@ -50,6 +52,7 @@ __all__ = [
     "dense_block",
     "detector_losses",
     "differences",
+    "effects",
     "example_step",
     "focal_loss",
     "four_masks",
