@@ -27,7 +27,11 @@ from dropblock_lib.experiments.reports import (
     statistics,
     verdicts,
 )
-from dropblock_lib.experiments.reports.grid_records import GridRecords, recorded
+from dropblock_lib.experiments.reports.grid_records import (
+    GridRecords,
+    effects_table,
+    recorded,
+)
 from dropblock_lib.experiments.reports.tables import (
     describe_setting,
     format_table,
@@ -57,6 +61,7 @@ __all__ = [
     "decode_predictions",
     "describe_setting",
     "detectors",
+    "effects_table",
     "features",
     "format_table",
     "guessing",

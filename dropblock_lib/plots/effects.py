@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.style import figure, name_rows, panels, variant_color
 
-_NONE_YET = "no runs recorded yet"
+_NONE_YET = "not recorded yet"
 
 
 def against_dose(

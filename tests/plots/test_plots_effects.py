@@ -43,7 +43,7 @@ def test_a_line_has_the_color_of_its_variant_and_its_values():
 
 
 def test_a_panel_without_lines_says_that_no_runs_are_recorded():
-    assert texts(plots.against_dose({"a": {}, "b": {}})) == ["no runs recorded yet"] * 2
+    assert texts(plots.against_dose({"a": {}, "b": {}})) == ["not recorded yet"] * 2
 
 
 def test_effects_are_drawn_in_points_on_a_linear_axis():
@@ -52,4 +52,4 @@ def test_effects_are_drawn_in_points_on_a_linear_axis():
     assert ax.get_xscale() == "linear"
     _, interval, mean = ax.lines
     assert list(interval.get_xdata()) == [-1, 3] and mean.get_xdata() == [1]
-    assert texts(fig) == ["no runs recorded yet"]
+    assert texts(fig) == ["not recorded yet"]
