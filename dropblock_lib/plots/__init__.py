@@ -40,6 +40,7 @@ from dropblock_lib.plots.masks import (
     valid_seed_region,
 )
 from dropblock_lib.plots.neighbors import guess_scores, neighbor_correlation
+from dropblock_lib.plots.published import published_gains
 from dropblock_lib.plots.speed import layer_speed, peer_rates, skipping
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "pictures",
     "pixel_values",
     "precision_by_recall",
+    "published_gains",
     "pyramid",
     "realized_rate",
     "residual_blocks",

@@ -51,10 +51,22 @@ def lines(fig):
         lambda: plots.losses_by_variant({"a": LOSSES}),
         lambda: plots.differences({"a": DIFFERENCES}),
         lambda: plots.differences(dict.fromkeys("abc", DIFFERENCES), {"a": PUBLISHED}),
+        lambda: plots.published_gains({"plain": 76.5, "ours": 78.1}, {"here": 1.6}),
     ],
 )
 def test_a_figure_has_the_colors_of_the_palette_and_fits_a_page(draw):
     check_figure(draw())
+
+
+def test_published_numbers_are_written_beside_their_points():
+    fig = plots.published_gains(
+        {"plain": 76.5, "rival": 76.8, "ours": 78.1}, {"here": 1.6, "there": 0.2}
+    )
+    above, below = [[text.get_text() for text in ax.texts] for ax in fig.axes]
+    assert above == ["76.50", "76.80 (+0.30)", "78.10 (+1.60)"]
+    assert below == ["+1.6", "+0.2"]
+    ends = [[line.get_xdata()[-1] for line in ax.lines[2::2]] for ax in fig.axes]
+    assert ends == [[76.5, 76.8, 78.1], [1.6, 0.2]]
 
 
 def test_pictures_keep_their_values():
