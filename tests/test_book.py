@@ -157,7 +157,8 @@ def test_links_to_the_explorer_set_what_it_has(pages):
     for path, page in pages.items():
         links = [urlsplit(link) for link in page.links if "#explorer=" in link]
         for link in links:
-            assert not link.path and "data-mask-explorer=" in path.read_text()
+            target = path.parent / link.path if link.path else path
+            assert "data-mask-explorer=" in target.read_text()
             asked = dict(parse_qsl(link.fragment, keep_blank_values=True))
             assert asked.pop("explorer") in {"", "start", *PRESETS}
             for name, text in asked.items():
@@ -311,6 +312,17 @@ def test_descriptions_of_chapters_tell_them_apart(book, pages):
     assert len(set(written)) == len(written)
     # Each ends with a sentence, or shows that it is cut.
     assert [text for text in written if not text.endswith((".", "?", "!", "…"))] == []
+
+
+def test_links_to_terms_show_the_first_sentence_of_the_definition(book):
+    link = re.compile(r"<a ([^>]*)><span class=\"xref std std-term\">([^<]*)<")
+    titles = {}
+    for path in book.rglob("*.html"):
+        for attributes, term in link.findall(path.read_text()):
+            titles.setdefault(term, []).append(re.search('title="(.+?)"', attributes))
+    assert titles and all(map(all, titles.values())), titles
+    channel = "One of the maps that a convolutional layer outputs"
+    assert all(title[1].startswith(channel) for title in titles["channel"])
 
 
 def test_the_site_map_lists_every_page(book):

@@ -1,11 +1,14 @@
-"""Mends the HTML of each page's text: roles, image sizes, dark figures, listings."""
+"""Mends the HTML of each page's text: roles, images, listings and terms."""
 
+import html
 import os
 import re
 from pathlib import Path
 
+from docutils import nodes
 from PIL import Image, UnidentifiedImageError
 
+from dropblock_book.metadata import SENTENCE_END
 from dropblock_book.theme import read_palette
 
 SCROLLS = 'class="pst-scrollable-table-container"'
@@ -20,6 +23,7 @@ CODE = re.compile(
     re.DOTALL,
 )
 LISTING = re.compile(r'(?<=<div class="highlight">)<pre>.*?</pre>', re.DOTALL)
+TERM = re.compile(r'<a (?=[^>]*href="[^"]*#(?P<anchor>term-[^"]+)")(?![^>]*title=)')
 PLAIN = re.compile(r'<span(?: class="(?:n|nn|p|w)")?>([^<]*)</span>')
 
 
@@ -91,10 +95,36 @@ def fold_code(body):
     return CODE.sub(lambda code: f"{start}{code[0]}</details>\n", body)
 
 
+def read_glossary(app):
+    """Returns the first sentence of each definition, by the anchor of its term."""
+    terms = app.env.domains["std"].objects.items()
+    pages = {page for (kind, _), (page, _) in terms if kind == "term"}
+    found = {}
+    for page in sorted(pages):
+        for item in app.env.get_doctree(page).findall(nodes.definition_list_item):
+            text = " ".join(item[-1].astext().split())
+            for term in item.findall(nodes.term):
+                found |= dict.fromkeys(term["ids"], SENTENCE_END.split(text)[0])
+    return found
+
+
+def explain_terms(body, glossary):
+    """Gives each link to a term a tooltip."""
+
+    def explain(match):
+        text = html.escape(glossary.get(match["anchor"], ""))
+        return f'<a title="{text}" ' if text else match[0]
+
+    return TERM.sub(explain, body)
+
+
 def mend_body(app, pagename, templatename, context, doctree):
     if "body" in context:
         body = mend_images(app, mend_roles(context["body"]))
-        context["body"] = mend_listings(fold_code(body))
+        body = mend_listings(fold_code(body))
+        if "#term-" in body:
+            body = explain_terms(body, read_glossary(app))
+        context["body"] = body
 
 
 def setup(app):
