@@ -87,6 +87,10 @@ def test_the_citation_agrees_with_the_package():
     assert citation["url"] == PROJECT["urls"]["Documentation"]
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] == PROJECT["license"]
+    page = (ROOT / "book" / "teach.md").read_text()
+    assert re.search(r"version = {(.*)}", page)[1] == PROJECT["version"]
+    assert re.search(r"url     = {(.*)}", page)[1] == citation["url"]
+    assert f"of {citation['date-released']:%B %-d, %Y}" in page
 
 
 def test_the_package_has_the_version_of_the_project():
