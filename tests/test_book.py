@@ -59,6 +59,24 @@ EARLIER_PAGES = (
 )
 
 
+def test_slides_show_figures_of_chapters():
+    notebooks = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
+    options = [cell.metadata.get("mystnb", {}) for n in notebooks for cell in n.cells]
+    names = {option["figure"]["name"] for option in options if "figure" in option}
+    for lecture in ROOT.glob("book/slides/*.md"):
+        shown = set(re.findall(r"!\[(.+?)\]", lecture.read_text()))
+        assert shown and shown <= names
+
+
+@pytest.mark.parametrize("lecture", ["lecture-1", "lecture-2"])
+def test_slides_are_one_file_with_figures_in_it(book, lecture):
+    page = Page(book / "_static" / f"{lecture}.html")
+    assert page.images and not page.unnamed_images
+    assert all(source.startswith("data:") for source in page.loads)
+    for link in map(urlsplit, page.links):
+        assert (book / "_static" / link.path).resolve().is_file()
+
+
 @every_notebook
 def test_a_notebook_starts_with_the_setup_cell(notebook):
     assert setup_cell.is_set_up(notebook)

@@ -14,6 +14,7 @@ MODULES = (
     "scripts",
     "stylesheet",
     "versions",
+    "slides",
 )
 
 
