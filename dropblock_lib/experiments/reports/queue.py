@@ -177,10 +177,7 @@ def _seconds_per_image(records):
 
 def _images(recipe):
     """Training images of all epochs, as a number of images of 32 x 32."""
-    images = recipe.train_size
-    if images is None:
-        everything = {"mnist": 60_000, "cifar10": 50_000, "coco2017-mini": 500}
-        images = everything.get(recipe.dataset, 10_000) - recipe.validation_size
+    images = recipe.task.images_per_epoch(recipe)
     return images * recipe.epochs * _relative_area(recipe)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
 
 import keras
 import numpy as np
@@ -23,7 +23,12 @@ class Classification(Task):
     """Images are classified; a test set is looked at once, at the end."""
 
     networks = NETWORKS
-    datasets = ("mnist", "cifar10", "digits", "shapes")
+    datasets: ClassVar = {
+        "mnist": 60_000,
+        "cifar10": 50_000,
+        "digits": 1_437,
+        "shapes": 10_000,
+    }
     metrics = Metrics(
         losses=("loss", "accuracy"),
         fractions=("test_accuracy", "val_accuracy", "train_accuracy"),
@@ -53,6 +58,11 @@ class Classification(Task):
             raise invalid("image_size", "None for a classifier", recipe.image_size)
         if recipe.weights is not None:
             raise invalid("weights", "None for a classifier", recipe.weights)
+
+    @classmethod
+    def images_per_epoch(cls, recipe):
+        everything = cls.datasets[recipe.dataset] - recipe.validation_size
+        return recipe.train_size or everything
 
     @classmethod
     def published(cls, recipe):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from typing import ClassVar
 
 from dropblock_lib.arguments import check_choice, check_integer, invalid
 from dropblock_lib.experiments.recipes import slides
@@ -32,7 +33,7 @@ class Detection(Task):
     """
 
     networks = DETECTORS
-    datasets = ("coco2017", "coco2017-mini", "scenes")
+    datasets: ClassVar = {"coco2017": 118_287, "coco2017-mini": 500, "scenes": 500}
     metrics = Metrics(
         # The loss is the sum of the other two, except for a last batch that is not
         # full: Keras weighs the sum by images, and its parts by batches.

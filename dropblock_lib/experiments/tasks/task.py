@@ -21,13 +21,13 @@ class Task:
 
     Attributes:
         networks: Name -> function that makes a network.
-        datasets: Names of data sets.
+        datasets: Name -> number of training images.
         metrics: What a record has and tables show.
         steps: Number of batches in an epoch.
     """
 
     networks: ClassVar[dict[str, Callable]]
-    datasets: ClassVar[tuple[str, ...]]
+    datasets: ClassVar[dict[str, int]]
     metrics: ClassVar[Metrics]
     steps: int
 
@@ -52,6 +52,11 @@ class Task:
     def describe_images(cls, recipe: Recipe, data) -> str:
         """The number and size of the images of a record, in words."""
         raise NotImplementedError
+
+    @classmethod
+    def images_per_epoch(cls, recipe: Recipe) -> int:
+        """Number of training images of a recipe, whose data need not be loaded."""
+        return recipe.train_size or cls.datasets[recipe.dataset]
 
     def sizes(self) -> dict[str, int]:
         """Sizes that must be divisible by the number of devices, by name."""

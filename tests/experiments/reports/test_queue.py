@@ -10,6 +10,9 @@ from dropblock_lib.experiments import Recipe, run_all
 from dropblock_lib.experiments.__main__ import main
 from dropblock_lib.experiments.records.checkpoint import PartialRun
 from dropblock_lib.experiments.reports.queue import (
+    RELATIVE_COST,
+    SECONDS_PER_IMAGE,
+    Step,
     format_status,
     passes,
     read_queue,
@@ -107,6 +110,31 @@ def test_status_counts_runs_and_estimates_what_is_left(queue, tmp_path):
     # The other runs are as long as the one of this machine.
     assert row["hours"] == pytest.approx(3 * done.seconds / 3600)
     assert "all" in format_status(rows) and json.loads(format_status(rows, "json"))
+
+
+@pytest.mark.parametrize(
+    ("network", "dataset", "sizes", "images"),
+    [
+        ("custom_net", "cifar10", {"validation_size": 5000}, 45_000),
+        ("custom_net", "digits", {"validation_size": 137}, 1300),
+        ("custom_net", "shapes", {"train_size": 48, "validation_size": 16}, 48),
+        # Detectors are validated on images of their own.
+        ("retinanet_light", "scenes", {"validation_size": 100}, 500),
+        ("retinanet_light", "coco2017", {"validation_size": 100}, 118_287),
+        ("retinanet_light", "scenes", {"train_size": 20, "validation_size": 10}, 20),
+    ],
+)
+def test_time_is_estimated_from_the_images_of_each_data_set(
+    network, dataset, sizes, images, tmp_path
+):
+    sizes = {"train_size": None, **sizes}
+    if network == "retinanet_light":
+        sizes["image_size"] = 64
+    recipe = Recipe(network, "none", dataset, epochs=2, **sizes)
+    [row], _ = status([Step("one", (recipe,))], tmp_path)
+    area = (64 / 32) ** 2 if recipe.image_size else 1
+    seconds = SECONDS_PER_IMAGE * RELATIVE_COST[network] * 2 * images * area
+    assert row["hours"] == pytest.approx(seconds / 3600)
 
 
 def test_the_command_shows_it(queue, tmp_path, capsys):
