@@ -1,6 +1,7 @@
 """Files that Keras downloads: found in its cache, or fetched, or the reason why not."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import socket
@@ -87,6 +88,14 @@ def find_weights(weights):
                 "a file with them, or weights=None for random weights."
             )
     return weights
+
+
+def describe_weights(weights):
+    """Name and sha256 of the file that a name or path of ResNet-50's weights means."""
+    path = cache_folder("models") / WEIGHTS if weights == "imagenet" else weights
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": os.path.basename(path), "sha256": digest}
 
 
 def cache_folder(kind):

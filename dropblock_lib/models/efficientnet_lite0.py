@@ -1,5 +1,6 @@
 """EfficientNet-Lite0, the backbone of a detector that trains in minutes."""
 
+import hashlib
 import os
 
 import keras
@@ -50,6 +51,7 @@ def efficientnet_lite0(
     model = _rebuild(_kerashub(image_size), seeds, "same", 1 / 128, -127 / 128)
     if path is not None:
         _load(model, path)
+        model.pretrained = downloads.describe_weights(path)
     return model
 
 
@@ -190,4 +192,9 @@ def _from_preset(image_size):
     for layer in copy.layers:
         if layer.weights:
             layer.set_weights(model.get_layer(layer.name).get_weights())
+    digest = hashlib.sha256()
+    for array in copy.get_weights():
+        digest.update(array.tobytes())
+    # KerasHub does not name the file: the digest is that of the arrays.
+    copy.pretrained = {"file": PRESET, "sha256": digest.hexdigest()}
     return copy

@@ -13,7 +13,7 @@ from dropblock_lib.arguments import (
     check_integer,
     invalid,
 )
-from dropblock_lib.data.downloads import find_weights
+from dropblock_lib.data.downloads import describe_weights, find_weights
 from dropblock_lib.insertion import check_where
 from dropblock_lib.models._building import regularize, seed_streams, with_seeds
 from dropblock_lib.models.efficientnet_lite0 import efficientnet_lite0
@@ -31,11 +31,13 @@ def _resnet50(image_size, weights, kernel_seeds):
     inputs = keras.Input((image_size, image_size, 3), name="image")
     offset = [-value for value in MEAN_COLOR]
     x = keras.layers.Rescaling(1.0, offset=offset, name="rescaling")(inputs)
+    found = find_weights(weights)
     encoder = keras.applications.ResNet50(
-        include_top=False, weights=find_weights(weights), input_tensor=x
+        include_top=False, weights=found, input_tensor=x
     )
-    if weights is None:
+    if found is None:
         return with_seeds(encoder, kernel_seeds)
+    encoder.pretrained = describe_weights(found)
     # Keras' weights expect channels in the order blue, green, red.
     first = encoder.get_layer("conv1_conv").kernel
     first.assign(np.flip(keras.ops.convert_to_numpy(first), axis=2))
@@ -47,7 +49,8 @@ class Backbone:
     """A network that a detector begins with.
 
     Attributes:
-        make: Function of the image size, the weights and random seeds.
+        make: Function of the image size, the weights and random seeds. The model's
+            attribute `pretrained`, if any, has `file` and `sha256` of its weights.
         levels: Level -> layer of its last map.
         stem: Beginning of the names of the layers before the first stage.
         stages: Beginnings of the names of the layers of each stage.
@@ -193,6 +196,7 @@ def retinanet(
     from dropblock_lib.detection.pyramid import build_pyramid
 
     encoder = chosen.make(image_size, weights, kernel_seeds)
+    pretrained = getattr(encoder, "pretrained", None)
     encoder = regularize(encoder, factory, where, drop_seeds)
     for layer in encoder.layers:
         frozen = (chosen.stem, *chosen.stages[:frozen_stages]) if frozen_stages else ()
@@ -215,7 +219,7 @@ def retinanet(
         else None,
         seeds=kernel_seeds,
     )
-    return RetinaNet(
+    detector = RetinaNet(
         pyramid,
         classes,
         head_layers=head_layers,
@@ -224,6 +228,9 @@ def retinanet(
         seeds=kernel_seeds,
         name="retinanet",
     )
+    # For the record.
+    detector.pretrained = pretrained
+    return detector
 
 
 def _activation_of(stages):

@@ -1,5 +1,6 @@
 """EfficientNet-Lite0: its arithmetic against NumPy, and what its weights recognize."""
 
+import hashlib
 import itertools
 import os
 import pathlib
@@ -163,6 +164,8 @@ def test_weights_in_the_data_folder_come_first(monkeypatch, tmp_path, file):
     model = efficientnet_lite0(SIZE, "imagenet", itertools.repeat(None))
     expected = random_arrays()["stem_conv/kernel"]
     np.testing.assert_array_equal(array(model.get_layer("stem_conv").kernel), expected)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert model.pretrained == {"file": module.WEIGHTS, "sha256": digest}
 
 
 def test_without_file_and_network_the_error_says_what_to_do(monkeypatch, tmp_path):
@@ -190,6 +193,8 @@ def test_kerashub_s_weights_compute_what_kerashub_does(monkeypatch, tmp_path):
     expected = type(model)(theirs.input, last)(tensor(scaled.astype("float32")))
     found = model(tensor(image.astype("float32")))
     np.testing.assert_allclose(array(found), array(expected), rtol=1e-3, atol=1e-4)
+    assert model.pretrained["file"] == module.PRESET
+    assert len(model.pretrained["sha256"]) == 64
 
 
 # === A detector on it ===

@@ -1,5 +1,6 @@
 """RetinaNet: its regularizers, initial weights and argument checks."""
 
+import hashlib
 import sys
 
 import keras
@@ -150,6 +151,8 @@ def test_weights_of_a_file_see_red_where_the_image_has_it(tmp_path):
     model = models.retinanet(
         "dropblock-3-0.9", classes=2, image_size=SIZE, weights=str(path)
     )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert model.pretrained == {"file": path.name, "sha256": digest}
     image = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 3))
     expected = trained(keras.applications.resnet.preprocess_input(image.copy()))
     ours = encoder(model)(image)[-1]

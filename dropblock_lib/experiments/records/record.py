@@ -87,6 +87,8 @@ class Record:
         resumes: One entry for each time the run was resumed.
         date: When the run ended, in ISO format.
         detections: For detection, "before" and "after" training, on a few images.
+        weights: Name ("file") and "sha256" of the file with the initial weights, if
+            the recipe asks for some. Earlier records lack it.
     """
 
     recipe: Recipe
@@ -103,6 +105,7 @@ class Record:
     resumes: list[dict[str, Any]]
     date: str
     detections: dict[str, Any] | None = None
+    weights: dict[str, str] | None = None
 
     @property
     def label(self) -> str:
@@ -140,6 +143,7 @@ class Record:
             "recipe": recipe.to_dict(),
             "recipe_hash": recipe.hash,
             "data": {key: data[key] for key in data if data[key] is not None},
+            **({"weights": self.weights} if self.weights else {}),
             "history": self.history,
             "final": self.final,
             "best": self.best,
@@ -181,6 +185,10 @@ class Record:
         record = cls(recipe, data, **found)
         if document["name"] != record.name:
             refuse(f"its recipe and data make the run {record.name!r}")
+        if "weights" in document:
+            named = document["weights"]
+            if not isinstance(named, dict) or set(named) != {"file", "sha256"}:
+                refuse(f"`weights` is {named!r}")
         _check_metrics(record, refuse)
         return record
 

@@ -64,6 +64,8 @@ def _train(recipe, name, data, partial, progress, devices):
         keras.utils.set_random_seed(recipe.seed)
         with _precision(recipe.precision):
             model = task.make(make_optimizer(recipe, task.steps), _jit())
+        pretrained = getattr(model, "pretrained", None)
+        state["weights"] = dict(pretrained) if pretrained else None
         state["detections"] = task.before(model)
     else:
         epochs_done = len(state["history"]["loss"])
@@ -132,6 +134,7 @@ def _train(recipe, name, data, partial, progress, devices):
         },
         best=_best(history, metrics),
         detections=detections or None,
+        weights=state.get("weights"),
         parameters={
             # Records count the keep_prob of each DropBlock layer.
             "total": model.count_params() + len(find_drop_block_layers(model)),

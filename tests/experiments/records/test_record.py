@@ -128,6 +128,8 @@ def with_value(value, *keys):
         (without("final", "train_loss"), "`train_loss`"),
         (with_value("nan", "final", "test_loss"), "`test_loss`"),
         (without("best", "val_accuracy"), "`best`"),
+        (with_value({"file": "a.npz"}, "weights"), "`weights`"),
+        (with_value("a.npz", "weights"), "`weights`"),
     ],
 )
 def test_a_faulty_record_is_named_and_not_read(tmp_path, change, says):

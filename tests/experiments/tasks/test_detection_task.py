@@ -150,6 +150,25 @@ def test_images_change_as_the_recipe_says(augmentation):
     assert images[0].shape == images[1].shape == (4, 64, 64, 3)
 
 
+def test_a_record_names_the_file_of_the_initial_weights(monkeypatch, tmp_path):
+    pretrained = {"file": "trained.npz", "sha256": 64 * "0"}
+
+    def detector(*arguments, **options):
+        model = tiny_detector(*arguments, **options)
+        model.pretrained = pretrained
+        return model
+
+    monkeypatch.setitem(DETECTORS, "tiny_detector", detector)
+    chosen = recipe(weights="imagenet", epochs=2, train_size=4)
+    with pytest.raises(Stop):
+        run(chosen, results_dir=tmp_path, progress=StopAfter(1))
+    # The model that is resumed no longer knows.
+    found = run(chosen, results_dir=tmp_path)
+    assert found.resumes and found.weights == pretrained
+    [on_disk] = load_records(tmp_path / "records")
+    assert on_disk.weights == pretrained
+
+
 class Stop(Exception):
     pass
 
