@@ -785,6 +785,37 @@ def test_a_layer_comes_back_from_its_configuration(arguments):
         assert config[name] == getattr(layer, name)
 
 
+def test_a_layer_comes_back_from_a_file_of_the_first_version():
+    """Which had a module of another name, no `rate_scale` and no end of a schedule."""
+    config = {
+        "name": "drop",
+        "trainable": True,
+        "dtype": {
+            "module": "keras",
+            "class_name": "DTypePolicy",
+            "config": {"name": "mixed_float16"},
+            "registered_name": None,
+        },
+        "block_size": [3, 5],
+        "keep_prob": 0.8,
+        "gamma": "exact",
+        "per_channel": False,
+        "data_format": "channels_first",
+        "seed": 7,
+    }
+    stored = {
+        "module": "dropblock_lib.drop_block_2d",
+        "class_name": "DropBlock2D",
+        "config": config,
+        "registered_name": "dropblock_lib>DropBlock2D",
+        "build_config": {"input_shape": [None, 8, 12, 12]},
+    }
+    layer = keras.saving.deserialize_keras_object(stored)
+    assert type(layer) is DropBlock2D and layer.built
+    written = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    assert written["config"] == {**config, "rate_scale": 1.0}
+
+
 def test_the_default_arguments():
     layer = DropBlock2D(3)
     config = layer.get_config()
