@@ -230,7 +230,8 @@ def class_losses(
         xlabel: What the values are counted by.
         notice: A banner across the axes, such as "not run yet".
     """
-    with figure(width=5.9, height=3.9) as (fig, ax):
+    rows = -(-(len(curves) + len(yardsticks)) // 2)
+    with figure(width=5.9, height=3.2 + 0.28 * rows) as (fig, ax):
         for number, (label, runs) in enumerate(curves.items()):
             values = np.array(runs, "float64")
             known = np.isfinite(values).all(axis=0)

@@ -74,14 +74,14 @@ def format_plan(recipes: Sequence[Recipe], records: Sequence[Record]) -> str:
         row = rows.setdefault(recipe.variant, dict.fromkeys(seeds, ""))
         row[recipe.seed] = "recorded" if recipe.hash in done else "not run yet"
     count = sum(recipe.hash in done for recipe in recipes)
-    start = "All" if count == len(recipes) else f"{count} of"
+    start = f"all {count}" if count == len(recipes) else f"{count} of {len(recipes)}"
     heading = ["variant", *(f"random seed {seed}" for seed in seeds)]
     table = markdown(
         heading,
         [[variant_title(variant), *row.values()] for variant, row in rows.items()],
         [":--", *[":-:"] * len(seeds)],
     )
-    return f"**{start} {len(recipes)} planned runs are recorded.**\n\n{table}"
+    return f"**Recorded: {start} planned runs.**\n\n{table}"
 
 
 def format_recipe(recipe: Recipe) -> str:

@@ -88,7 +88,7 @@ def test_all_seven_variants_are_planned_with_three_seeds(planned):
 
 def test_without_a_record_the_page_says_so(planned):
     text = detectors.format_plan(planned, [])
-    assert "**0 of 21 planned runs are recorded.**" in text
+    assert "**Recorded: 0 of 21 planned runs.**" in text
     assert text.count("not run yet") == 21
     for report in (detectors.format_results, detectors.format_verdict):
         assert report([]) == detectors.NOT_RUN
@@ -100,7 +100,7 @@ def test_a_record_from_a_folder_is_counted_and_shown(planned, tmp_path):
     found = detectors.recorded(planned, load_records(tmp_path))
     assert [record.recipe for record in found] == planned[:1]
     text = detectors.format_plan(planned, found)
-    assert "**1 of 21 planned runs are recorded.**" in text
+    assert "**Recorded: 1 of 21 planned runs.**" in text
     assert rows_of(text)[2] == ["plain", "recorded", "not run yet", "not run yet"]
     heading, _, plain, trivial = rows_of(detectors.format_results(found))
     shown = dict(zip(heading, plain, strict=True))
