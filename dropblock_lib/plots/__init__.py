@@ -18,11 +18,9 @@ from dropblock_lib.plots.detection import (
     anchors_of_positions,
     assignment,
     class_losses,
-    detector_losses,
     focal_loss,
     loss_shares,
     overlaps,
-    precision_by_recall,
     pyramid,
 )
 from dropblock_lib.plots.effects import against_dose, effects
@@ -51,7 +49,6 @@ __all__ = [
     "class_losses",
     "covering_places",
     "dense_block",
-    "detector_losses",
     "differences",
     "effects",
     "example_step",
@@ -72,7 +69,6 @@ __all__ = [
     "peer_rates",
     "pictures",
     "pixel_values",
-    "precision_by_recall",
     "published_gains",
     "pyramid",
     "realized_rate",

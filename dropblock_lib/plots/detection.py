@@ -24,7 +24,6 @@ from dropblock_lib.plots.style import (
     COLORS,
     LINE_COLORS,
     add_rectangle,
-    count_epochs,
     figure,
     name_rows,
     panels,
@@ -186,33 +185,6 @@ def loss_shares(shares: Mapping[str, tuple[float, float]]) -> Figure:
     return fig
 
 
-def detector_losses(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Class loss and box loss over the epochs, in training and validation.
-
-    Args:
-        history: Dict of `class_loss`, `box_loss` -> one value per epoch; optionally
-            of `val_class_loss`, `val_box_loss` -> one value per n epochs.
-    """
-    parts = {"class_loss": "class loss", "box_loss": "box loss"}
-    lines = (("", "training", "-"), ("val_", "validation", "o--"))
-    with figure(2, width=3.0, height=3.2) as (fig, axes):
-        for ax, (key, title) in zip(axes, parts.items(), strict=True):
-            for number, (prefix, label, style) in enumerate(lines):
-                values = history.get(prefix + key)
-                if values is None:
-                    continue
-                every = len(history[key]) // len(values)
-                epochs = every * np.arange(1, len(values) + 1)
-                color = LINE_COLORS[number]
-                ax.plot(epochs, values, style, color=color, ms=4, label=label)
-            ax.set_title(title)
-            ax.set_ylim(bottom=0)
-            count_epochs(ax)
-        handles, labels = axes[0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside lower center", ncols=2)
-    return fig
-
-
 def class_losses(
     curves: Mapping[str, Sequence[Sequence[float | None]]],
     yardsticks: Mapping[str, float],
@@ -273,32 +245,6 @@ def _style_of(label, number):
         "ls": variant_dashes(label),
         "label": variant_title(label),
     }
-
-
-def precision_by_recall(
-    curves: Mapping[float, np.ndarray], chosen: Sequence[float] = (0.5, 0.75)
-) -> Figure:
-    """Precision against recall, and its mean, at several IoU thresholds.
-
-    Args:
-        curves: Dict of IoU threshold -> array `(101,)`, the precision at a recall of
-            0, .01, ..., 1.
-        chosen: Thresholds whose curves are named; the others are thin.
-    """
-    recall = np.linspace(0, 1, 101)
-    with figure(width=5.9, height=3.8) as (fig, ax):
-        named = iter(LINE_COLORS)
-        for threshold, precision in curves.items():
-            if threshold in chosen:
-                label = f"IoU {threshold:.2f}: area {np.mean(precision):.2f}"
-                color = next(named)
-                ax.plot(recall, precision, color=color, lw=2.4, label=label, zorder=3)
-            else:
-                ax.plot(recall, precision, color=PALETTE["muted"], lw=0.8, alpha=0.6)
-        ax.plot([], [], color=PALETTE["muted"], lw=0.8, label="the others")
-        ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.03))
-        fig.legend(loc="outside lower center", ncols=3)
-    return fig
 
 
 def _area(box):

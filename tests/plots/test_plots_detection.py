@@ -23,13 +23,6 @@ ASSIGNED = Assignment(
     overlaps=np.array([[0.9, 0], [0, 0], [0.45, 0], [0, 0.9]]),
     labels=np.array([7, -1, -2, 3]),
 )
-LOSSES = {
-    "class_loss": [1.0, 0.5, 0.3, 0.2],
-    "box_loss": [0.8, 0.7, 0.5, 0.4],
-    "val_class_loss": [0.9, 0.6],
-    "val_box_loss": [0.9, 0.8],
-}
-CURVES = {0.5: np.linspace(1, 0.5, 101), 0.6: np.ones(101), 0.75: np.zeros(101)}
 
 
 def grid(side):
@@ -62,8 +55,6 @@ FIGURES = {
     "masks": lambda: plots.masks_over_image(
         IMAGE, {"one": np.array([[1, 0], [1, 1]]), "two": np.ones((4, 4))}
     ),
-    "losses": lambda: plots.detector_losses(LOSSES),
-    "precision": lambda: plots.precision_by_recall(CURVES),
     "class_losses": lambda: plots.class_losses(
         {"none": [[9.0, None, 0.5], [7.0, None, 0.3]], "mine": [[1.0, 0.9, 0.8]]},
         {"untrained": 1.1, "knows nothing": 0.9},
@@ -184,27 +175,6 @@ def test_a_mask_is_stretched_over_the_image():
     assert len(whole.patches) == 0
 
 
-def test_losses_are_at_their_epochs():
-    for ax, key in zip(
-        FIGURES["losses"]().axes, ("class_loss", "box_loss"), strict=True
-    ):
-        training, validation = ax.lines
-        np.testing.assert_allclose(
-            training.get_xydata(), list(enumerate(LOSSES[key], start=1))
-        )
-        # Measured in every second epoch.
-        np.testing.assert_allclose(validation.get_xdata(), [2, 4])
-        np.testing.assert_allclose(validation.get_ydata(), LOSSES[f"val_{key}"])
-
-
-def test_losses_without_validation_are_shown_too():
-    training = {key: LOSSES[key] for key in ("class_loss", "box_loss")}
-    assert [len(ax.lines) for ax in plots.detector_losses(training).axes] == [
-        1,
-        1,
-    ]
-
-
 def test_class_losses_are_means_beside_their_yardsticks():
     [ax] = FIGURES["class_losses"]().axes
     plain, mine, *levels = ax.lines
@@ -220,12 +190,3 @@ def test_class_losses_that_are_missing_are_announced():
     [ax] = FIGURES["no_class_losses"]().axes
     assert [text.get_text() for text in ax.texts] == ["not run yet"]
     assert not ax.lines
-
-
-def test_curves_of_precision_are_named_with_their_area():
-    fig = FIGURES["precision"]()
-    [ax], [legend] = fig.axes, fig.legends
-    labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["IoU 0.50: area 0.75", "IoU 0.75: area 0.00", "the others"]
-    np.testing.assert_allclose(ax.lines[1].get_ydata(), 1)
-    np.testing.assert_allclose(ax.lines[0].get_xdata()[[0, 50]], [0, 0.5])
