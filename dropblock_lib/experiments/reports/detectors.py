@@ -183,7 +183,7 @@ def on_photographs(
     records: Sequence[Record],
     photographs: Mapping[str, np.ndarray],
     variants: Sequence[str] = ("none", "dropblock-7-0.9"),
-    least: float = 0.3,
+    least: float = 0.4,
 ) -> dict[str, dict]:
     """What detectors of COCO found on photographs, for `plots.images_with_boxes`.
 
