@@ -12,6 +12,7 @@ from dropblock_lib.plots.curves import (
     learning_curves,
     losses_by_variant,
     schedules,
+    validation_curves,
 )
 from dropblock_lib.plots.datasets import pictures, pixel_values, split_parts
 from dropblock_lib.plots.detection import (
@@ -83,4 +84,5 @@ __all__ = [
     "two_placements",
     "valid_region",
     "valid_seed_region",
+    "validation_curves",
 ]

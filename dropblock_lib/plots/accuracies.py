@@ -51,10 +51,10 @@ def accuracy_by_variant(
     published: Mapping[str, float] | None = None,
     measure: str = "test accuracy",
 ) -> Figure:
-    """Accuracy of every variant: each seed, the mean, and a published number.
+    """Accuracy of every variant: each run, the mean, and a published number.
 
     Args:
-        rows: List of (variant, list of accuracies, one per seed).
+        rows: List of (variant, list of accuracies, one per run).
         published: Dict of variant -> accuracy, or `None`.
         measure: Label of the axis, such as `"average precision"`.
     """
@@ -68,8 +68,8 @@ def accuracy_by_variant(
             ax.plot([mean, mean], [place - 0.28, place + 0.28], color=color, lw=3)
             if variant in published:
                 ax.scatter(published[variant], place, s=46, **SLIDES)
-        ax.scatter([], [], color=PALETTE["muted"], alpha=0.6, label="one seed")
-        ax.plot([], [], color=PALETTE["muted"], lw=3, label="mean over seeds")
+        ax.scatter([], [], color=PALETTE["muted"], alpha=0.6, label="one run")
+        ax.plot([], [], color=PALETTE["muted"], lw=3, label="mean of runs")
         if published:
             ax.scatter([], [], label="slides, one run", **SLIDES)
         name_rows(ax, [variant_title(variant) for variant, _ in rows])

@@ -67,6 +67,81 @@ def learning_curves(
     return fig
 
 
+def validation_curves(
+    curves: Histories,
+    metric: str = "accuracy",
+    lowest: float | None = None,
+    published: Mapping[str, float] | None = None,
+) -> Figure:
+    """Validation curves with a label at each line, mean and range over runs.
+
+    Args:
+        curves: As for `learning_curves`; without any, the figure says so.
+        metric: `"accuracy"` or `"loss"`.
+        lowest: Lower end of the axis, or `None`. A variant whose mean ends below it is
+            named under the title instead of drawn.
+        published: Dict of label -> a single value, drawn as a dotted line.
+    """
+    runs = {
+        variant: _known([history[f"val_{metric}"] for history in histories])
+        for variant, histories in curves.items()
+    }
+    below = {
+        variant: values[:, -1].mean()
+        for variant, (_, values) in runs.items()
+        if lowest is not None and values[:, -1].mean() < lowest
+    }
+    with figure(width=6.0, height=4.0) as (fig, ax):
+        labels = []
+        for variant, (epochs, values) in runs.items():
+            if variant in below:
+                continue
+            _draw_runs(ax, epochs, values, variant)
+            ax.plot(epochs, values.mean(0), "o", color=variant_color(variant), ms=4)
+            end = (epochs[-1], values[:, -1].mean())
+            labels.append([*end, variant_title(variant), variant_color(variant)])
+        last = max((epoch for epoch, *_ in labels), default=1)
+        for label, value in (published or {}).items():
+            ax.axhline(value, color=PALETTE["ink"], lw=1.2, ls=":")
+            labels.append([last, value, label, PALETTE["ink"]])
+        ax.set_ylabel(f"validation {metric}")
+        count_epochs(ax)
+        if metric == "accuracy":
+            ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        if lowest is not None:
+            ax.set_ylim(bottom=lowest)
+        notes = [
+            f"{variant_title(variant)} is not drawn: it ends at "
+            + (f"{100 * end:.0f}%" if metric == "accuracy" else f"{end:.2f}")
+            for variant, end in below.items()
+        ]
+        if not curves:
+            notes = ["No run is recorded yet"]
+        ax.set_title("\n".join(notes), fontsize=11)
+        _label_ends(ax, labels)
+    return fig
+
+
+def _label_ends(ax, labels):
+    """Writes labels right of the ends of lines, far enough apart to be read."""
+    low, high = ax.get_ylim()
+    apart = 0.07 * (high - low)
+    places: list[float] = []
+    labels = sorted(labels, key=lambda label: label[1])
+    for _, value, *_ in labels:
+        places.append(max(value, places[-1] + apart if places else low))
+    # Centers the labels that were moved up on their lines.
+    moved = [place - label[1] for place, label in zip(places, labels, strict=True)]
+    down = max(moved, default=0) / 2
+    for (epoch, value, text, color), place in zip(labels, places, strict=True):
+        at = max(low, place - down)
+        line = {"arrowstyle": "-", "color": color, "lw": 0.8, "shrinkA": 0}
+        ax.annotate(
+            text, (epoch, value), (1.03, at), textcoords=("axes fraction", "data"),
+            color=PALETTE["ink"], va="center", arrowprops=line,
+        )  # fmt: skip
+
+
 def generalization_gap(curves: Histories, metric: str = "accuracy") -> Figure:
     """How much better a metric is in training than in validation, by epoch.
 

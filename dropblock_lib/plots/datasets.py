@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from dropblock_lib.data import Dataset
 from dropblock_lib.palette import GRID, PALETTE
 from dropblock_lib.plots.style import (
     DROPPED,
@@ -17,12 +18,18 @@ from dropblock_lib.plots.style import (
 )
 
 
-def pictures(stacks: Mapping[str, Sequence[np.ndarray]], columns: int = 5) -> Figure:
+def pictures(
+    stacks: Mapping[str, Sequence[np.ndarray]],
+    columns: int = 5,
+    dataset: Dataset | None = None,
+) -> Figure:
     """Stacks of small images, each with a title.
 
     Args:
         stacks: Dict of title -> list of arrays (height, width, channels), 0 to 255.
         columns: Number of stacks to a row.
+        dataset: The `Dataset` the images are from. If it is a stand-in, a banner says
+            so.
     """
     deepest = max(map(len, stacks.values()))
     size = 5.9 / columns
@@ -39,6 +46,10 @@ def pictures(stacks: Mapping[str, Sequence[np.ndarray]], columns: int = 5) -> Fi
                 ax.imshow(image, interpolation="none", extent=extent)
             ax.set(xlim=(0, side), ylim=(1.06 * side * len(images), 0), title=title)
             ax.axis("off")
+        if dataset is not None and dataset.is_stand_in:
+            banner = f"Stand-in: {dataset.source} instead of {dataset.requested}"
+            style = {"color": PALETTE["ink"], "fontsize": 12, "fontweight": "bold"}
+            fig.suptitle(banner, **style)
     return fig
 
 

@@ -9,6 +9,7 @@ from drawing import check_figure
 from matplotlib.patches import PathPatch
 
 from dropblock_lib import plots
+from dropblock_lib.data import Dataset
 from dropblock_lib.palette import LINES, PALETTE
 from dropblock_lib.plots.style import variant_color, variant_dashes
 from dropblock_lib.variants import VARIANTS, Variant, variant_title
@@ -48,6 +49,7 @@ def lines(fig):
         lambda: plots.pixel_values({"one": [0.2, 0.8], "two": [0.5, 0.5]}),
         lambda: plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}}),
         lambda: plots.generalization_gap(HISTORIES),
+        lambda: plots.validation_curves(HISTORIES, published={"slides": 0.6}),
         lambda: plots.losses_by_variant({"a": LOSSES}),
         lambda: plots.differences({"a": DIFFERENCES}),
         lambda: plots.differences(dict.fromkeys("abc", DIFFERENCES), {"a": PUBLISHED}),
@@ -79,6 +81,21 @@ def test_pictures_keep_their_values():
     np.testing.assert_array_equal(shown[0][1], (gray + 9).repeat(3, -1))
     np.testing.assert_array_equal(shown[1][0], color)
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["gray", "color"]
+
+
+@pytest.mark.parametrize("requested", ["digits", "mnist"])
+def test_pictures_of_a_stand_in_have_a_banner(requested):
+    images = np.zeros((1, 4, 4, 1), "uint8")
+    dataset = Dataset(
+        requested=requested, name="digits", source="digits", origin="stand-in",
+        x_train=images, y_train=np.zeros(1), x_test=images, y_test=np.zeros(1),
+        classes=("0",),
+    )  # fmt: skip
+    banner = plots.pictures({"0": images}, dataset=dataset)._suptitle
+    if requested == "mnist":
+        assert banner.get_text() == "Stand-in: digits instead of mnist"
+    else:
+        assert banner is None
 
 
 def test_parts_of_a_split_are_side_by_side():
@@ -167,6 +184,33 @@ def test_curves_may_begin_with_a_later_epoch():
     np.testing.assert_array_equal(later, whole[1:])
 
 
+def test_validation_curves_are_labeled_at_their_ends():
+    far = {"val_accuracy": [0.1, None, 0.2]}
+    near = {"val_accuracy": [0.4, None, 0.6]}
+    fig = plots.validation_curves(
+        {"none": [near, near], "spatial-0.7": [far]}, lowest=0.3, published={"x": 0.5}
+    )
+    [ax] = fig.axes
+    assert texts(fig) == {"plain": 1, "x": 1}
+    np.testing.assert_array_equal(lines(fig)["plain"], [0.4, 0.6])
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1, 3])
+    title = ax.get_title(loc="left")
+    assert title == "SpatialDropout 0.7 is not drawn: it ends at 20%"
+
+
+def test_labels_of_curves_that_end_together_are_apart():
+    variants = ("none", "dropout-0.25", "dropblock-3-0.9")
+    fig = plots.validation_curves(of_all(HISTORIES["none"], variants))
+    [ax] = fig.axes
+    heights = sorted(text.xyann[1] for text in ax.texts)
+    assert np.diff(heights).min() > 0.05 * np.ptp(ax.get_ylim())
+
+
+def test_validation_curves_without_runs_say_so():
+    fig = plots.validation_curves({}, published={"slides": 0.6})
+    assert fig.axes[0].get_title(loc="left") == "No run is recorded yet"
+
+
 @pytest.mark.parametrize("titles", [("a",), ("a", "b", "c")])
 def test_differences_are_beside_the_published_ones(titles):
     fig = plots.differences(dict.fromkeys(titles, DIFFERENCES), {"a": PUBLISHED})
@@ -198,7 +242,7 @@ def labels(fig):
     legends = [*fig.legends, *(ax.get_legend() for ax in fig.axes)]
     for legend in filter(None, legends):
         shown += [text.get_text() for text in legend.get_texts()]
-    return shown
+    return shown + list(texts(fig))
 
 
 FIGURES_OF_VARIANTS = {
@@ -212,6 +256,7 @@ FIGURES_OF_VARIANTS = {
     ),
     "learning_curves": lambda: plots.learning_curves(of_all(HISTORIES["none"])),
     "generalization_gap": lambda: plots.generalization_gap(of_all(HISTORIES["none"])),
+    "validation_curves": lambda: plots.validation_curves(of_all(HISTORIES["none"])),
     "losses_by_variant": lambda: plots.losses_by_variant({"a": of_all([(1.0, 2.0)])}),
 }
 
