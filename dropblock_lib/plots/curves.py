@@ -130,12 +130,13 @@ def _label_ends(ax, labels):
     labels = sorted(labels, key=lambda label: label[1])
     for _, value, *_ in labels:
         places.append(max(value, places[-1] + apart if places else low))
-    # Centers the labels that were moved up on their lines.
+    # Moves them down again: to their lines on average, and below the upper end.
     moved = [place - label[1] for place, label in zip(places, labels, strict=True)]
-    down = max(moved, default=0) / 2
+    down = max(max(moved, default=0) / 2, places[-1] - high if places else 0)
     for (epoch, value, text, color), place in zip(labels, places, strict=True):
         at = max(low, place - down)
         line = {"arrowstyle": "-", "color": color, "lw": 0.8, "shrinkA": 0}
+        line["relpos"] = (0, 0.5)
         ax.annotate(
             text, (epoch, value), (1.03, at), textcoords=("axes fraction", "data"),
             color=PALETTE["ink"], va="center", arrowprops=line,

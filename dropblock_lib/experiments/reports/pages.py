@@ -18,6 +18,9 @@ NOT_RUN = "**Not run yet.** The results appear here once their runs are recorded
 def find(records: Iterable[Record], **fields) -> list[Record]:
     """The records whose recipes have the given values; often none.
 
+    Records of different backends or data are never compared. If there are several, the
+    most frequent are returned, and a stand-in's only if there are no others.
+
     Args:
         records: From `load_records`.
         **fields: Fields of `Recipe`, such as `network="resnet50"`.
@@ -25,11 +28,13 @@ def find(records: Iterable[Record], **fields) -> list[Record]:
     Returns:
         A list of records. `compare.select` raises an error if it is empty.
     """
-    return [
-        record
-        for record in records
-        if all(getattr(record.recipe, key, None) == fields[key] for key in fields)
-    ]
+    groups = {}
+    for record in records:
+        if all(getattr(record.recipe, key, None) == fields[key] for key in fields):
+            key = (record.is_stand_in, record.backend, record.data.sha256)
+            groups.setdefault(key, []).append(record)
+    best = max(groups, key=lambda key: (not key[0], len(groups[key])), default=None)
+    return groups.get(best, [])
 
 
 def complete_seeds(records: Collection[Record]) -> list[int]:

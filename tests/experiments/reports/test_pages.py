@@ -32,6 +32,14 @@ def test_records_are_found_by_the_fields_of_their_recipes():
     assert pages.find(records, network="resnet50") == []
 
 
+def test_records_of_one_backend_and_of_real_data_are_found():
+    others = [make_record(seed, backend="torch") for seed in (0, 1)]
+    stand_ins = [make_record(seed, source="shapes") for seed in range(9)]
+    found = runs(0)
+    assert pages.find([*others, *stand_ins, *found], network="custom_net") == found
+    assert pages.find(stand_ins, network="custom_net") == stand_ins
+
+
 def test_a_table_has_a_column_for_each_run():
     heading, _, *rows = pages.format_runs(runs(0, 1)).splitlines()
     assert heading == "| variant | run 0 | run 1 | mean | training | slides |"
