@@ -117,6 +117,8 @@ def validation_curves(
         ]
         if not curves:
             notes = ["No run is recorded yet"]
+            ax.set(xlim=(0, 1), xticks=[])
+            ax.margins(y=1)
         ax.set_title("\n".join(notes), fontsize=11)
         _label_ends(ax, labels)
     return fig
