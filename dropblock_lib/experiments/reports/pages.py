@@ -7,6 +7,7 @@ from dropblock_lib.experiments.records.record import Record
 from dropblock_lib.experiments.reports.columns import markdown
 from dropblock_lib.experiments.reports.verdicts import (
     arms_of,
+    did_not_learn,
     format_verdicts,
     verdict_table,
 )
@@ -40,6 +41,9 @@ def find(records: Iterable[Record], **fields) -> list[Record]:
 def complete_seeds(records: Collection[Record]) -> list[int]:
     """Random seeds with which every variant was run.
 
+    Variants that did not learn (see `verdicts.did_not_learn`) do not count: they are
+    run once.
+
     Args:
         records: Records that differ in nothing but variant and seed.
 
@@ -48,7 +52,10 @@ def complete_seeds(records: Collection[Record]) -> list[int]:
     """
     if not records:
         return []
-    return sorted(set.intersection(*(set(runs) for runs in arms_of(records).values())))
+    trained = arms_of(records, "train_accuracy")
+    idle = did_not_learn(trained) if "none" in trained else []
+    seeds = [set(runs) for variant, runs in trained.items() if variant not in idle]
+    return sorted(set.intersection(*seeds))
 
 
 def format_runs(records: Collection[Record]) -> str:

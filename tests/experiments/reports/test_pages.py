@@ -60,6 +60,14 @@ def test_a_stand_in_is_not_compared_with_the_slides():
     assert "slides" not in pages.format_runs(records)
 
 
+def test_a_variant_that_did_not_learn_needs_no_second_run():
+    idle = make_record(0, "spatial-0.7", test_accuracy=0.1, train_accuracy=0.1)
+    assert pages.complete_seeds([*runs(0, 1), idle]) == [0, 1]
+    assert "did not learn: SpatialDropout 0.7" in pages.format_answer(
+        [*runs(0, 1), idle]
+    )
+
+
 @pytest.mark.parametrize(
     ("records", "expected"),
     [
