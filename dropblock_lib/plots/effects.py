@@ -98,10 +98,10 @@ def effects(
 
 
 def _say(ax, text, place=None):
-    """Writes a remark into the middle of the axes, or of the row at `place`."""
-    middle = (0.5, 0.5) if place is None else (0.5, place)
+    """Writes a remark into the middle of the axes, or to the right in a row."""
+    x, y, align = (0.5, 0.5, "center") if place is None else (0.98, place, "right")
     where = ax.transAxes if place is None else ax.get_yaxis_transform()
     ax.text(
-        *middle, text, transform=where, ha="center", va="center",
+        x, y, text, transform=where, ha=align, va="center",
         color=PALETTE["muted"], style="italic",
     )  # fmt: skip
