@@ -26,13 +26,14 @@ from dropblock_lib.plots.detection import (
 )
 from dropblock_lib.plots.effects import against_dose, effects
 from dropblock_lib.plots.masks import (
+    channels_under_masks,
     covering_places,
     example_step,
-    four_masks,
     image_and_feature_map,
     masks_by_group,
     realized_rate,
     seeds_on_map,
+    shortfall,
     three_ways,
     two_gammas,
     valid_region,
@@ -40,6 +41,11 @@ from dropblock_lib.plots.masks import (
 )
 from dropblock_lib.plots.neighbors import guess_scores, neighbor_correlation
 from dropblock_lib.plots.published import published_gains
+from dropblock_lib.plots.neighbors import (
+    evidence,
+    guess_scores,
+    neighbor_correlation,
+)
 from dropblock_lib.plots.speed import layer_speed, peer_rates, skipping
 
 __all__ = [
@@ -47,14 +53,15 @@ __all__ = [
     "against_dose",
     "anchors_of_positions",
     "assignment",
+    "channels_under_masks",
     "class_losses",
     "covering_places",
     "dense_block",
     "differences",
     "effects",
+    "evidence",
     "example_step",
     "focal_loss",
-    "four_masks",
     "generalization_gap",
     "guess_scores",
     "image_and_feature_map",
@@ -77,6 +84,7 @@ __all__ = [
     "sampling_error",
     "schedules",
     "seeds_on_map",
+    "shortfall",
     "skipping",
     "split_parts",
     "three_ways",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from dropblock_lib.experiments.guessing import keep_masks
 from dropblock_lib.masks import (
@@ -145,12 +145,14 @@ def covering_places(block_size: int, feat_size: int) -> Figure:
 
 
 def example_step(
-    shape: tuple[int, int], titles: Sequence[str], panels: Sequence[dict[str, Any]]
+    shape: tuple[int, int], titles: Sequence[str], maps: Sequence[dict[str, Any]]
 ) -> Figure:
-    """Two maps side by side; each panel is a dict of `draw_map`'s arguments."""
-    with figure(columns=2, width=3.0, height=3.3) as (fig, axes):
-        for ax, title, panel in zip(axes, titles, panels, strict=True):
-            draw_map(ax, shape, title=title, **panel)
+    """Maps of one shape, two in a row; each is a dict of `draw_map`'s arguments."""
+    with panels(len(maps), 2, width=3.0, height=3.3) as (fig, axes):
+        for ax, title, arguments in zip(axes, titles, maps, strict=True):
+            draw_map(ax, shape, title=title, **arguments)
+        if any("valid" in arguments for arguments in maps):
+            legend_of_cells(fig, "kept", "dropped", "seed", "valid")
     return fig
 
 
@@ -199,6 +201,30 @@ def four_masks(image: np.ndarray, keep_masks: Mapping[str, np.ndarray]) -> Figur
             draw_image(ax, image, title)
             draw_dropped(ax, keep_mask, keep_mask.shape[::-1])
     return fig
+
+
+def channels_under_masks(
+    feature_map: np.ndarray, keep_masks: Mapping[str, np.ndarray]
+) -> Figure:
+    """Four channels, two by two, under several keep masks.
+
+    Args:
+        feature_map: Array (height, width, 4).
+        keep_masks: Dict of title -> array (height, width, 4), 0 where dropped.
+    """
+    low, high = feature_map.min((0, 1)), feature_map.max((0, 1))
+    image = _two_by_two((feature_map - low) / (high - low), np.nan)
+    return four_masks(
+        image, {title: _two_by_two(mask, 1) for title, mask in keep_masks.items()}
+    )
+
+
+def _two_by_two(channels, edge):
+    """Four channels as one array, with a line of `edge` between them."""
+    sides = ((0, 1), (0, 1), (0, 0))
+    padded = np.pad(channels, sides, constant_values=edge)
+    a, b, c, d = np.moveaxis(padded, -1, 0)
+    return np.block([[a, b], [c, d]])
 
 
 def three_ways(
@@ -289,6 +315,26 @@ def _draw_mask(ax, keep_mask, left, top):
 
 
 # === Gamma and the dropped fraction ===
+
+
+def shortfall(block_size: int, feat_sizes: Sequence[int]) -> Figure:
+    """How much less than nominal the paper's gamma drops, a line per size of map."""
+    nominal = np.linspace(0, 0.6, 61)
+    with figure(width=5.6, height=3.6) as (fig, ax):
+        for side, color in zip(feat_sizes, LINE_COLORS, strict=False):
+            gammas = [gamma(1 - rate, block_size, side) for rate in nominal]
+            rates = [expected_drop_rate(each, block_size, side) for each in gammas]
+            missing = nominal - rates
+            ax.plot(nominal, missing, color=color)
+            end, place = (nominal[-1], missing[-1]), (5, 0)
+            label = {"textcoords": "offset points", "va": "center"}
+            ax.annotate(f"{side} x {side}", end, place, **label)
+        ax.set(xlabel="nominal: 1 - keep_prob", xlim=(0, 0.69))
+        ax.set(ylabel="nominal minus expected, in points", xticks=nominal[::10])
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+        ax.yaxis.set_major_locator(MultipleLocator(0.05))
+    return fig
 
 
 def realized_rate(block_size: int, feat_sizes: Sequence[int]) -> Figure:

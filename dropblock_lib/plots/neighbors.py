@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
-from dropblock_lib.plots.style import LINE_COLORS, figure, name_rows
+from dropblock_lib.palette import PALETTE
+from dropblock_lib.plots.masks import draw_map
+from dropblock_lib.plots.style import LINE_COLORS, add_rectangle, figure, name_rows
 
 
 def neighbor_correlation(correlations: Sequence[float]) -> Figure:
@@ -21,6 +24,26 @@ def neighbor_correlation(correlations: Sequence[float]) -> Figure:
             ylabel="correlation",
             ylim=(min(0, min(correlations)) - 0.02, 1.02),
         )
+    return fig
+
+
+def evidence() -> Figure:
+    """What a guesser of one dropped unit may see, in its channel and in two others."""
+    side, unit = 9, (4, 4)
+    corners = {"its own channel": (3, 3), "another channel": (0, 5), "a third": (5, 1)}
+    middle = (unit[1] + 0.5, unit[0] + 0.5)
+    with figure(columns=3, width=2.0, height=2.2) as (fig, axes):
+        for ax, (title, (top, left)) in zip(axes, corners.items(), strict=True):
+            keep_mask = np.ones((side, side))
+            keep_mask[top : top + 3, left : left + 3] = 0
+            draw_map(ax, (side, side), keep_mask, title=title)
+            window = {"fill": False, "edgecolor": PALETTE["ink"], "lw": 1.4}
+            if ax is not axes[0]:
+                add_rectangle(ax, (unit[1] - 1, unit[0] - 1), 3, 3, zorder=3, **window)
+                continue
+            ax.text(*middle, "?", ha="center", va="center", weight="bold")
+            for radius in (1.0, 2.5, 4.0):
+                ax.add_patch(Circle(middle, radius, ls="--", zorder=3, **window))
     return fig
 
 
@@ -46,7 +69,6 @@ def guess_scores(scores: Mapping[str, Mapping[str, float]]) -> Figure:
             )
             ax.bar_label(bars, fmt="%.2f", padding=3)
         name_rows(ax, labels)
-        ax.set(xlabel="R² of the guess (1 = perfect, 0 = no better than the mean)")
-        ax.set_xlim(0, 1.05)
+        ax.set(xlabel="R² of the guess", xlim=(0, 1.05))
         fig.legend(loc="outside upper left", ncols=2)
     return fig

@@ -10,6 +10,8 @@ from matplotlib.patches import PathPatch
 
 from dropblock_lib import plots
 from dropblock_lib.data import Dataset
+from dropblock_lib.experiments.guessing import keep_masks
+from dropblock_lib.masks import expected_drop_rate, gamma
 from dropblock_lib.palette import LINES, PALETTE
 from dropblock_lib.plots.style import variant_color, variant_dashes
 from dropblock_lib.variants import VARIANTS, Variant, variant_title
@@ -46,6 +48,9 @@ def lines(fig):
         plots.two_placements,
         plots.dense_block,
         lambda: plots.masks_by_group({"stem": (8, 1)}, 7, 0.5),
+        lambda: plots.shortfall(7, (56, 14, 8, 7)),
+        lambda: plots.valid_seed_region(7, 14),
+        plots.evidence,
         lambda: plots.pixel_values({"one": [0.2, 0.8], "two": [0.5, 0.5]}),
         lambda: plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}}),
         lambda: plots.generalization_gap(HISTORIES),
@@ -107,6 +112,35 @@ def test_parts_of_a_split_are_side_by_side():
         if bar.get_width()
     }
     assert spans == {("used", 0, 3), ("not used", 3, 1), ("test", 0, 2)}
+
+
+@pytest.mark.parametrize("keep_prob", [0.75, 1.0])
+def test_the_area_drawn_as_dropped_is_that_of_the_mask(keep_prob):
+    rng = np.random.default_rng(0)
+    feature_map = rng.random((12, 9, 4))
+    mask = keep_masks("dropblock", (1, 12, 9, 4), keep_prob, rng, 3)[0]
+    whole = np.ones_like(mask)
+    fig = plots.channels_under_masks(feature_map, {"whole": whole, "some": mask})
+    for ax, expected in zip(fig.axes, (whole, mask), strict=True):
+        paths = [patch.get_path() for patch in ax.patches]
+        areas = [
+            np.prod(np.ptp(corners[:4], 0))
+            for path in paths
+            for corners in path.vertices.reshape(-1, 5, 2)
+        ]
+        assert sum(areas) == (expected == 0).sum()
+        (image,) = ax.images
+        # Four channels with a line between them.
+        assert np.isfinite(image.get_array().filled(np.nan)).sum() == feature_map.size
+
+
+def test_nothing_is_missing_where_a_block_covers_the_map():
+    fig = plots.shortfall(7, (14, 7))
+    large, covered = (line.get_xydata() for line in fig.axes[0].lines)
+    np.testing.assert_allclose(covered[:, 1], 0, atol=1e-12)
+    share = expected_drop_rate(gamma(0.9, 7, 14), 7, 14)
+    np.testing.assert_allclose(np.interp(0.1, *large.T), 0.1 - share)
+    assert texts(fig) == {"14 x 14": 1, "7 x 7": 1}
 
 
 def test_both_kinds_of_residual_blocks_have_two_drop_layers():
