@@ -13,7 +13,6 @@ from dropblock_lib.experiments.guessing import keep_masks
 from dropblock_lib.masks import (
     cover_counts,
     drop_block,
-    exact_gamma,
     expected_drop_rate,
     gamma,
     seed_shape,
@@ -334,33 +333,4 @@ def shortfall(block_size: int, feat_sizes: Sequence[int]) -> Figure:
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
         ax.yaxis.set_major_locator(MultipleLocator(0.05))
-    return fig
-
-
-def realized_rate(block_size: int, feat_sizes: Sequence[int]) -> Figure:
-    """Expected against nominal dropped fraction under the paper's gamma."""
-    nominal = np.linspace(0.001, 0.6, 80)
-    with figure(width=5.6, height=3.8) as (fig, ax):
-        ax.plot(nominal, nominal, color=PALETTE["muted"], ls="--", label="exact gamma")
-        for side, color in zip(feat_sizes, LINE_COLORS, strict=False):
-            gammas = [gamma(1 - rate, block_size, side) for rate in nominal]
-            rates = [expected_drop_rate(each, block_size, side) for each in gammas]
-            ax.plot(nominal, rates, color=color, label=f"{side} x {side} map")
-        ax.set(xlabel="nominal: 1 - keep_prob", ylabel="expected dropped fraction")
-        ax.xaxis.set_major_formatter(PercentFormatter(1))
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.legend()
-    return fig
-
-
-def two_gammas(block_size: int, feat_size: int) -> Figure:
-    """The paper's gamma and the exact one against keep_prob."""
-    rules = {"paper, equation 1": gamma, "exact": exact_gamma}
-    keep_probs = np.linspace(0.4, 1, 80)
-    with figure(width=5.6, height=3.4) as (fig, ax):
-        for (label, rule), color in zip(rules.items(), LINE_COLORS, strict=False):
-            values = [rule(each, block_size, feat_size) for each in keep_probs]
-            ax.plot(keep_probs, values, label=label, color=color)
-        ax.set(xlabel="keep_prob", ylabel="gamma")
-        ax.legend()
     return fig
