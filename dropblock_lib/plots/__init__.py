@@ -31,6 +31,8 @@ from dropblock_lib.plots.masks import (
     example_step,
     image_and_feature_map,
     masks_by_group,
+    masks_of_channels,
+    realized_rate,
     seeds_on_map,
     shortfall,
     three_ways,
@@ -45,6 +47,7 @@ from dropblock_lib.plots.neighbors import (
     neighbor_correlation,
 )
 from dropblock_lib.plots.speed import layer_speed, peer_rates, skipping
+from dropblock_lib.plots.speed import doubling, layer_speed, peer_rates, skipping
 
 __all__ = [
     "accuracy_by_variant",
@@ -56,6 +59,7 @@ __all__ = [
     "covering_places",
     "dense_block",
     "differences",
+    "doubling",
     "effects",
     "evidence",
     "example_step",
@@ -69,6 +73,7 @@ __all__ = [
     "loss_shares",
     "losses_by_variant",
     "masks_by_group",
+    "masks_of_channels",
     "masks_over_image",
     "neighbor_correlation",
     "overlaps",

@@ -283,23 +283,43 @@ def masks_by_group(
     """
     rng = np.random.default_rng(seed)
     rows, columns = len(sides_by_stem), max(map(len, sides_by_stem.values()))
-    per_row = round(channels**0.5)
     with figure(columns, rows, width=1.48, height=1.85, squeeze=False) as (fig, axes):
         for line, (stem, sides) in zip(axes, sides_by_stem.items(), strict=True):
             for ax, side in zip(line, sides, strict=True):
                 ones = np.ones((1, side, side, channels))
                 masks = drop_block(ones, block_size, keep_prob, rng)[0] > 0
-                # The gap between channels does not depend on the side of the map.
-                for channel in range(channels):
-                    row, column = divmod(channel, per_row)
-                    _draw_mask(ax, masks[..., channel], 1.12 * column, 1.12 * row)
-                end = 1.12 * per_row - 0.12
-                ax.set(xlim=(-0.05, end + 0.05), ylim=(end + 0.05, -0.05))
-                ax.set(aspect="equal", title=f"{side} x {side}")
-                ax.axis("off")
+                _draw_channels(ax, masks, f"{side} x {side}")
             line[0].set_title(f"{stem}\n{sides[0]} x {sides[0]}")
         legend_of_cells(fig, "kept", "dropped")
     return fig
+
+
+def masks_of_channels(keep_masks: Mapping[str, np.ndarray]) -> Figure:
+    """The masks of several channels of one sample, two panels to a row.
+
+    Args:
+        keep_masks: Dict of title -> booleans (height, width, channels), False where
+            dropped. Maps are square, and the number of channels is a square number.
+    """
+    with panels(len(keep_masks), 2, width=2.9, height=3.2) as (fig, axes):
+        for ax, (title, masks) in zip(axes, keep_masks.items(), strict=True):
+            _draw_channels(ax, masks, title)
+        legend_of_cells(fig, "kept", "dropped")
+    return fig
+
+
+def _draw_channels(ax, masks, title):
+    """Draws the masks (side, side, channels) of channels in a square of squares."""
+    channels = masks.shape[-1]
+    per_row = round(channels**0.5)
+    # The gap between channels does not depend on the side of the map.
+    for channel in range(channels):
+        row, column = divmod(channel, per_row)
+        _draw_mask(ax, masks[..., channel], 1.12 * column, 1.12 * row)
+    end = 1.12 * per_row - 0.12
+    ax.set(xlim=(-0.05, end + 0.05), ylim=(end + 0.05, -0.05))
+    ax.set(aspect="equal", title=title)
+    ax.axis("off")
 
 
 def _draw_mask(ax, keep_mask, left, top):

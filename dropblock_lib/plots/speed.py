@@ -40,12 +40,53 @@ MARKS = {
     "timm, shared": (COLORS["green"], "<"),
     "torchvision": (COLORS["cyan"], "h"),
 }
+# A rate is far from the nominal one if they differ by more than this fraction of it.
+_FAR = 0.5
+# The opacity of what a step of doubling adds.
+_ADDED = 0.4
 # A transparent fill, because "none" becomes black in an SVG.
 RING = {
     "color": PALETTE["dropped"],
+    "markeredgecolor": PALETTE["dropped"],
     "markerfacecolor": to_rgba(PALETTE["dropped"], 0),
     "mew": 1.8,
 }
+
+
+def doubling(seeds: np.ndarray, block_size: int) -> Figure:
+    """How the seeds of one axis become blocks in a few steps, a strip per step.
+
+    Each step drops what the strip above drops, and the same again, shifted. What a
+    step adds is paler.
+
+    Args:
+        seeds: Booleans of shape (n,): True at a seed.
+        block_size: Side of a block in pixels.
+    """
+    strip = np.append(np.asarray(seeds, bool), np.zeros(block_size - 1, bool))
+    strips, window = [("the seeds", strip, strip)], 1
+    while window < block_size:
+        shift = min(window, block_size - window)
+        window += shift
+        grown = strip.copy()
+        grown[shift:] |= strip[:-shift]
+        strips.append((f"shifted by {shift}: blocks of {window}", strip, grown))
+        strip = grown
+    with figure(width=5.9, height=0.62 * len(strips) + 0.2) as (fig, ax):
+        for row, (title, before, after) in enumerate(strips):
+            top = 2.1 * row
+            for place, dropped in enumerate(after):
+                color, opacity = DROPPED if dropped else KEPT
+                if dropped and not before[place]:
+                    opacity = _ADDED
+                add_rectangle(ax, (place, top), 0.9, 1, color=color, alpha=opacity)
+            ax.text(0, top - 0.12, title, va="bottom")
+        for place in np.flatnonzero(seeds):
+            outline = {"fill": False, "edgecolor": PALETTE["seed"], "lw": 2.2}
+            add_rectangle(ax, (place + 0.14, 0.16), 0.62, 0.68, **outline)
+        ax.set(xlim=(-0.1, len(strip)), ylim=(2.1 * len(strips) - 0.9, -1))
+        ax.axis("off")
+    return fig
 
 
 def skipping(bits: np.ndarray) -> Figure:
@@ -130,7 +171,8 @@ def peer_rates(
     """Measured against nominal rates of DropBlock implementations, by map size.
 
     A ring marks layers some of whose calls on a single map gave NaN or infinity.
-    Layers that raised an error have a column of their own.
+    Layers that raised an error have a column of their own. A mark that is far from the
+    nominal rate has its layer's name beside it.
 
     Args:
         documents: Dict of backend -> "peer_rates", from `load_benchmarks`. A layer
@@ -151,16 +193,20 @@ def peer_rates(
     names = [n for n in contestants if any(n == name for _, name in found)]
     highest = max(row.get("dropped", 0) for row in found.values())
     beyond = 1.12 * max(highest, nominal)
-    with figure(width=5.9, height=0.42 * len(sizes) + 1.6) as (fig, ax):
+    with figure(width=5.9, height=0.95 * len(sizes) + 1.6) as (fig, ax):
         ax.axvline(nominal, color=PALETTE["ink"], lw=1.2)
         for (size, name), row in found.items():
             color, mark = MARKS[name]
             # Side by side, because equal rates would hide each other.
-            shift = 0.7 * (names.index(name) + 0.5) / len(names) - 0.35
+            shift = 0.8 * (names.index(name) + 0.5) / len(names) - 0.4
             place = sizes.index(size) + shift
             failed = "error" in row
             rate = beyond if failed else row["dropped"]
-            ax.plot(rate, place, mark, color=color, ms=6)
+            ax.plot(rate, place, mark, color=color, ms=7)
+            if not failed and abs(rate - nominal) > _FAR * nominal:
+                text = f"{name}, {100 * rate:.{1 if rate < 0.1 else 0}f}%"
+                # Not across the line at the nominal rate.
+                _write_beside(ax, max(rate, nominal), place, text, 0.75 * beyond)
             if row.get("not_finite"):
                 ax.plot(rate, place, "o", ms=12, **RING)
         for edge in np.arange(len(sizes) - 1) + 0.5:
@@ -204,3 +250,13 @@ def _show_marks(fig, names, columns, labels=None, ring=False):
 
 def _unique(values):
     return list(dict.fromkeys(values))
+
+
+def _write_beside(ax, rate, place, text, turn):
+    """Writes to the right of a mark, or to its left beyond the rate `turn`."""
+    right = rate < turn
+    # Clear of the mark and of a ring around it.
+    ax.annotate(
+        text, (rate, place), (9 if right else -9, 0), textcoords="offset points",
+        fontsize=10, va="center", ha="left" if right else "right",
+    )  # fmt: skip

@@ -175,6 +175,20 @@ def test_a_block_that_covers_the_map_drops_whole_channels():
     assert min(large) < channel
 
 
+def test_each_channel_has_its_mask():
+    keep_masks = np.ones((6, 6, 4), bool)
+    keep_masks[:3, :, 1] = False
+    fig = plots.masks_of_channels({"one half": keep_masks})
+    check_figure(fig)
+    [ax] = fig.axes
+    assert ax.get_title(loc="left") == "one half"
+    dropped = [patch for patch in ax.patches if type(patch) is PathPatch]
+    # The second channel is right of the first.
+    assert len(dropped) == 2
+    np.testing.assert_allclose(dropped[0].get_path().get_extents().extents,
+                               [1.12, 0, 2.12, 0.5])  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("metric", "expected"), [("accuracy", [0.2, 0.4]), ("loss", [0.0, 0.9])]
 )

@@ -5,7 +5,7 @@ import pytest
 from drawing import check_figure
 from matplotlib.patches import Rectangle
 
-from dropblock_lib import plots
+from dropblock_lib import expand_seeds, plots
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.speed import MARKS
 
@@ -108,6 +108,14 @@ def test_peers_are_at_their_rate_and_errors_apart():
     assert all(round(place) == 0 for _, place in (ours[0], theirs[0]))
 
 
+def test_a_peer_far_from_the_nominal_rate_is_named_beside_its_mark():
+    ax = plots.peer_rates(peer_rates()).axes[0]
+    [label] = ax.texts
+    assert label.get_text() == "KerasCV, 3.0%"
+    _, place = points(ax, MARKS["KerasCV"][0])[0]
+    assert label.xy == (0.1, place), "beside the line that the name would cross"
+
+
 def test_only_chosen_peers_are_shown():
     ax = plots.peer_rates(peer_rates(), contestants=("KerasCV",)).axes[0]
     assert points(ax, MARKS["DropBlock2D"][0]) == []
@@ -124,3 +132,22 @@ def test_skipping_shows_the_gaps_between_ones():
     ones = {color for color, bit in zip(colors, bits, strict=True) if bit}
     zeros = set(colors) - ones
     assert len(ones) == len(zeros) == 1
+
+
+def test_doubling_reaches_the_block_in_few_steps():
+    seeds = np.zeros(6, bool)
+    seeds[[1, 4]] = True
+    fig = plots.doubling(seeds, block_size=5)
+    check_figure(fig)
+    [ax] = fig.axes
+    assert [text.get_text() for text in ax.texts] == [
+        "the seeds",
+        "shifted by 1: blocks of 2",
+        "shifted by 2: blocks of 4",
+        "shifted by 1: blocks of 5",
+    ]
+    cells = [patch for patch in ax.patches if patch.get_width() == 0.9]
+    kept = cells[0].get_facecolor()
+    strips = np.array([cell.get_facecolor() != kept for cell in cells]).reshape(4, 10)
+    assert np.flatnonzero(strips[0]).tolist() == [1, 4]
+    assert (strips[-1] == (expand_seeds(~seeds, (5,)) == 0)).all()
