@@ -178,9 +178,12 @@ def test_a_block_that_covers_the_map_drops_whole_channels():
 def test_each_channel_has_its_mask():
     keep_masks = np.ones((6, 6, 4), bool)
     keep_masks[:3, :, 1] = False
-    fig = plots.masks_of_channels({"one half": keep_masks})
+    fig = plots.masks_of_channels(
+        {"one half": keep_masks, "all kept": np.ones((6, 6, 4), bool)}
+    )
     check_figure(fig)
-    [ax] = fig.axes
+    ax, whole = fig.axes
+    assert not [patch for patch in whole.patches if type(patch) is PathPatch]
     assert ax.get_title(loc="left") == "one half"
     dropped = [patch for patch in ax.patches if type(patch) is PathPatch]
     # The second channel is right of the first.
