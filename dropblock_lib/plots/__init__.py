@@ -29,24 +29,22 @@ from dropblock_lib.plots.masks import (
     channels_under_masks,
     covering_places,
     example_step,
+    four_masks,
     image_and_feature_map,
     masks_by_group,
     masks_of_channels,
-    realized_rate,
     seeds_on_map,
     shortfall,
     three_ways,
     valid_region,
     valid_seed_region,
 )
-from dropblock_lib.plots.neighbors import guess_scores, neighbor_correlation
-from dropblock_lib.plots.published import published_gains
 from dropblock_lib.plots.neighbors import (
     evidence,
     guess_scores,
     neighbor_correlation,
 )
-from dropblock_lib.plots.speed import layer_speed, peer_rates, skipping
+from dropblock_lib.plots.published import published_gains
 from dropblock_lib.plots.speed import doubling, layer_speed, peer_rates, skipping
 
 __all__ = [
@@ -64,6 +62,7 @@ __all__ = [
     "evidence",
     "example_step",
     "focal_loss",
+    "four_masks",
     "generalization_gap",
     "guess_scores",
     "image_and_feature_map",
