@@ -15,7 +15,7 @@ from dropblock_lib.experiments.reports.statistics import blocked, contrasts
 from dropblock_lib.experiments.reports.verdicts import arms_of
 from dropblock_lib.variants import get_variant
 
-_BLOCKS = {1: "units (Dropout)", 32: "whole maps (SpatialDropout)"}
+_BLOCKS: dict[object, str] = {1: "units (Dropout)", 32: "whole maps (SpatialDropout)"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,13 +131,14 @@ class GridRecords:
             if arm == plain:
                 continue
             numbers = get_variant(variant)
-            block = numbers.block_size
+            block, keep_prob = numbers.block_size, numbers.keep_prob
+            assert keep_prob is not None
             name = _BLOCKS.get(block, f"blocks of {block}")
             start = {"x": [0.0], "y": [middle], "low": [middle], "high": [middle]}
             line = lines.setdefault(name, {"variant": variant, **start})
             mean = fmean(arms[arm].values())
             half = reach.get(arm, 0.0)
-            line["x"].append(round(1 - numbers.keep_prob, 6))
+            line["x"].append(round(1 - keep_prob, 6))
             line["y"].append(mean)
             line["low"].append(mean - half)
             line["high"].append(mean + half)
