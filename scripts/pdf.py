@@ -89,8 +89,8 @@ STYLE = """
 .whole-book h4 { font-size: 12pt; }
 .whole-book .cover { height: 240mm; display: flex; flex-direction: column; }
 .whole-book .cover p.title { margin-top: 80mm; font-size: 34pt; font-weight: 700; }
-.whole-book .contents p { display: flex; margin: 1.2mm 0; }
-.whole-book .contents p.part { font-weight: 700; margin-top: 4mm; }
+.whole-book .contents p { display: flex; margin: 0.5mm 0; font-size: 10.5pt; }
+.whole-book .contents p.part { font-weight: 700; margin-top: 2.5mm; }
 .whole-book .contents span { flex: 1; border-bottom: 1px dotted; margin: 0 2mm 1mm; }
 """
 

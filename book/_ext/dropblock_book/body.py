@@ -11,6 +11,8 @@ from PIL import Image, UnidentifiedImageError
 from dropblock_book.metadata import SENTENCE_END
 from dropblock_book.theme import read_palette
 
+# Screen readers would announce an empty header.
+EMPTY_HEADER = re.compile(r'<th( class="head[^"]*")>\s*(?:<p>\s*</p>)?\s*</th>')
 SCROLLS = 'class="pst-scrollable-table-container"'
 IMAGE = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"]+)"[^>]*)>')
 # Matplotlib states a drawing's size in points.
@@ -31,6 +33,7 @@ def mend_roles(body):
     # Docutils writes doc-biblioentry, which ARIA has deprecated. On a phone a wide
     # table scrolls within its container, which the keyboard must reach.
     body = body.replace("doc-biblioentry", "listitem")
+    body = EMPTY_HEADER.sub(r"<td\1></td>", body)
     return body.replace(SCROLLS, f'{SCROLLS} tabindex="0"')
 
 
