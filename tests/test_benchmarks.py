@@ -26,6 +26,7 @@ from benchmarks import (
     run,
     step_speed,
     table,
+    versions,
 )
 from dropblock_lib.experiments.records.benchmark import load_benchmarks, read_benchmark
 
@@ -72,6 +73,26 @@ def test_the_layer_is_timed_beside_busy_processes(tmp_path):
     assert cases == {(0, "one", "default"), (1, "all", "tuned")}
     assert len(rows) == 2 * len({row["contestant"] for row in rows}) == 2 * 3
     assert all(row["median"] > 0 for row in rows)
+
+
+def test_two_versions_are_timed_in_turns(tmp_path):
+    versions.main([str(ROOT), "--smoke", "--output", str(tmp_path)])
+    document = load_benchmarks("versions", tmp_path)[BACKEND]
+    assert {row["contestant"] for row in document["rows"]} == {"before", "after"}
+    assert all(row["median"] > 0 for row in document["rows"])
+    (ratio,) = (r["ratio"] for r in document["rows"] if r["contestant"] == "before")
+    assert ratio == 1
+
+
+def test_the_earlier_version_is_the_one_in_its_folder(tmp_path):
+    with pytest.raises(SystemExit):
+        versions.main([str(tmp_path), "--smoke", "--output", str(tmp_path)])
+    package = tmp_path / "dropblock_lib"
+    package.mkdir()
+    (package / "__init__.py").write_text("# No DropBlock2D.\n")
+    with pytest.raises(RuntimeError, match="a version failed"):
+        versions.main([str(tmp_path), "--smoke", "--output", str(tmp_path)])
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_our_layers_and_those_of_keras_are_timed_compiled(written):
