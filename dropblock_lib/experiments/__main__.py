@@ -6,6 +6,7 @@ import fnmatch
 import sys
 from pathlib import Path
 
+from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments import PROFILES, make_recipes, run_all
 from dropblock_lib.experiments.engines.on_ray import run_on_ray
 from dropblock_lib.experiments.engines.orders import import_modules
@@ -127,8 +128,29 @@ def _chosen(options):
         recipes = read_grid(options.grid)
     else:
         return _named(_of_profiles(options), options.names)
-    wanted = _filters(options)
-    return _named([r for r in recipes if passes(r, wanted)], options.names)
+    return _named(_filtered(recipes, _filters(options)), options.names)
+
+
+def _filtered(recipes, wanted):
+    """The recipes that pass all filters; an error for a value that none has."""
+    for field, choices in wanted.items():
+        option = "seeds" if field == "seed" else field
+        for choice in choices or []:
+            if not any(passes(recipe, {field: [choice]}) for recipe in recipes):
+                known = dict.fromkeys(str(getattr(r, field)) for r in recipes)
+                expected = f"one of {', '.join(known)}"
+                raise invalid(option, expected, received=f"--{option} {choice}")
+    found = [recipe for recipe in recipes if passes(recipe, wanted)]
+    if not found:
+        raise ValueError("No run has all of these values: " + _in_words(wanted))
+    return found
+
+
+def _in_words(wanted):
+    chosen = {field: choices for field, choices in wanted.items() if choices}
+    return ", ".join(
+        f"{field} {' or '.join(map(str, choices))}" for field, choices in chosen.items()
+    )
 
 
 def _of_profiles(options):

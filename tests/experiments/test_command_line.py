@@ -54,6 +54,42 @@ def test_list_shows_what_is_to_do(tmp_path, capsys):
     assert {row["test_accuracy"] for row in rows} == {None}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "cifar10-jpeg"], "`dataset`. Expected one of cifar10, mnist. "),
+        (["--variant", "nome"], "`variant`. Expected one of none, dropout-0.25, "),
+        (["--seeds", "99"], "`seeds`. Expected one of 0, 1, 2. "),
+        (["--network", "resnet*", "--dataset", "coco"], "`dataset`. Expected one of"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "list"])
+def test_a_filter_that_no_run_passes_is_an_error(
+    command, arguments, message, tmp_path, capsys
+):
+    places = ["--grid", "slides", "--results", tmp_path]
+    code, out, err = main_output(capsys, command, *places, *arguments)
+    assert (code, out) == (1, "")
+    assert message in err and f"Received: {arguments[-2]} {arguments[-1]}" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_value_of_a_filter_that_no_run_passes_is_an_error(tmp_path, capsys):
+    filters = ["--variant", "none", "nome"]
+    arguments = ["list", "--grid", "slides", "--results", tmp_path, *filters]
+    code, out, err = main_output(capsys, *arguments)
+    assert (code, out) == (1, "")
+    assert "Received: --variant nome" in err
+
+
+def test_filters_that_exclude_each_other_are_an_error(tmp_path, capsys):
+    filters = ["--variant", "spatial-0.7", "--network", "densenet121"]
+    arguments = ["list", "--grid", "slides", "--results", tmp_path, *filters]
+    code, _, err = main_output(capsys, *arguments)
+    assert code == 1
+    assert "network densenet121, variant spatial-0.7" in err
+
+
 def test_names_patterns_and_filters_choose(tmp_path, capsys):
     def chosen(*arguments):
         rows = listed(capsys, *arguments, "--results", tmp_path)
