@@ -16,7 +16,7 @@ from dropblock_lib.arguments import (
     check_seed,
     check_sides,
 )
-from dropblock_lib.kernels import drop_blocks
+from dropblock_lib.kernels import backend, drop_blocks
 
 
 class BaseDropBlock(keras.layers.Layer):
@@ -107,7 +107,7 @@ class BaseDropBlock(keras.layers.Layer):
             return inputs
         return drop_blocks(
             inputs,
-            self.seed_generator.next(),
+            backend.draw_seed(self.seed_generator),
             keras.ops.convert_to_tensor(self._variable),
             block_sides=self._block_sides,
             gamma_rule=self.gamma,

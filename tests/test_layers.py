@@ -177,14 +177,49 @@ def test_every_rank_drops_saves_and_refuses_alike(rank, tmp_path):
         LAYERS[rank]((3,) * (rank % 3 + 1))
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch exports no SavedModel")
+def exported(model, shape, folder):
+    """A function of an array: the model as an exported program.
+
+    Args:
+        model: Model with one input.
+        shape: Shape of its input, with `None` for a size that may vary.
+        folder: Where to write the program.
+    """
+    if BACKEND != "torch":
+        import tensorflow as tf
+
+        model.export(folder, verbose=False)
+        program = tf.saved_model.load(folder)
+        return lambda x: program.serve(x).numpy()
+    import torch
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return self.model(x)
+
+    varying = {
+        axis: torch.export.Dim(f"size{axis}", max=1000)
+        for axis, size in enumerate(shape)
+        if size is None
+    }
+    example = torch.ones([8 if size is None else size for size in shape])
+    program = torch.export.export(
+        Module(), (example,), dynamic_shapes=(varying,), strict=False
+    )
+    torch.export.save(program, folder)
+    module = torch.export.load(folder).module()
+    return lambda x: module(torch.tensor(x)).detach().numpy()
+
+
 @pytest.mark.parametrize(
     "sides", [(20,), (None,), (6, 7), (5, None), (4, 3, 5), (None, None, None)]
 )
 def test_an_export_that_samples_takes_batches_and_maps_of_any_size(sides, tmp_path):
-    """On JAX, unknown sizes are symbols while the model is exported."""
-    import tensorflow as tf
-
+    """On JAX and PyTorch, unknown sizes are symbols while the model is exported."""
     block_size, options = {
         1: (3, {"data_format": "channels_first"}),
         2: ((3, 2), {"gamma": "exact"}),
@@ -197,15 +232,14 @@ def test_an_export_that_samples_takes_batches_and_maps_of_any_size(sides, tmp_pa
 
     inputs = keras.Input(shape_of(sides))
     model = keras.Model(inputs, layer(inputs, training=True))
-    model.export(tmp_path / "export", verbose=False)
-    exported = tf.saved_model.load(tmp_path / "export")
+    program = exported(model, (None, *shape_of(sides)), tmp_path / "export.pt2")
 
     # The second maps are smaller than a block where their size is unknown.
     for samples, others in ((40, (7, 3, 5)), (200, (1, 1, 1))):
         pairs = zip(sides, others, strict=False)
         feat_size = tuple(side or other for side, other in pairs)
         x = np.ones((samples, *shape_of(feat_size)), "float32")
-        first, second = (exported.serve(x).numpy() for _ in range(2))
+        first, second = (program(x) for _ in range(2))
         assert first.shape == x.shape
         assert (first != second).any()
         assert first.mean(dtype="float64") == pytest.approx(1, rel=1e-5)

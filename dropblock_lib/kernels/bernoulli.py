@@ -56,6 +56,10 @@ def draw_bits(
     """
     cond = _cond_now if _is_known(probability) else ops.cond
 
+    if backend.is_exporting():
+        # One path for every value of the probability.
+        return dense_bits(rng_seed, probability, shape, bits)
+
     def draw(expected):
         if not expected or expected[0] > SPARSE_BELOW:
             return dense_bits(rng_seed, probability, shape, bits)
@@ -163,7 +167,7 @@ def _derived_seed(rng_seed, index):
 
 
 def _uniform(shape, rng_seed):
-    return keras.random.uniform(shape, dtype="float32", seed=DrawnSeed(rng_seed))
+    return backend.uniform(shape, DrawnSeed(rng_seed))
 
 
 class DrawnSeed(keras.random.SeedGenerator):

@@ -5,6 +5,7 @@ elsewhere: arithmetic on integers costs nothing at run time.
 """
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -26,17 +27,30 @@ EXPECTED_KEEP_PROBS = (0.9, 0.5)
 
 
 def minimum(a: Size, b: Size) -> Size:
-    both_known = isinstance(a, int) and isinstance(b, int)
-    return min(a, b) if both_known else ops.minimum(a, b)
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    if _is_symbol(b):
+        a, b = b, a
+    return a.__sym_min__(b) if _is_symbol(a) else ops.minimum(a, b)
 
 
 def maximum(a: Size, b: Size) -> Size:
-    both_known = isinstance(a, int) and isinstance(b, int)
-    return max(a, b) if both_known else ops.maximum(a, b)
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    if _is_symbol(b):
+        a, b = b, a
+    return a.__sym_max__(b) if _is_symbol(a) else ops.maximum(a, b)
 
 
 def as_float(size: Size, dtype: str = "float32") -> Tensor:
-    return float(size) if isinstance(size, int) else ops.cast(size, dtype)
+    if isinstance(size, int):
+        return float(size)
+    return size.__sym_float__() if _is_symbol(size) else ops.cast(size, dtype)
+
+
+def _is_symbol(size):
+    """Whether it is a symbol of PyTorch: as a tensor it would become a constant."""
+    return hasattr(size, "__sym_float__")
 
 
 def gamma_tensor(
@@ -102,7 +116,7 @@ def _exact_gamma(keep_prob, block_sides, map_sides):
             lambda cover, counts: ops.expand_dims(cover, -1) * counts,
             map(_cover_counts, block_sides, map_sides),
         )
-        fraction = 1 / ops.cast(ops.size(cover), "float32")
+        fraction = 1 / as_float(math.prod(map_sides))
     mean_cover = ops.sum(cover * fraction)
     log_keep_prob = ops.log(ops.maximum(keep_prob, SMALLEST_KEEP_PROB))
     lam = ops.zeros_like(keep_prob)
@@ -128,6 +142,7 @@ def _cover_counts(block, side):
     """`masks.cover_counts` along one axis, for a `side` that may be a tensor."""
     block = minimum(block, side)
     i = ops.arange(side, dtype="int32")
-    last = ops.minimum(i, side - block)
+    # The smaller of `i` and `side - block`. A symbol and a tensor have no minimum.
+    last = side - block - ops.maximum(side - block - i, 0)
     first = ops.maximum(i - block + 1, 0)
     return ops.cast(last - first + 1, "float32")

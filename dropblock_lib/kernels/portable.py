@@ -8,7 +8,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from dropblock_lib.kernels.gamma import as_float
+from dropblock_lib.kernels.gamma import as_float, maximum
 from dropblock_lib.kernels.packed_masks import PackedMasks
 
 
@@ -23,6 +23,21 @@ def is_concrete(tensor):
     except TypeError:
         return False
     return True
+
+
+def is_exporting():
+    """Whether a program is recorded that cannot branch on a tensor's value."""
+    return False
+
+
+def draw_seed(generator):
+    """The next random seed of a `keras.random.SeedGenerator`."""
+    return generator.next()
+
+
+def uniform(shape, seed):
+    """Float32 tensor of random numbers in [0, 1), in steps of 2**-23."""
+    return keras.random.uniform(shape, dtype="float32", seed=seed)
 
 
 def constant(tensor):
@@ -115,7 +130,7 @@ class MasksOfAnySize(PackedMasks):
         for axis, (block, side) in enumerate(sides, first_axis):
             if not isinstance(side, int):
                 # Places after the valid seed region have no seeds.
-                valid = ops.arange(side) <= ops.maximum(side - block, 0)
+                valid = ops.arange(side, dtype="int32") <= maximum(side - block, 0)
                 valid = ops.reshape(valid, (-1,) + (1,) * (len(words.shape) - axis - 1))
                 words = ops.where(valid, words, 0)
         masks = dataclasses.replace(self, words=words)

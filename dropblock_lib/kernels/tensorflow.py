@@ -9,16 +9,26 @@ import functools
 import tensorflow as tf
 
 from dropblock_lib.kernels.packed_masks import PackedMasks, is_full
-from dropblock_lib.kernels.portable import combine_bits, constant, place_ones
+from dropblock_lib.kernels.portable import (
+    combine_bits,
+    constant,
+    draw_seed,
+    is_exporting,
+    place_ones,
+    uniform,
+)
 
 __all__ = [
     "combine_bits",
     "constant",
+    "draw_seed",
     "drop",
     "is_concrete",
+    "is_exporting",
     "masks_class",
     "place_ones",
     "share_trace",
+    "uniform",
     "with_shape_of",
 ]
 

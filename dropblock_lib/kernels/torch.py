@@ -13,17 +13,21 @@ import math
 
 import torch
 
+from dropblock_lib.kernels import portable
 from dropblock_lib.kernels.packed_masks import WORD_BITS, PackedMasks
 from dropblock_lib.kernels.portable import share_trace, with_shape_of
 
 __all__ = [
     "combine_bits",
     "constant",
+    "draw_seed",
     "drop",
     "is_concrete",
+    "is_exporting",
     "masks_class",
     "place_ones",
     "share_trace",
+    "uniform",
     "with_shape_of",
 ]
 
@@ -35,6 +39,8 @@ ODD_BITS, ODD_PAIRS, LOW_NIBBLES = (
     0x0F0F0F0F0F0F0F0F,
 )
 LOWEST_BITS = 0x0101010101010101
+# PyTorch before 2.7 cannot tell.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def is_concrete(tensor):
@@ -42,9 +48,29 @@ def is_concrete(tensor):
     return False
 
 
+def is_exporting():
+    """Whether `torch.export` records a program, which cannot branch on values."""
+    return _is_exporting()
+
+
+def draw_seed(generator):
+    """The next random seed, which an exported program does without.
+
+    Keras seeds PyTorch's generators with the value of a tensor, which no program can.
+    """
+    return generator.state.value if is_exporting() else generator.next()
+
+
+def uniform(shape, seed):
+    """`portable.uniform`; an exported program draws as Keras' Dropout does there."""
+    if is_exporting():
+        return torch.rand(tuple(shape), device=seed.rng_seed.device)
+    return portable.uniform(shape, seed)
+
+
 def constant(tensor):
     """A scalar as a float, unless that stops a GPU or breaks a compiled graph."""
-    if tensor.device.type != "cpu" or torch.compiler.is_compiling():
+    if tensor.device.type != "cpu" or is_exporting() or torch.compiler.is_compiling():
         return tensor
     return tensor.item()
 
@@ -81,7 +107,7 @@ def place_ones(noise, probability, words_per_row, bits):
 
 def masks_class(samples, channels, channel_axis):
     """The class of masks that suits a batch."""
-    return TorchMasks
+    return portable.MasksOfAnySize if is_exporting() else TorchMasks
 
 
 class TorchMasks(PackedMasks):
@@ -133,6 +159,8 @@ def _grow_blocks(seeds, block, side, axis):
 
 def drop(inputs, draw_masks, *arguments):
     """Drops and scales, with masks drawn by `draw_masks(*arguments)`."""
+    if is_exporting():
+        return portable.drop(inputs, draw_masks, *arguments)
     masks = draw_masks(*arguments)
     dtype = str(inputs.dtype).removeprefix("torch.")
     scale = (1 / masks.kept_fraction(dtype)).to(inputs.dtype)
