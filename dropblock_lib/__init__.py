@@ -64,7 +64,7 @@ def _version():
     try:
         return importlib.metadata.version("dropblock-lib")
     except importlib.metadata.PackageNotFoundError:
-        # A source tree on the path, not installed.
+        # The source tree is on the path, but not installed.
         file = pathlib.Path(__file__).parents[1] / "pyproject.toml"
         if not file.is_file():
             return "unknown"

@@ -23,8 +23,8 @@ def invalid(
 
     Args:
         name: Name of the argument.
-        expected: What it must be, such as `"a float in (0, 1]"`.
-        value: What it is.
+        expected: What was expected, such as `"a float in (0, 1]"`.
+        value: The value received.
         received: Text to show in place of `name=value`.
     """
     received = f"{name}={value!r}" if received is None else received
@@ -42,12 +42,12 @@ def invalid_file(path: Any, expected: str, received: Any) -> ValueError:
 
 
 def is_whole(value: Any, at_least: int) -> bool:
-    """Whether a value is an integer, of any type but bool, and large enough."""
+    """Whether a value is an integer of at least `at_least`; a bool is not one."""
     return _is_number(value, numbers.Integral) and value >= at_least
 
 
 def check_integer(name: str, value: Any, low: int = 1, high: int | None = None) -> int:
-    """Checks an integer from `low` to `high`, both included."""
+    """Checks an integer from `low` to `high`, inclusive."""
     if is_whole(value, low) and (high is None or value <= high):
         return int(value)
     if high is not None:
@@ -59,9 +59,9 @@ def check_integer(name: str, value: Any, low: int = 1, high: int | None = None) 
 
 
 def check_float(name: str, value: Any, interval: str = "(0, 1]") -> float:
-    """Checks a number in an interval, written as in `"[0, 1)"` or `"(0, inf)"`."""
+    """Checks a number in an interval, such as `"[0, 1)"` or `"(0, inf)"`."""
     low, high = map(float, interval[1:-1].split(","))
-    # Comparisons with NaN are false, which refuses NaN.
+    # NaN is rejected because every comparison with it is false.
     if _is_number(value, numbers.Real) and (
         low < value < high
         or (value == low and interval[0] == "[")
@@ -106,13 +106,13 @@ def check_choice(name: str, value: Any, choices: Iterable[str | None]) -> Any:
 
 
 def check_data_format(data_format: Any, default: str) -> str:
-    """Checks `data_format`, whose `None` means the default."""
+    """Checks `data_format`, and replaces `None` with the default."""
     formats = ("channels_last", "channels_first", None)
     return check_choice("data_format", data_format, formats) or default
 
 
 def check_float_dtype(name: str, dtype: str) -> None:
-    """Checks the name of a dtype."""
+    """Checks that a dtype is floating-point."""
     if not dtype.startswith(("float", "bfloat")):
         raise invalid(name, "a floating-point dtype", dtype)
 

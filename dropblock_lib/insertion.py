@@ -1,4 +1,4 @@
-"""Copies of functional Keras models with a layer after chosen layers."""
+"""Copies functional Keras models, and inserts a layer after chosen layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,26 +14,26 @@ def insert_after(
     factory: Callable[[str], Any],
     where: str | Callable[[keras.Layer], bool],
 ) -> keras.Model:
-    """Copies a functional model, with a layer after each chosen layer.
+    """Copies a functional model, and inserts a layer after each chosen layer.
 
     The copy has layers and variables of its own, with the weights of `model`, and
     is not compiled. A layer that is called several times gets a new one after each
-    call. Functional and sequential models inside the model are searched as well;
-    where something is put into one of them, or into a `keras.Sequential` or a
-    subclass with a functional graph, the copy is a plain functional model.
+    call. Functional and sequential models inside the model are searched as well. If a
+    layer is inserted into one of them, or into a `keras.Sequential` or a subclass with
+    a functional graph, the copy is a plain functional model.
 
     The named placements:
 
-    - `"main-path-relu"`, the slides': after the activation of each sequence of
+    - `"main-path-relu"`, as in the slides: after the activation of each sequence of
       convolution, batch normalization and activation on the main path of a block,
       not after the activation that follows the addition: 32 places in ResNet-50. A
       block is the part of a network that a skip connection bypasses, up to an
       addition or a concatenation; a network without blocks is one main path.
-    - `"dense-block-relu"`, the slides' for DenseNet: after each sequence of batch
-      normalization and activation on the main path of a block, whatever comes
+    - `"dense-block-relu"`, as in the slides for DenseNet: after each sequence of
+      batch normalization and activation on the main path of a block, whatever comes
       before: 116 places in DenseNet-121.
-    - `"paper-code"`, that of the paper's authors: in the last two groups of
-      residual blocks, the places of `"main-path-relu"` and both inputs of each
+    - `"paper-code"`, as in the code of the paper's authors: in the last two groups
+      of residual blocks, the places of `"main-path-relu"` and both inputs of each
       addition, that is, the skip connection and the third batch normalization. The
       earlier of the two groups drops a quarter of the rate. A group is a run of
       consecutive blocks whose sums have the same number of channels.
@@ -47,8 +47,8 @@ def insert_after(
     Args:
         model: A functional `keras.Model`, or a built `keras.Sequential`.
         factory: A function `factory(name)` that returns a new layer, or `None` for
-            no layer, such as any value of `dropblock_lib.VARIANTS`. The name tells
-            the place: `"drop_conv2_block1_1_relu"`.
+            no layer, such as any value of `dropblock_lib.VARIANTS`. The name says
+            where the layer goes: `"drop_conv2_block1_1_relu"`.
         where: The name of a placement, or a function `where(layer)` that returns
             whether to put a layer after this one. It is not called on inputs.
 
@@ -99,12 +99,13 @@ class _Copier:
         self._made = []
         # Copies by the id of the original.
         self._copies: dict[int, Any] = {}
-        # Originals and copies, inner models first, and whether a whole was rebuilt.
+        # (original, copy, whether it was rebuilt from its configuration), with inner
+        # models first.
         self._pairs = []
         self._shared = set()
 
     def find_shared(self, model):
-        """Notes the weights that several layers of a model, or of one in it, have."""
+        """Records the weights that layers share, in a model and in those inside it."""
         seen = set()
         for layer in _layers(model):
             weights = {id(weight) for weight in layer.weights}
@@ -179,16 +180,18 @@ class _Copier:
         return new
 
     def copy_state(self):
-        """Copies variables, and what is trainable: a configuration has neither."""
+        """Copies variables and `trainable`, which a configuration does not include."""
         copied = {}
-        # The outer models first, because what they freeze includes all within.
+        # Outer models first, because freezing a model freezes everything inside it.
         for old, new, rebuilt in reversed(self._pairs):
             if not rebuilt:
                 if new.trainable != old.trainable:
                     new.trainable = old.trainable
                 continue
             if len(new.variables) != len(old.variables):
-                raise _cannot_rebuild(old, "the rebuilt layer has other variables")
+                raise _cannot_rebuild(
+                    old, "the rebuilt layer has a different number of variables"
+                )
             for target, source in zip(_flatten(new), _flatten(old), strict=False):
                 if target.trainable != source.trainable:
                     target.trainable = source.trainable
@@ -200,7 +203,8 @@ class _Copier:
                         received=f"layer '{old.name}' with a shared '{source.path}'",
                     )
                 target.trainable = source.trainable
-                # As NumPy: on JAX, `fit` frees the buffers of both models if shared.
+                # Copied through NumPy: on JAX, `fit` frees buffers, and the two
+                # models must not share them.
                 target.assign(keras.ops.convert_to_numpy(source))
 
     def _drop(self, tensor, place, names):
@@ -243,7 +247,7 @@ class _Copier:
 
 
 def _scale_rate(layer, scale, received):
-    """Makes a layer drop `scale` times what it would."""
+    """Multiplies the rate at which a layer drops by `scale`."""
     if hasattr(layer, "keep_prob"):
         layer.keep_prob = 1 - scale * (1 - layer.keep_prob)
         layer.rate_scale = scale * getattr(layer, "rate_scale", 1.0)
@@ -274,7 +278,7 @@ def _copy_input(tensor):
 
 
 def _functional(model):
-    """The model as a plain functional one on the same layers, not compiled."""
+    """Returns a plain functional model on the same layers, not compiled."""
     if isinstance(model, keras.Sequential):
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return keras.Model(model.input, model.output, name=model.name)
@@ -305,7 +309,7 @@ def _check_model(model):
     if _is_graph(model):
         return
     if isinstance(model, keras.Sequential):
-        reason = "It is not built: begin it with keras.Input, or build it"
+        reason = "It is not built: start it with keras.Input, or build it"
     else:
-        reason = "It is subclassed: its graph is not known"
+        reason = "It is subclassed, so its graph is unknown"
     raise invalid("model", expected, received=f"model={model!r}. {reason}.")

@@ -29,18 +29,18 @@ _DROPPING = (
     *_SPATIAL,
 )
 
-# The model is called in training mode until each layer should have dropped this many
-# blocks (for Dropout, units), but not more often than this.
+# The model is called in training mode until each layer should have dropped
+# `_ENOUGH_BLOCKS` blocks (units for Dropout), but at most `_MOST_CALLS` times.
 _ENOUGH_BLOCKS = 100
 _MOST_CALLS = 32
-# A layer that should drop 14 blocks drops none with a probability of exp(-14), 1e-6.
+# A layer expected to drop 14 blocks drops none with probability exp(-14), about 1e-6.
 _NOT_BY_CHANCE = 14
 _STANDARD_ERRORS = 5
 _NOMINAL_TOLERANCE = 0.1
-# A schedule that ends within this fraction of its last rate has reached its end: by
-# steps, the last one may be a step short.
+# A schedule within this fraction of its final rate counts as finished: one that counts
+# steps may end a step short.
 _END_TOLERANCE = 0.05
-# A smaller keep_prob is more likely a rate that was taken for one.
+# A smaller keep_prob was probably meant as a drop rate.
 _SMALLEST_KEEP_PROB = 0.3
 
 _NONE_DROPS = (
@@ -127,7 +127,7 @@ class InspectedLayer:
         }
 
     def _html(self):
-        """Few cells of several lines, because a page is narrow."""
+        """Returns a few cells of several lines, because pages are narrow."""
         maps = ", ".join(map(_times, self.maps))
         block = "" if self.block is None else f"block {_times(self.block)}"
         lines = [self.path, self.kind, maps, block]
@@ -135,7 +135,7 @@ class InspectedLayer:
         asked = self.expected_rate if self.keep_prob is None else 1 - self.keep_prob
         measured = (self.training_rate, self.inference_rate)
         return (
-            # A long path may break.
+            # Lets a long path break.
             layer.replace("/", "/<wbr>").replace("_", "_<wbr>"),
             _number(asked, ".1%"),
             _number(self.expected_rate, ".1%"),
@@ -209,7 +209,7 @@ class Inspection:
 
 
 def inspect(model: Any, inputs: Any = None) -> Inspection:
-    """Reports what each layer of a model drops, and warns where it is not as meant.
+    """Reports what each layer of a model drops, and warns of likely mistakes.
 
     It finds `DropBlock1D`, `2D` and `3D`, `Dropout`, `SpatialDropout1D`, `2D` and `3D`,
     `GaussianDropout` and `AlphaDropout`, in nested models and in layers inside layers
@@ -222,13 +222,13 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
     A warning names the layers, the fault and what to do: nothing is dropped, or
     something at inference; the block covers its map; the rate is far from what was
     asked for; `KeepProbScheduler` did not reach the end of a `linear_schedule`;
-    normalization after a layer that drops is frozen. The end of a schedule is kept by
-    `model.save` in functional and sequential models, and not in files of weights.
+    normalization after a layer that drops is frozen. `model.save` keeps the end of a
+    schedule for functional and sequential models; weights files do not contain it.
 
     Args:
         model: A built Keras model.
-        inputs: A batch as the model takes it: an array, or a tuple, list or
-            dictionary of arrays. Defaults to None, which measures nothing.
+        inputs: A batch for the model: an array, or a tuple, list or dictionary of
+            arrays. Defaults to None, which measures nothing.
 
     Returns:
         An `Inspection` with `rows` and `warnings`.
@@ -265,7 +265,7 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
     for probe in probes.values():
         for text in probe.warnings(measured):
             found.setdefault(text, []).append(probe.path)
-    # Layers are in the order of their calls, as far as a graph or attributes tell it.
+    # Layers are in call order, as far as the graph or the attributes show it.
     drops = False
     for layer, path in layers:
         drops = drops or (layer in probes and probes[layer].nominal > 0)
@@ -278,7 +278,7 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
 
 
 class _Tally:
-    """What a layer dropped over its calls in one mode, and what it should have.
+    """Counts of what a layer dropped in one mode, and of what was expected.
 
     The variance is at most that of independent draws that each drop a whole block
     (the inequality of Efron and Stein), which is close where blocks rarely overlap.
@@ -328,7 +328,7 @@ class _Chance:
 
 
 class _Probe:
-    """A layer that drops, with what is known of its inputs and what was measured."""
+    """A layer that drops, with its known inputs and its measurements."""
 
     def __init__(self, layer, path, shapes):
         self.layer = layer
@@ -351,12 +351,12 @@ class _Probe:
             self.nominal = float(layer.rate)
 
     def watch(self, tally):
-        """A replacement of the layer's `call` that adds to `tally`."""
+        """Returns a replacement for the layer's `call` that adds to `tally`."""
         call = self.layer.call
 
         def watched(inputs, *args, **kwargs):
             tally.calls += 1
-            # Inside of code that is being traced, nothing can be counted.
+            # Nothing can be counted in code that is being traced.
             with contextlib.suppress(TypeError, NotImplementedError):
                 ones = call(ops.ones_like(inputs), *args, **kwargs)
                 self._count(tally, np.asarray(ops.convert_to_numpy(ones)))
@@ -365,7 +365,7 @@ class _Probe:
         return watched
 
     def spoil(self):
-        """A replacement of the layer's `call` that returns NaN."""
+        """Returns a replacement for the layer's `call` that returns NaN."""
         call = self.layer.call
         return lambda *args, **kwargs: call(*args, **kwargs) * float("nan")
 
@@ -408,7 +408,7 @@ class _Probe:
         return tuple(shape[1:])
 
     def _maps(self):
-        """The different inputs, those of known sides if there are any."""
+        """The distinct maps, without those of unknown sides if others are known."""
         maps = list(dict.fromkeys(map(self._map, self.shapes)))
         known = [sides for sides in maps if None not in sides]
         return tuple(known or maps)
@@ -558,7 +558,7 @@ class _Probe:
 
 
 def _walk(model):
-    """All layers with their paths, and the shapes of their inputs by graph."""
+    """Returns all layers with their paths, and the input shapes known from graphs."""
     found, shapes, seen = [], {}, {id(model)}
 
     def visit(parent, prefix):
@@ -570,8 +570,8 @@ def _walk(model):
                 if node.input_tensors:
                     known = shapes.setdefault(id(node.operation), [])
                     known.append(tuple(node.input_tensors[0].shape))
-        # The order of a model's layers is that of its graph. Layers in attributes and
-        # containers are not public.
+        # `layers` is in the order of the graph. Keras has no public way to list layers
+        # in attributes and containers.
         children = getattr(parent, "layers", [])
         inner = parent._flatten_layers(include_self=False, recursive=False)
         for child in [*children, *inner]:
@@ -604,7 +604,7 @@ def _measure(model, inputs, probes):
 
 
 def _are_equal(outputs, others):
-    """Whether floats are equal. Other outputs may be so by chance, and are not."""
+    """Whether outputs are equal floats; integers may be equal by chance."""
     pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(others), strict=True)
     return all(
         keras.backend.is_float_dtype(keras.backend.standardize_dtype(a.dtype))
@@ -615,7 +615,7 @@ def _are_equal(outputs, others):
 
 @contextlib.contextmanager
 def _eager():
-    """Runs what `tf.function` decorates step by step, to see its layers called."""
+    """Runs functions under `tf.function` eagerly, so that layer calls can be seen."""
     if keras.backend.backend() != "tensorflow":
         yield
         return
@@ -630,7 +630,7 @@ def _eager():
 
 @contextlib.contextmanager
 def _restored(model):
-    """Puts back all variables: some layers also assign weights in training mode."""
+    """Restores all variables, because layers may assign weights in training mode."""
     variables = {id(v): v for v in (*model.variables, *model.metrics_variables)}
     # Copied, because on PyTorch the arrays share memory with the variables.
     values = {key: np.array(ops.convert_to_numpy(v)) for key, v in variables.items()}
@@ -643,7 +643,7 @@ def _restored(model):
 
 @contextlib.contextmanager
 def _replaced(calls):
-    """Calls functions in place of layers, by attributes that hide the method `call`."""
+    """Replaces the `call` of layers by an attribute that hides the method."""
     with contextlib.ExitStack() as stack:
         for layer, call in calls.items():
             state = vars(layer)
@@ -656,7 +656,7 @@ def _replaced(calls):
 
 
 def _some(paths):
-    """The first three of some paths, and how many more."""
+    """Joins the first three paths, and says how many more there are."""
     shown = ", ".join(paths[:3])
     return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"
 

@@ -21,7 +21,7 @@ UNITS = ("epoch", "step")
 
 
 def linear_schedule(start: float, stop: float, steps: int) -> Callable[[int], float]:
-    """A schedule that goes from `start` to `stop` in a straight line.
+    """A schedule that goes linearly from `start` to `stop`.
 
     The paper decreases keep_prob linearly from 1 to its target.
 
@@ -77,7 +77,7 @@ def decrement_schedule(
         start: Float in (0, 1]. The keep_prob at index 0.
         decrement: Float >= 0. The decrease per epoch, or step.
         floor: Float in (0, `start`]. The keep_prob never falls below it. Without
-            a floor, 0.07 per epoch is below zero after fifteen epochs.
+            a floor, 0.07 per epoch would lead below zero after fifteen epochs.
 
     Returns:
         A function of an index (int >= 0) that returns the keep_prob.
@@ -116,10 +116,10 @@ class KeepProbScheduler(keras.callbacks.Callback):
     It reaches the layers of nested models and layers inside layers. A layer with a
     `rate_scale` below 1 drops that fraction of the scheduled rate. The schedule's
     keep_prob is added to the logs, as `history.history["keep_prob"]`. The index counts
-    from the very first epoch, or step, of the training:
-    `fit(initial_epoch=...)` continues where training stopped. By steps, that needs data
-    of known length or `steps_per_epoch`; otherwise the optimizer's count is taken, with
-    a warning.
+    from the very first epoch, or step, of the training, so
+    `fit(initial_epoch=...)` continues where training stopped. With `unit="step"`, that
+    requires data of known length or `steps_per_epoch`; otherwise the callback uses the
+    optimizer's step count, with a warning.
 
     In your own training loop, call `set_model(model)`, `on_epoch_begin(epoch)` and,
     for steps, `on_train_batch_begin(batch)`, whose `batch` counts from the beginning of
@@ -129,7 +129,7 @@ class KeepProbScheduler(keras.callbacks.Callback):
         schedule: Function of an index (int >= 0) that returns a float in (0, 1]. If it
             has an attribute `end`, the last keep_prob, as `linear_schedule`'s has,
             `inspect` warns of layers that did not reach it.
-        unit: `"epoch"` or `"step"`: what the index counts. With
+        unit: What the index counts, `"epoch"` or `"step"`. With
             `steps_per_execution` above 1, keep_prob changes once per execution.
 
     Raises:
@@ -186,8 +186,8 @@ class KeepProbScheduler(keras.callbacks.Callback):
             logs["keep_prob"] = self._keep_prob
 
     def _find_layers(self):
-        # Getting `self.model` makes Keras' JAX trainer return the variables to the
-        # layers, which it takes away during an epoch: an assignment would be lost.
+        # During an epoch, Keras' JAX trainer holds the variables, and assignments to
+        # them would be lost. Reading `self.model` returns them to the layers.
         model = self.model
         if model is None:
             raise ValueError(
@@ -218,12 +218,12 @@ class KeepProbScheduler(keras.callbacks.Callback):
         steps_per_epoch = (self.params or {}).get("steps")
         if steps_per_epoch is not None:
             return epoch * steps_per_epoch
-        # In `fit`, a step that finds no more data begins and does not end.
+        # In `fit`, a step that finds no more data begins but does not end.
         steps = self._steps_ended or self._steps_begun
         if steps is not None or epoch == 0:
             return steps or 0
-        # Only the optimizer counted earlier steps, and perhaps not all: it may be new,
-        # or have skipped some. On TensorFlow, it may count the one that found no data.
+        # Only the optimizer counted earlier steps, and it may have missed some: it may
+        # be new, or have skipped steps. TensorFlow's may count the one without data.
         optimizer = getattr(self.model, "optimizer", None)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         steps = 0
@@ -240,7 +240,7 @@ class KeepProbScheduler(keras.callbacks.Callback):
 
 
 def _scaled(keep_prob, scale):
-    # A scale of 1 leaves the number as it is, without rounding.
+    # A scale of 1 returns the number unchanged, without rounding.
     return keep_prob if scale == 1 else 1 - scale * (1 - keep_prob)
 
 

@@ -101,7 +101,7 @@ class BaseDropBlock(keras.layers.Layer):
     def call(self, inputs, training=False):
         check_rank("inputs", inputs.shape, self.rank + 2)
         if not keras.backend.is_float_dtype(inputs.dtype):
-            # Cast to an integer, the kept fraction would be 0.
+            # In an integer dtype, the kept fraction would be 0.
             inputs = keras.ops.cast(inputs, self.compute_dtype)
         if not training:
             return inputs
@@ -149,8 +149,8 @@ class DropBlock2D(BaseDropBlock):
     as large as the map makes it `SpatialDropout2D`.
 
     Every sample and channel has its own mask. Kept units are divided
-    by their fraction of the whole batch, so that the mean stays. At
-    inference the layer returns its input.
+    by their fraction of the whole batch, which preserves the mean.
+    At inference the layer returns its input.
 
     Args:
         block_size: Side of a block in pixels: an integer, or a tuple

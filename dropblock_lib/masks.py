@@ -9,10 +9,10 @@ of that region drops the rows i ... i + kh - 1 and the columns j ... j + kw - 1 
 map. It is at place (kh // 2, kw // 2) of its block: the center of an odd block, and
 just below and right of the center of an even one, as in the authors' code.
 
-A size is an integer, which is every side, or a tuple of sides. A tuple decides how many
-sides a map has; if all sizes are integers, it has two. `gamma(0.9, 7, 14)` is for a map
-of 14 x 14, `gamma(0.9, 7, (14,))` for a sequence, `gamma(0.9, 7, (4, 14, 14))` for a
-volume.
+A size is a tuple of sides, or an integer that applies to every side. The length of a
+tuple is the map's number of sides; if all sizes are integers, the map has two.
+`gamma(0.9, 7, 14)` is for a map of 14 x 14, `gamma(0.9, 7, (14,))` for a sequence,
+`gamma(0.9, 7, (4, 14, 14))` for a volume.
 """
 
 import functools
@@ -77,7 +77,7 @@ def exact_gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
     solves `expected_drop_rate(gamma) = 1 - keep_prob`. With
     `lam = -log(1 - gamma)` a unit covered by c places survives with probability
     `exp(-lam * c)`. The logarithm of the mean of these is convex and decreases with
-    `lam`, so Newton's method from 0 increases to the root without passing it. The
+    `lam`, so Newton's method, started at 0, approaches the root from below. The
     common factor `exp(-lam)` is taken out: the rest is 1 in the corners, so the mean
     does not underflow, however small `keep_prob` is.
 

@@ -1,9 +1,9 @@
 """The colors of the book's figures, pages and text.
 
 The hues are Okabe and Ito's and Paul Tol's color-blind-safe sets. They also differ in
-lightness, so that a page printed in gray keeps its meaning. The book's style sheet is
-generated from these names, and its figures are drawn in the light colors, then
-translated to the dark ones.
+lightness, so that a page printed in gray remains readable. The book's style sheet is
+generated from these names. Its figures are drawn in the light colors, then translated
+to the dark ones.
 """
 
 import re

@@ -8,7 +8,7 @@ import keras
 
 from dropblock_lib.arguments import invalid
 
-# The authors' code drops a quarter as much in the last group but one.
+# In the second-to-last group, the authors' code drops at a quarter of the rate.
 EARLIER_GROUP = 0.25
 
 
@@ -35,7 +35,7 @@ class Placement:
 
     Attributes:
         find: Function of the calls of a model that returns a list of `Place`.
-        needs: What a model must have for it, for error messages.
+        needs: What a model must have, for error messages.
     """
 
     find: Callable[[Sequence[Any]], list[Place]]
@@ -43,7 +43,7 @@ class Placement:
 
 
 def check_where(where: str | Callable[[keras.Layer], bool]) -> None:
-    """Raises a `ValueError` unless `where` is one that `insert_after` takes.
+    """Checks `where`, an argument of `insert_after`.
 
     Whether it matches anything depends on the model.
     """
@@ -55,7 +55,7 @@ def check_where(where: str | Callable[[keras.Layer], bool]) -> None:
 def find_places(
     calls: Sequence[Any], where: str | Callable[[keras.Layer], bool]
 ) -> list[Place]:
-    """The places of a placement among the calls of a model, as of `calls_of`."""
+    """Finds the places of a placement among the calls of a model, from `calls_of`."""
     if callable(where):
         return _after_layers(calls, where)
     return PLACEMENTS[where].find(calls)
@@ -143,7 +143,7 @@ def _paper_code(calls, groups=2):
                 for call in calls
                 if call in block.main
                 and _ends(call, _NORMALIZED_CONVOLUTION)
-                # This one is dropped for the addition alone, below.
+                # Below, `last` gets a layer that only the addition reads.
                 and call is not last
             ]
             places.append(_after(last, block.merge, scale))
@@ -173,7 +173,7 @@ PLACEMENTS = {
 
 @dataclasses.dataclass(frozen=True)
 class _Kind:
-    """Layers of some classes, or functions of `keras.ops` of some names."""
+    """A kind of operation: layers by class, functions of `keras.ops` by name."""
 
     layers: tuple
     functions: str = ""
@@ -230,7 +230,7 @@ def _maker(tensor):
 
 
 def _ends(call, kinds):
-    """Whether the call is of the first kind, its input made by the second, ..."""
+    """Whether the call ends a chain of calls of these kinds, listed last to first."""
     for kind in kinds:
         if not kind.has(call.operation) or len(call.input_tensors) != 1:
             return False

@@ -118,7 +118,7 @@ class Variant:
     def __call__(
         self, name: str | None = None, seed: int | None = None
     ) -> keras.Layer | None:
-        """Returns a new layer, not built; `None` if nothing is to be dropped."""
+        """Returns a new layer that is not built, or `None` if nothing is dropped."""
         if self.method == "custom":
             if self.factory is None:
                 raise invalid("factory", _FACTORY, self.factory)
@@ -172,7 +172,7 @@ class Variant:
 
     @classmethod
     def of_numbers(cls, numbers: dict[str, Any]) -> "Variant":
-        """The variant of `numbers`, without label, color and factory."""
+        """Makes a variant from `numbers`, without label, color and factory."""
         block_size = numbers.get("block_size")
         if isinstance(block_size, list):
             numbers = {**numbers, "block_size": tuple(block_size)}
@@ -238,12 +238,12 @@ def variant_title(variant: str) -> str:
     try:
         return get_variant(variant).title or variant
     except ValueError:
-        # The variant of a record, registered in a module that is not imported.
+        # A record's variant may be registered in a module that is not imported.
         return variant
 
 
 def variant_order(variant: str) -> tuple[int, int, float, str]:
-    """A sorting key: registered variants in their order, then others by name."""
+    """Returns a sorting key: registered variants first, others by their numbers."""
     names = list(VARIANTS)
     if variant in names:
         return (names.index(variant), 0, 0.0, variant)
@@ -258,7 +258,7 @@ def variant_order(variant: str) -> tuple[int, int, float, str]:
 
 
 def _parse(name):
-    """The variant of a name, or of one much like it; `None` if there is none."""
+    """Parses a variant's name, with its numbers in any spelling; `None` if invalid."""
     method, *parts = name.split("-")
     try:
         if method in _TITLES:
@@ -281,8 +281,8 @@ def _parse(name):
 
 def _custom(factory):
     """A variant around a function, with the numbers of the layer that it makes."""
-    # With a name and a seed, the layer uses none of Keras' counters and random numbers:
-    # looking up a variant changes no experiment.
+    # With a name and a seed, the layer uses none of Keras' counters and random numbers,
+    # so looking up a variant changes no experiment.
     try:
         layer = factory(name="probe", seed=0)
     except TypeError as error:

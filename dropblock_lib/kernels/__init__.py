@@ -1,7 +1,7 @@
 """Fast masks for the layers, which call `drop_blocks`.
 
-The backend's operations are chosen here, once, as Keras does it. All of them offer
-what `portable` offers.
+The backend's operations are chosen once, here, as in Keras. Every backend's module has
+the functions of `portable`.
 """
 
 import keras

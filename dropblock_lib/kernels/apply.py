@@ -1,4 +1,4 @@
-"""One call of a layer: draws masks, drops and scales."""
+"""The work of a layer's call: draws masks, drops and scales."""
 
 import keras
 import numpy as np
@@ -82,15 +82,16 @@ def _draw_for_float16(*arguments):
 def _without_overflow(fraction, kept):
     """The divisor, raised if needed so that float16 does not overflow.
 
-    Networks compute numbers not far from float16's largest, 65,504. One divisor for
-    all, instead of clipped outputs, keeps the gradient the mask over the divisor.
+    Networks compute numbers close to float16's largest, 65,504. Raising the divisor
+    for all units, instead of clipping outputs, keeps the gradient equal to the mask
+    over the divisor.
     """
     largest = float(np.finfo("float16").max)
     kept = ops.cast(ops.stop_gradient(kept), "float32")
     # `initial=0` covers an empty batch.
     extreme = ops.maximum(ops.max(kept, initial=0), -ops.min(kept, initial=0))
-    # With a margin for rounding; such that its reciprocal is finite; and at most 1, so
-    # that nothing shrinks.
+    # 1.01 leaves a margin for rounding. The lower bound keeps the reciprocal finite,
+    # and the upper bound of 1 keeps inputs from shrinking.
     least = ops.clip(1.01 * extreme / largest, 1 / largest, 1)
-    # False for NaN.
+    # The comparison is False for NaN, which keeps `fraction`.
     return ops.where(fraction < least, least, fraction)

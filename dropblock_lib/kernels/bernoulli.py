@@ -116,7 +116,7 @@ def sparse_bits(
 
 
 def room_for_ones(probability: float) -> int:
-    """How many ones a row has at most, except with probability `TRUNCATED`.
+    """Bounds the number of ones in a row, except with probability `TRUNCATED`.
 
     By Bernstein's inequality their number exceeds its mean m by t or more with
     probability at most exp(-t² / (2 (m + t / 3))).
@@ -147,7 +147,7 @@ def _is_known(probability):
     return isinstance(probability, float) or backend.is_concrete(probability)
 
 
-# `ops.cond` and `ops.fori_loop`, for values that are known.
+# Replacements for `ops.cond` and `ops.fori_loop` if values are known.
 
 
 def _cond_now(predicate, true_fn, false_fn):

@@ -21,8 +21,8 @@ Size = Any
 NEWTON_STEPS = 7
 # Smaller numbers are subnormal in float32, and compiled code flushes them to zero.
 SMALLEST_KEEP_PROB = 1e-30
-# Compiled code reserves random numbers for these, and draws differently below the
-# last. They never change, so that masks do not depend on earlier values of keep_prob.
+# Compiled code reserves random numbers for these, and draws dense bits below the last.
+# They are constants, so that masks do not depend on earlier values of keep_prob.
 EXPECTED_KEEP_PROBS = (0.9, 0.5)
 
 
@@ -96,7 +96,7 @@ def _gamma_float(rule, keep_prob, block_sides, map_sides):
 
 
 def _paper_gamma(keep_prob, block_sides, map_sides):
-    # A number, not a tensor, where the sides are known.
+    # `factor` remains a Python float if all sides are known.
     factor = 1.0
     for block, side in zip(block_sides, map_sides, strict=True):
         block = as_float(minimum(block, side))
@@ -121,7 +121,7 @@ def _exact_gamma(keep_prob, block_sides, map_sides):
     log_keep_prob = ops.log(ops.maximum(keep_prob, SMALLEST_KEEP_PROB))
     lam = ops.zeros_like(keep_prob)
     for _ in range(NEWTON_STEPS):
-        # How much less survives than in the corners, where exp(-lam) does.
+        # Survival relative to that in the corners, exp(-lam), minus 1.
         less = fraction * ops.expm1(-lam * (cover - 1))
         survival = ops.sum(less)
         excess = ops.log1p(survival) - lam - log_keep_prob

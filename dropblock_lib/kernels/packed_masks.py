@@ -57,7 +57,7 @@ class PackedMasks:
         Args:
             samples: Batch size, an integer or a scalar tensor.
             channels: Masks per sample, likewise.
-            sides: Those of the masks, likewise.
+            sides: Sides of the masks, likewise.
             channel_axis: 1 or -1.
             draw_bits: Function of a shape and of the number of bits in use per word
                 that returns int32 words. Other bits must be 0.
@@ -182,8 +182,8 @@ class PackedMasks:
 def grow_blocks(seeds: Tensor, block: int, side: Size, axis: int) -> Tensor:
     """Extends every 1 bit over `block` places of an axis.
 
-    Windows double: two of 1 make one of 2, two of 2 make one of 4, and two that
-    overlap make any other.
+    Windows double in length: two of 1 make one of 2, two of 2 make one of 4. Two that
+    overlap make a window of any other length.
 
     Args:
         seeds: Int32 tensor of packed masks on the valid seed region.

@@ -1,6 +1,6 @@
-"""What backends do differently, for those that do it with `keras.ops`.
+"""The backend's operations, written with `keras.ops`.
 
-On JAX the compiler merges all steps into one pass over the units.
+JAX uses them: its compiler merges all steps into one pass over the units.
 """
 
 import dataclasses
@@ -41,12 +41,12 @@ def uniform(shape, seed):
 
 
 def constant(tensor):
-    """A scalar as a Python float where that is free, and else as it is."""
+    """A scalar, as a Python float on backends where the conversion is free."""
     return tensor
 
 
 def combine_bits(is_one, bits):
-    """The `or` of the bits that are ones, along the first axis.
+    """Combines the bits that are 1 with `or`, along the first axis.
 
     Args:
         is_one: Boolean tensor.
@@ -111,12 +111,12 @@ class MasksOfAnySize(PackedMasks):
     def layout(cls, samples, channels):
         if isinstance(samples, int):
             return super().layout(samples, channels)
-        # No word belongs to two samples.
+        # Each word belongs to a single sample.
         return samples, *super().layout(1, channels)[1:]
 
     @staticmethod
     def seed_sides(block_sides, map_sides):
-        """Known sides are the valid seed region's, and the others the map's."""
+        """Sides of the valid seed region; unknown sides are those of the map."""
         sides = zip(map_sides, block_sides, strict=True)
         return [
             max(side - block + 1, 1) if isinstance(side, int) else side
@@ -150,10 +150,10 @@ def drop(inputs, draw_masks, *arguments):
 
 
 def share_trace(function, *arguments):
-    """Calls a function, which TensorFlow traces once for all layers."""
+    """Calls a function. TensorFlow's version traces it once for all layers."""
     return function(*arguments)
 
 
 def with_shape_of(inputs, outputs):
-    """Returns `outputs`, whose shape TensorFlow states explicitly."""
+    """Returns `outputs`. TensorFlow's version also states their shape."""
     return outputs

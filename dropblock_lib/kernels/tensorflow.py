@@ -1,7 +1,7 @@
-"""TensorFlow's operations, where the number of passes over all units decides.
+"""TensorFlow's operations, which make few passes over the units.
 
-There every operation is a pass of its own. With samples in the bits of bytes, masks
-are unpacked four units to a word, and only the last steps handle single units.
+TensorFlow makes a separate pass for every operation. With samples in the bits of bytes,
+masks are unpacked four units to a word, and only the last steps handle single units.
 """
 
 import functools
@@ -44,7 +44,7 @@ def is_concrete(tensor):
 
 
 def masks_class(samples, channels, channel_axis):
-    """Bytes where they fit, words elsewhere."""
+    """`ByteMasks` where they fit, `WordMasks` elsewhere."""
     if channel_axis == -1 and isinstance(channels, int):
         *_, channels_per_word = ByteMasks.layout(samples, channels)
         if channels % channels_per_word == 0:

@@ -1,7 +1,7 @@
 """PyTorch's operations, written without `keras.ops`.
 
-Outside of compiled code every call of a function costs, and `keras.ops` costs several
-times as much as the operator behind it: on small maps, more than the work itself.
+Outside of compiled code, every function call takes time. A call through `keras.ops`
+takes several times as long as PyTorch's operator: on small maps, longer than the work.
 
 On a CPU `torch.where` takes ten times as long as a product, but a product with a mask
 lets NaN leak: NaN times zero is NaN. A number with all bits masked out is zero,
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-# Bits of two int32 words in an int64: every second one, pairs, and nibbles.
+# Masks for counting the bits of two int32 words at once, as an int64.
 ODD_BITS, ODD_PAIRS, LOW_NIBBLES = (
     0x5555555555555555,
     0x3333333333333333,
@@ -138,7 +138,7 @@ class TorchMasks(PackedMasks):
         dropped = self.count_ones()
         kept = (units - dropped).clamp(min=1)
         fraction = kept.to(torch.float64 if dtype == "float64" else torch.float32)
-        # A compiler may multiply by the rounded reciprocal: 1 only if said so.
+        # A compiler may multiply by the rounded reciprocal, which need not give 1.
         return torch.where(dropped > 0, fraction / units, 1)
 
 
@@ -183,7 +183,7 @@ def drop_and_scale(inputs, masks, scale):
 class _DropAndScale(torch.autograd.Function):
     @staticmethod
     def forward(ctx, inputs, masks, scale):
-        # The gradient is masked alike. Only packed masks are kept for it.
+        # The gradient is masked in the same way, for which the packed masks suffice.
         ctx.masks, ctx.scale = masks, scale
         integers = inputs.view(INTEGERS[inputs.element_size()])
         kept = _integer_masks(masks).to(integers.dtype)
@@ -198,10 +198,10 @@ class _DropAndScale(torch.autograd.Function):
 
 
 def _integer_masks(masks):
-    """For each unit all bits 1 where it is kept, and 0 where it is dropped."""
+    """An integer for each unit: all its bits are 1 if it is kept, 0 if dropped."""
     kept = ~masks.words_of_channels()
-    # A product, which is faster here than a shift, makes a sample's bit the sign; and
-    # a shift copies the sign to all bits.
+    # A product, faster here than a shift, moves a sample's bit to the sign. A shift
+    # then copies the sign to all bits.
     samples = torch.arange(masks.group_size, device=kept.device)
     powers = 1 << WORD_BITS - 1 - masks.channels_per_word * samples
     powers = powers.to(torch.int32).reshape(1, -1, *[1] * (kept.ndim - 1))

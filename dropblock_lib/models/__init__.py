@@ -47,7 +47,7 @@ DETECTORS = {
     "retinanet_lite0_scratch": _lite0,
 }
 
-# Their names in tables and figures.
+# Names of the networks in tables and figures.
 LABELS = {
     "custom_net": "CustomNet",
     "resnet50": "ResNet-50",

@@ -84,8 +84,8 @@ def _kerashub(image_size):
 def _rebuild(model, seeds, padding, scale, offset):
     """Copies KerasHub's model up to its last block.
 
-    KerasHub pads depthwise convolutions alike on both sides, as PyTorch does. With a
-    stride of 2, that is another network.
+    KerasHub pads depthwise convolutions equally on both sides, as PyTorch does. With a
+    stride of 2, the results differ from those of Keras' padding.
 
     Args:
         model: A `keras_hub.models.EfficientNetBackbone`.
@@ -131,7 +131,7 @@ def _rebuild(model, seeds, padding, scale, offset):
 
 
 def layer_names() -> dict[str, str]:
-    """The layer of each name in a file of weights, without that of the top."""
+    """Maps each name in a weights file to its layer; the top is left out."""
     names = {"stem_conv": "stem_conv", "stem_bn": "stem_bn"}
     places = [
         f"block{stage}{'abcd'[index]}_"
@@ -178,10 +178,10 @@ def _from_preset(image_size):
         trained = keras_hub.models.EfficientNetBackbone.from_preset(PRESET)
     except Exception as error:
         raise OSError(
-            f"ImageNet's weights of EfficientNet-Lite0 are not in the folder weights/ "
-            f"of $DROPBLOCK_DATA ({WEIGHTS}), and KerasHub cannot download "
-            f"{PRESET}: {error}. Pass the path of a file with them, or weights=None "
-            "for random weights."
+            f"EfficientNet-Lite0's ImageNet weights ({WEIGHTS}) are not in the folder "
+            f"weights/ of $DROPBLOCK_DATA, and KerasHub cannot download {PRESET}: "
+            f"{error}. Pass the path of a file with them, or weights=None for random "
+            "weights."
         ) from error
     config = trained.get_config() | {"input_shape": (image_size, image_size, 3)}
     model = type(trained).from_config(config)

@@ -1,4 +1,4 @@
-"""RetinaNet on a ResNet-50 or an EfficientNet-Lite0, which is regularized."""
+"""RetinaNet on a regularized ResNet-50 or EfficientNet-Lite0."""
 
 import dataclasses
 from collections.abc import Callable
@@ -51,9 +51,9 @@ class Backbone:
     Attributes:
         make: Function of the image size, the weights and random seeds. The model's
             attribute `pretrained`, if any, has `file` and `sha256` of its weights.
-        levels: Level -> layer of its last map.
-        stem: Beginning of the names of the layers before the first stage.
-        stages: Beginnings of the names of the layers of each stage.
+        levels: Dict of level -> name of the layer with its last map.
+        stem: Prefix of the names of the layers before the first stage.
+        stages: Prefix of the layer names of each stage.
     """
 
     make: Callable[..., keras.Model]
@@ -94,10 +94,10 @@ def retinanet(
     frozen_stages: int = 0,
     frozen_normalization: bool = False,
 ) -> keras.Model:
-    """RetinaNet, regularized as in the slides or where a block is a block.
+    """RetinaNet, regularized as in the slides or in the last stages and the pyramid.
 
-    A feature pyramid on the last three resolutions of the backbone, nine anchors at
-    every position of every level, and two convolutional heads that all levels share,
+    It has a feature pyramid on the last three resolutions of the backbone, nine anchors
+    at every position of every level, and two convolutional heads that all levels share,
     one for the classes and one for the boxes.
 
     Where the regularizer goes:
@@ -117,10 +117,10 @@ def retinanet(
         classes: Number of classes, at least one.
         image_size: Height and width of the images in pixels, a multiple of 32.
         weights: Initial weights of the backbone: `None` for random ones; `"imagenet"`,
-            looked for in the folder `weights/` of `$DROPBLOCK_DATA`, then where Keras
-            or KerasHub download from; or the path of a file, for ResNet-50 with weights
-            of `keras.applications.ResNet50` without its top, for EfficientNet-Lite0
-            with the arrays that `models.efficientnet_lite0` describes.
+            read from the folder `weights/` of `$DROPBLOCK_DATA` or else downloaded by
+            Keras or KerasHub; or the path of a file, for ResNet-50 with weights of
+            `keras.applications.ResNet50` without its top, for EfficientNet-Lite0 with
+            the arrays that `models.efficientnet_lite0` describes.
         seed: Random seed of the weights and regularizers, or `None`. With the same
             seed, all variants begin with the same weights.
         backbone: `"resnet50"` or `"efficientnet_lite0"`.
@@ -128,7 +128,7 @@ def retinanet(
         levels: The finest and the coarsest level of the pyramid. A feature map of
             level `n` is `2**n` times smaller than the image.
         channels: Number of channels in the pyramid and the heads, which take most of a
-            training step: 96 to 128 do for small data.
+            training step: 96 to 128 are enough for small data.
         head_layers: Number of convolutions in each head before the last.
         anchor_size: Side of the smallest square anchor of a level, in pixels of its
             map. Objects much smaller than the smallest anchor of the finest level, by
@@ -169,7 +169,8 @@ def retinanet(
     if image_size % 32:
         raise invalid("image_size", "a multiple of 32", image_size)
     if levels not in LEVEL_RANGES:
-        raise invalid("levels", "a finest of 3 to 5 and a coarsest of 5 to 7", levels)
+        expected = "a finest level of 3 to 5 and a coarsest of 5 to 7"
+        raise invalid("levels", expected, levels)
     lowest, highest = levels
     channels = check_integer("channels", channels)
     head_layers = check_integer("head_layers", head_layers, 0)
@@ -206,7 +207,7 @@ def retinanet(
     known = {layer.name for layer in encoder.layers}
     pyramid = build_pyramid(
         encoder,
-        # A map that is dropped reaches the pyramid dropped.
+        # A map with a regularizer reaches the pyramid through it.
         {
             level: f"drop_{name}" if f"drop_{name}" in known else name
             for level, name in chosen.levels.items()
