@@ -1,7 +1,7 @@
-"""Random changes of training images.
+"""Random augmentation of training images.
 
-An augmentation is named by its steps in their order, such as "crop-flip-cutout". A
-number after a step is its size in pixels: "shift2" shifts by up to two.
+An augmentation is named by its steps in order, such as "crop-flip-cutout". A number
+after a step is its size in pixels: "shift2" shifts by up to two pixels.
 """
 
 import re
@@ -94,13 +94,13 @@ def cutout(
 _STEPS = {"shift": shift, "crop": crop, "flip": flip, "cutout": cutout}
 _STEP = re.compile(r"([a-z]+)([1-9]\d?)?")
 EXPECTED = (
-    '"none", or steps joined by "-", each of them once: '
+    '"none", or steps joined by "-", each at most once: '
     f"{', '.join(_STEPS)}; a number after a step, as in shift2, is its size in pixels"
 )
 
 
 def get_augmentation(name: str) -> Callable | None:
-    """Returns the function of an augmentation's name.
+    """Looks up an augmentation by its name.
 
     Args:
         name: "none", or steps joined by "-", such as "crop-flip-cutout".

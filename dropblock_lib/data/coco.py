@@ -19,7 +19,7 @@ from dropblock_lib.data.detection_dataset import DetectionDataset, DetectionSpli
 
 logger = logging.getLogger("dropblock_lib")
 
-# EXIF's tag for how a stored image is to be turned: 1 for not at all, up to 8.
+# EXIF's tag for how viewers rotate or flip a stored image: 1 (not at all) to 8.
 ORIENTATION = 0x0112
 
 
@@ -35,9 +35,10 @@ def read_coco(
     or in subfolders named in their `file_name`. Images are not opened here, but by
     `DetectionSplit.image`, one at a time, as RGB. Images without boxes are kept.
 
-    An image with an orientation in its EXIF data is turned if its height and width in
-    the JSON file are those of the turned image. It is read as stored, like COCO's
-    images, if they are those of the stored one. If they are both, a warning is logged.
+    An image with an EXIF orientation is rotated if its height and width in the JSON
+    file are those of the rotated image. It is read as stored, like COCO's images, if
+    they are those of the stored image. If they are those of both, it is read as stored,
+    and a warning is logged.
 
     Boxes are clipped to their image. What is skipped, or clipped by more than a
     pixel, is counted in `DetectionSplit.skipped` and logged as a warning: boxes with
@@ -122,10 +123,10 @@ def _check_ids(items, key, path):
     seen = set()
     for item in items:
         if not _is_int64(item.get("id"), at_least=0):
-            raise invalid_file(path, f"an integer as id of all {key}", _short(item))
+            raise invalid_file(path, f"integers as ids of the {key}", _short(item))
         if item["id"] in seen:
-            expected = f"every id once among {key}"
-            raise invalid_file(path, expected, f"id {item['id']} again")
+            expected = f"unique ids of the {key}"
+            raise invalid_file(path, expected, f"repeated id {item['id']}")
         seen.add(item["id"])
 
 
@@ -146,7 +147,7 @@ def _read_categories(content, path):
     for item in categories:
         name = item.get("name")
         if name is None or name == "":
-            raise invalid_file(path, "a name of every category", _short(item))
+            raise invalid_file(path, "a name for every category", _short(item))
         if not isinstance(name, str):
             expected = "a string (text) as the name of every category"
             raise invalid_file(path, expected, _short(item))
@@ -163,15 +164,15 @@ def _read_categories(content, path):
         item for item in categories if item not in roots or item["name"] not in classes
     ]
     counts = collections.Counter(item["name"] for item in categories)
-    twice = [item for item in categories if counts[item["name"]] > 1]
-    if twice:
-        expected = "every name once among the categories"
-        raise invalid_file(path, expected, f"twice: {_short(twice)}")
+    repeated = [item for item in categories if counts[item["name"]] > 1]
+    if repeated:
+        expected = "unique names of the categories"
+        raise invalid_file(path, expected, f"repeated: {_short(repeated)}")
     return categories
 
 
 def _hashable(value):
-    # A wrong id of an annotation is reported with the annotation.
+    # An annotation's invalid id is reported later, with the annotation.
     return value if isinstance(value, int) else None
 
 
@@ -193,7 +194,7 @@ def _read_split(content, path, folder, on_broken):
         logger.warning("%s: %s: %d", path, reason, count)
     _check_boxes(content, kept, images, skipped, path)
     if any(item["id"] == 0 for item in kept):
-        # pycocotools takes a match with box 0 for no match.
+        # pycocotools treats a match with id 0 as no match.
         kept = [{**item, "id": item["id"] + 1} for item in kept]
     return DetectionSplit(
         annotations={
@@ -208,7 +209,7 @@ def _read_split(content, path, folder, on_broken):
 
 
 def _check_boxes(content, kept, images, skipped, path):
-    """Refuses boxes that are not in pixels, and a split none of whose boxes is left."""
+    """Rejects boxes that are not in pixels, and a split with no boxes left."""
     boxes = [o["bbox"] for o in content["annotations"] if o["image_id"] in images]
     if not boxes:
         return
@@ -228,10 +229,10 @@ def _read_images(content, path, folder, on_broken, skipped):
     for item in content["images"]:
         sides = [item.get("height"), item.get("width")]
         if not all(_is_int64(side, at_least=1) for side in sides):
-            expected = "a height and a width of every image, as positive integers"
+            expected = "a height and a width for every image, as positive integers"
             raise invalid_file(path, expected, f"image {item['id']} of {sides}")
         if not _is_inside(item.get("file_name")):
-            expected = "a file_name of every image, a string, inside the folder"
+            expected = "a file_name for every image, a string, inside the folder"
             raise invalid_file(path, expected, _short(item))
         keys = ("id", "file_name", "height", "width")
         images[item["id"]] = {key: item[key] for key in keys}
@@ -270,10 +271,10 @@ def _is_inside(name):
 
 
 class _Files:
-    """Finds files of a folder by names that may be spelled otherwise.
+    """Finds files in a folder by names that may be spelled differently.
 
     A name may have other slashes, or another of Unicode's normal forms: macOS
-    decomposes the accents of the files that it unpacks.
+    decomposes accents in the names of files that it unpacks.
     """
 
     def __init__(self, folder):
@@ -296,7 +297,7 @@ class _Files:
         return None
 
     def _list(self, inner):
-        # Testing each of 118,287 files takes minutes on a network drive.
+        # Looking up each of 118,287 files takes minutes on a network drive.
         if inner not in self._listings:
             names = []
             with contextlib.suppress(OSError):
@@ -367,7 +368,7 @@ def _clean(item, image, skipped):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ImageFiles:
-    """Reads the image of an id from its file.
+    """Reads the image with a given id from its file.
 
     Args:
         folder: The folder of the files.
@@ -396,7 +397,7 @@ class ImageFiles:
         height, width = entry["height"], entry["width"]
         try:
             with Image.open(path) as image:
-                # Pillow turns TIFF files itself when it loads them.
+                # Pillow itself rotates TIFF files when it loads them.
                 image.load()
                 orientation = image.getexif().get(ORIENTATION, 1)
                 if orientation in range(2, 9):
@@ -418,17 +419,17 @@ class ImageFiles:
         from PIL import ImageOps
 
         sides = (entry["width"], entry["height"])
-        turned = ImageOps.exif_transpose(image)
-        if sides not in (image.size, turned.size):
+        rotated = ImageOps.exif_transpose(image)
+        if sides not in (image.size, rotated.size):
             raise ValueError(
                 f"{image.height} by {image.width} pixels, with EXIF orientation "
                 f"{orientation}"
             )
-        if image.size != turned.size:
-            return image if sides == image.size else turned
+        if image.size != rotated.size:
+            return image if sides == image.size else rotated
         logger.warning(
-            "%s: its EXIF orientation %d is ignored; boxes drawn on the image as "
-            "viewers show it are in the wrong place",
+            "%s: its EXIF orientation %d is ignored; boxes that were drawn on the "
+            "rotated image are misplaced",
             path,
             orientation,
         )

@@ -1,6 +1,6 @@
 """The names of COCO's 80 categories, for pages that show boxes without COCO's files."""
 
-# Beginning with the category 1; COCO left some numbers out.
+# Starting with category 1; COCO does not use the numbers marked by "-".
 _NAMES = (
     "person bicycle car motorcycle airplane bus train truck boat traffic_light "
     "fire_hydrant - stop_sign parking_meter bench bird cat dog horse sheep cow "

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def account_of_origin(dataset):
-    """Where a data set was found and how it was changed, in a few words."""
+    """Describes where a data set was found and how it was changed."""
     where = {
         "data_dir": "from the given data_dir",
         "DROPBLOCK_DATA": "from $DROPBLOCK_DATA",
@@ -19,9 +19,9 @@ def account_of_origin(dataset):
 
 
 def label_of(requested, source):
-    """The data in names of runs: what was used, and for what.
+    """Returns the data's part of the names of runs.
 
-    This is "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" for a stand-in, so that
+    It is "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" for a stand-in, so that
     records of real data and of stand-ins never share a name.
     """
     is_stand_in = source != requested and not source.startswith(f"{requested}-")
@@ -36,7 +36,7 @@ class Dataset:
     `dataset.x_train.astype("float32") / 255`.
 
     Args:
-        requested: The name `load_dataset` was asked for.
+        requested: The name passed to `load_dataset`.
         name: The name of the data set that was used: `requested`, or its stand-in.
         source: What exactly the arrays are: `name`, or a name that says how they
             differ from it, such as `"cifar10-jpeg"`. Figures and records show it.
@@ -48,7 +48,7 @@ class Dataset:
         x_test: `uint8` images of the test split.
         y_test: `int64` labels of the test split.
         classes: The name of each class, in the order of the labels.
-        note: How the images were made or changed, in a few words, or nothing.
+        note: How the images were made or changed, in a few words, or empty.
     """
 
     requested: str
@@ -78,7 +78,7 @@ class Dataset:
 
     @property
     def label(self) -> str:
-        """The data in names of runs: "cifar10-jpeg", "shapes-for-cifar10"."""
+        """The data's part of the names of runs, such as "shapes-for-cifar10"."""
         return label_of(self.requested, self.source)
 
     @property

@@ -18,7 +18,7 @@ TAKE_SEED = 2017
 class DetectionSplit:
     """Images with boxes; an image is read or drawn when it is requested.
 
-    The boxes are kept in COCO's form, as evaluation needs them; the arrays below are
+    The boxes are kept in COCO's format, which evaluation needs. The arrays below are
     derived from it, and are read-only.
 
     Attributes:
@@ -107,7 +107,7 @@ class DetectionSplit:
             A `DetectionSplit`.
 
         Raises:
-            ValueError: If `count` is larger than the split, or no positive integer.
+            ValueError: If `count` is not a positive integer, or exceeds the split.
         """
         if count is None:
             return self
@@ -144,7 +144,7 @@ class DetectionDataset:
     """Images with boxes in two splits, and their origin.
 
     Args:
-        requested: The name that `load_dataset` was asked for.
+        requested: The name passed to `load_dataset`.
         name: The name of the data set in use: `requested`, or its stand-in.
         source: The exact name of the images: `name`, or a name that says how they
             differ from it. Figures and records show it.
@@ -153,7 +153,7 @@ class DetectionDataset:
             was not available) or `"built-in"` (requested by name).
         train: The `DetectionSplit` to train on.
         validation: The `DetectionSplit` to evaluate on.
-        note: How the images were made or changed, in a few words, if they were.
+        note: How the images were made or changed, in a few words, or empty.
     """
 
     requested: str
@@ -171,17 +171,17 @@ class DetectionDataset:
 
     @property
     def category_ids(self) -> tuple[int, ...]:
-        """The id that `annotations` has for each class."""
+        """The category id of each class in `annotations`."""
         return tuple(self.train.categories)
 
     @property
     def is_stand_in(self):
-        """Whether something else was requested and could not be had."""
+        """Whether the requested data set was not available."""
         return self.name != self.requested
 
     @property
     def label(self):
-        """The data in names of runs: "coco2017-mini", "scenes-for-coco2017-mini"."""
+        """The data's part of the names of runs, such as "coco2017-mini"."""
         return label_of(self.requested, self.source)
 
     @property

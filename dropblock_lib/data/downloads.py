@@ -1,4 +1,4 @@
-"""Files that Keras downloads: found in its cache, or fetched, or the reason why not."""
+"""Finds files in Keras' cache or downloads them, or says why it cannot."""
 
 import contextlib
 import hashlib
@@ -91,7 +91,7 @@ def find_weights(weights):
 
 
 def describe_weights(weights):
-    """Name and sha256 of the file that a name or path of ResNet-50's weights means."""
+    """Returns name and sha256 of the weights file that `find_weights` found."""
     path = cache_folder("models") / WEIGHTS if weights == "imagenet" else weights
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -150,8 +150,8 @@ def _download(file, path):
         with _socket_timeout(SECONDS_OF_SILENCE):
             keras.utils.get_file(**file, cache_dir=path.parent.parent)
     except Exception as error:
-        # Keras keeps a file of the wrong content, which the next call would take for
-        # a broken data set.
+        # Keras keeps a file with the wrong content, which the next call would report
+        # as a broken data set.
         if path.is_file():
             path.unlink()
         return f"downloading {file['origin']} failed ({error})"
@@ -160,7 +160,7 @@ def _download(file, path):
 
 @contextlib.contextmanager
 def _socket_timeout(seconds):
-    """Ends a stalled download, because Keras sets no timeout."""
+    """Sets a timeout for stalled downloads, because Keras sets none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

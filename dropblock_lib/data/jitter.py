@@ -1,4 +1,4 @@
-"""Random changes of an image with boxes, as training data for a detector."""
+"""Random augmentation of an image with boxes, for training a detector."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,10 +20,10 @@ def jitter(
     scales: tuple[float, float] = SCALES,
     color: float = COLOR,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fits an image into a square at a random scale, place and color.
+    """Fits an image into a square, at random scale and position, with random colors.
 
     At a scale of 1, the longer side fits the square, as in `fit_image`. A larger image
-    is cropped at random, and a smaller one put at a random place.
+    is cropped at random, and a smaller one is placed at random.
 
     Args:
         image: `uint8` `(H, W, 3)`.
@@ -35,8 +35,8 @@ def jitter(
 
     Returns:
         `(image, boxes, kept)`: `uint8` `(size, size, 3)`; `float32` `(k, 4)`, in
-        pixels of the square and clipped to it; and boolean `(k,)`, which boxes are at
-        least a third inside and a pixel wide and high.
+        pixels of the square and clipped to it; and boolean `(k,)`, True for boxes of
+        which at least a third is inside, at least a pixel wide and high.
 
     Example:
 
@@ -47,12 +47,12 @@ def jitter(
     scale = rng.uniform(*scales)
     fitted = fitted_sides(height, width, size)[:2]
     sides = [max(1, round(side * scale)) for side in fitted]
-    # First pixel in the square, first pixel of the resized image, and their number.
+    # First pixel in the square, first pixel in the resized image, number of pixels.
     places = [_place(side, size, rng) for side in sides]
     (top, above, rows), (left, before, columns) = places
     ratio = np.array([sides[1] / width, sides[0] / height] * 2)
     region = np.array([before, above, before + columns, above + rows]) / ratio
-    # Rounded, it may exceed the image by a little.
+    # Because of rounding, the region may extend slightly beyond the image.
     region = np.minimum(region, [width, height] * 2)
     patch = resize(image, rows, columns, tuple(region))
     square = np.empty((size, size, 3), "uint8")

@@ -36,7 +36,7 @@ def fit_image(
 
     Returns:
         `(image, boxes, scale)`: `uint8` `(size, size, 3)`, `float32` `(k, 4)` in
-        pixels of the square, and the factor from pixels of the image to those.
+        pixels of the square, and the factor from the image's pixels to the square's.
 
     Raises:
         ValueError: If `size` is not a positive integer.
@@ -71,7 +71,8 @@ def resize(
         image: `uint8` `(H, W, 3)`.
         height: New height in pixels.
         width: New width in pixels.
-        region: Left, top, right and bottom in pixels of the image; by default all.
+        region: Left, top, right and bottom in pixels of the image; by default the
+            whole image.
 
     Raises:
         ImportError: If Pillow is not installed.

@@ -113,7 +113,7 @@ def _read_batch(path):
 
 
 def make_dataset(name, arrays, path, origin):
-    """Checks the arrays that were read from `path`, and makes a `Dataset` of them."""
+    """Checks the arrays that were read from `path`, and makes a `Dataset`."""
     form = FORMATS[name]
     arrays = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
     for split, size in (("train", form.train_size), ("test", form.test_size)):
@@ -169,7 +169,7 @@ def _sha256(*arrays):
 
 
 def _recognize_mnist(x_train, y_train, x_test, y_test):
-    # A hash of pixels and labels, because the same arrays may be compressed anew.
+    # A hash of the arrays, because a file may be compressed in different ways.
     known = "c2069063c1105f2bf96266aef1ff68c6e13bdda7a54e37bf19c16f1db24efc83"
     labels = y_train.astype("uint8"), y_test.astype("uint8")
     return "mnist" if _sha256(x_train, x_test, *labels) == known else "mnist-unknown"

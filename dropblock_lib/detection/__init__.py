@@ -1,4 +1,4 @@
-"""RetinaNet and what it needs: pyramid, losses, decoding, batches, evaluation."""
+"""RetinaNet and its parts: pyramid, losses, decoding, batches, evaluation."""
 
 from dropblock_lib.detection.anchors import (
     Assignment,

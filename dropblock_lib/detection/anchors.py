@@ -113,7 +113,7 @@ def assign(model: keras.Model, boxes: ArrayLike, labels: ArrayLike) -> Assignmen
     anchors = np.concatenate([found.reshape(-1, 4) for found in by_level.values()])
     levels = [np.repeat(level, found[..., 0].size) for level, found in by_level.items()]
     overlaps = keras.utils.bounding_boxes.compute_iou(anchors, boxes, "xyxy")
-    # The method also makes the targets in training, and needs at least one box.
+    # `model.assign` also computes the targets in training. It needs at least one box.
     _, targets = model.assign(
         np.zeros((1, *model.input_shape[1:]), "float32"),
         np.concatenate([boxes, np.full((1, 4), -1, "float32")])[None],

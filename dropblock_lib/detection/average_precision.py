@@ -76,7 +76,7 @@ def average_precision(
 
     Args:
         annotations: COCO's JSON as a dict: `images`, `annotations`, `categories`.
-            `iscrowd` is 0 by default, and `area` the area of the box. The ids of
+            By default, `iscrowd` is 0 and `area` is the area of the box. The ids of
             annotations are not used, and may be missing.
         results: From `to_coco`.
 
@@ -146,7 +146,7 @@ def of_category(
         name: Name of the category, such as `"person"`.
 
     Returns:
-        As `average_precision`.
+        As for `average_precision`.
 
     Raises:
         ValueError: If there is no such category.
@@ -177,7 +177,7 @@ def to_supercategories(
     only the one with the highest score is kept, as within a category.
 
     Args:
-        annotations: As for `average_precision`, with a `supercategory` of every
+        annotations: As for `average_precision`, with a `supercategory` for every
             category.
         results: From `to_coco`.
 
@@ -194,8 +194,8 @@ def to_supercategories(
     categories = annotations["categories"]
     missing = [item["name"] for item in categories if not item.get("supercategory")]
     if missing:
-        expected = "a supercategory of every category"
-        raise invalid("annotations", expected, received=f"none of {missing[:5]}")
+        expected = "a supercategory for every category"
+        raise invalid("annotations", expected, received=f"none for {missing[:5]}")
     names = sorted({item["supercategory"] for item in categories})
     of_name = {name: number for number, name in enumerate(names, start=1)}
     merged = {item["id"]: of_name[item["supercategory"]] for item in categories}
@@ -217,7 +217,7 @@ def to_supercategories(
 
 
 def _suppress(rows):
-    """Drops rows that overlap an earlier one that is kept by more than half."""
+    """Drops rows that overlap an earlier, kept row by more than half."""
     boxes = np.array([row["bbox"] for row in rows])
     low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     sides = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
@@ -232,10 +232,10 @@ def _suppress(rows):
 
 
 def trivial_results(train: DetectionSplit, split: DetectionSplit) -> list[dict]:
-    """Detects without looking: what every detector must surpass.
+    """Detects without looking at the images, a baseline that detectors must surpass.
 
     In each image it reports one object of the most common category of the training
-    images, at their mean place and of their mean size, relative to the image.
+    images, with the mean of all training boxes, relative to the image.
 
     Args:
         train: The `DetectionSplit` to learn from.
@@ -287,7 +287,7 @@ def _evaluate(annotations, results):
     }
     rows = {"annotations": annotations["annotations"], "results": results}
     for (name, items), (key, ids) in itertools.product(rows.items(), known.items()):
-        # pycocotools would leave these rows out.
+        # pycocotools would ignore these rows.
         unknown = [item.get(key) for item in items if item.get(key) not in ids]
         if unknown:
             expected = "images and categories of the annotations"
@@ -304,13 +304,13 @@ def _evaluate(annotations, results):
         coco.createIndex()
         return coco
 
-    # pycocotools modifies what it is given, and prints.
+    # pycocotools modifies its arguments, and prints.
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(
             index(
                 [
-                    # pycocotools takes a match with id 0 for no match, and needs
-                    # every id once.
+                    # pycocotools treats a match with id 0 as no match, and requires
+                    # unique ids.
                     {"area": _area(item), "iscrowd": 0, **item, "id": number}
                     for number, item in enumerate(annotations["annotations"], start=1)
                 ]
@@ -331,10 +331,10 @@ def _evaluate(annotations, results):
 
 def _unique_ids(annotations, key):
     counts = collections.Counter(item["id"] for item in annotations[key])
-    again = [number for number, count in counts.items() if count > 1]
-    if again:
-        expected = f"every id once among the {key}"
-        raise invalid("annotations", expected, received=f"id {again[:5]} again")
+    repeated = [number for number, count in counts.items() if count > 1]
+    if repeated:
+        expected = f"unique ids of the {key}"
+        raise invalid("annotations", expected, received=f"repeated ids {repeated[:5]}")
     return set(counts)
 
 

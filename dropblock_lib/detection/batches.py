@@ -15,7 +15,7 @@ from dropblock_lib.data.letterbox import mirror as mirror_image
 
 logger = logging.getLogger("dropblock_lib")
 
-# Memory for the images of one `DetectionBatches`: 2,730 of 512 pixels.
+# Memory for the images of one `DetectionBatches`: 2,730 images of 512x512 pixels.
 CACHE_BYTES = 2 * 1024**3
 
 
@@ -47,8 +47,8 @@ class DetectionBatches(keras.utils.PyDataset):
         batch_size: Number of images per batch.
         shuffle: Whether to reorder the images in each epoch.
         mirror: Whether to mirror half of the images, chosen anew in each epoch.
-        jitter: Whether to change scale, place and colors of each image at random, as
-            `dropblock_lib.data.jitter` does, anew in each epoch.
+        jitter: Whether to change the scale, position and colors of each image at
+            random in each epoch, as `dropblock_lib.data.jitter` does.
         seed: Non-negative integer, the random seed.
         epoch: The first epoch, from 0.
         cache: Whether to keep up to 2 GiB of images in memory, so that each image is
@@ -138,7 +138,7 @@ class DetectionBatches(keras.utils.PyDataset):
             logger.warning("%s and are left out", small)
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the order and mirroring of an epoch, for instance to resume."""
+        """Sets the order and mirroring of an epoch, for instance to resume."""
         count = len(self.split)
         entropy = np.random.SeedSequence([self.seed, epoch])
         rng = np.random.Generator(np.random.PCG64(entropy))
@@ -212,7 +212,7 @@ class DetectionBatches(keras.utils.PyDataset):
             return list(pool.map(self._image, indices))
 
     def _image(self, index):
-        """Returns an image, resized unless it is resized anew in each epoch."""
+        """Returns an image, resized unless `jitter` resizes it in each epoch."""
         image = self._images.get(index)
         if image is None:
             image = self.split.image(index)

@@ -20,9 +20,9 @@ from dropblock_lib.detection.training import (
 
 BOX_FORMAT = "xyxy"  # left, top, right, bottom, in pixels
 ENCODING = "center_xywh"
-# IoU from which an anchor is assigned to an object, and below which to none.
+# An anchor is assigned to an object from the first IoU on, to none below the second.
 POSITIVE, BACKGROUND = 0.5, 0.4
-# Of the kernels of the heads, as in the paper.
+# Standard deviation of the initial kernels of the heads, as in the paper.
 STDDEV = 0.01
 
 
@@ -36,11 +36,11 @@ class RetinaNet(keras.Model):
     `predict` returns `boxes`, `confidence`, `labels` and `num_detections`.
 
     Anchors and their matching are KerasHub's. `keras_hub.models.
-    RetinaNetObjectDetector` differs in these ways: its losses take means, it learns
+    RetinaNetObjectDetector` differs in these ways: its losses are means, it learns
     nothing from batches without objects, it gives the prior of the class head to the
     box head, and its suppression ignores classes.
 
-    After an epoch of `fit` on `DetectionBatches`, a warning says so if the class loss
+    After an epoch of `fit` on `DetectionBatches`, a warning is logged if the class loss
     is still that of a detector that ignores the image: see `uninformed_loss`.
 
     Under mixed precision, anchors are matched and boxes decoded in float32: 16 bits
@@ -163,17 +163,17 @@ class RetinaNet(keras.Model):
         return cls(**{**config, **made}, compile=False)
 
     def train_on_batch(self, x, y=None, *arguments, **options):
-        """As `keras.Model.train_on_batch`."""
+        """Like `keras.Model.train_on_batch`, with checked labels."""
         check_targets(y, self.num_classes)
         return super().train_on_batch(x, y, *arguments, **options)
 
     def test_on_batch(self, x, y=None, *arguments, **options):
-        """As `keras.Model.test_on_batch`."""
+        """Like `keras.Model.test_on_batch`, with checked labels."""
         check_targets(y, self.num_classes)
         return super().test_on_batch(x, y, *arguments, **options)
 
     def fit(self, x=None, y=None, *arguments, validation_data=None, **options):
-        """As `keras.Model.fit`."""
+        """Like `keras.Model.fit`, with checked labels."""
         failures = []
         with _original_errors(failures, x, validation_data):
             x = self._checked(x, y, failures)
@@ -194,7 +194,7 @@ class RetinaNet(keras.Model):
             )
 
     def evaluate(self, x=None, y=None, *arguments, **options):
-        """As `keras.Model.evaluate`."""
+        """Like `keras.Model.evaluate`, with checked labels."""
         failures = []
         with _original_errors(failures, x):
             x = self._checked(x, y, failures)
@@ -202,13 +202,13 @@ class RetinaNet(keras.Model):
             return super().evaluate(x, y, *arguments, **options)
 
     def predict(self, x, *arguments, **options):
-        """As `keras.Model.predict`."""
+        """Like `keras.Model.predict`, but returns detections."""
         with _original_errors([], x):
             x = x if options.get("steps") else self._prepare(x, with_labels=False)
             return super().predict(x, *arguments, **options)
 
     def _checked(self, x, y, failures):
-        """Checks the labels: of arrays at once, of other sources as they are read."""
+        """Checks the labels of arrays now, and those of other sources when read."""
         if y is not None:
             check_targets(y, self.num_classes)
         # `_prepare` checks `DetectionBatches`.
@@ -270,7 +270,7 @@ class RetinaNet(keras.Model):
         return offsets, ops.where(overlaps < BACKGROUND, -1.0, labels)
 
     def predict_step(self, *arguments):
-        """As `keras.Model.predict_step`, for detections."""
+        """Like `keras.Model.predict_step`, but returns detections."""
         outputs = super().predict_step(*arguments)
         if isinstance(outputs, tuple):  # JAX returns its state, too
             return self.decode_predictions(outputs[0], arguments[-1]), outputs[1]
@@ -305,7 +305,7 @@ class RetinaNet(keras.Model):
 
         Args:
             optimizer: As for `keras.Model.compile`; by default `detection_optimizer()`.
-                A detector easily dies of a large learning rate: with another
+                A large learning rate can keep a detector from learning: with another
                 optimizer, warm up and clip the gradients as this one does.
             box_loss: A Keras loss; by default `BoxLoss()`.
             classification_loss: A Keras loss; by default `FocalLoss()`.
@@ -360,12 +360,12 @@ class RetinaNet(keras.Model):
         if sample_weight is not None:
             expected = "None, because the loss of a detector weighs anchors, not images"
             raise invalid("sample_weight", expected, sample_weight)
-        # Without values where the step is compiled; then `fit` has checked them.
+        # In a compiled step, labels have no values; `fit` has checked them.
         check_targets(y, self.num_classes)
         assert y is not None
         boxes, labels = y["boxes"], y["labels"]
         if not boxes.shape[1]:
-            # No anchor has a nearest box among zero boxes, so one of padding is added.
+            # `assign` needs at least one box, so a padding box is added.
             boxes = ops.pad(boxes, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
             labels = ops.pad(labels, ((0, 0), (0, 1)), constant_values=-1)
         boxes, labels = self.assign(x, boxes, labels)

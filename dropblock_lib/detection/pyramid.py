@@ -31,8 +31,8 @@ def build_pyramid(
         lowest: The finest level of the pyramid.
         highest: The coarsest level of the pyramid.
         channels: Number of channels of every map.
-        drop: Function that returns a regularizer by its name, or `None`, to be put
-            after each map of the pyramid.
+        drop: Function that takes a name and returns a regularizer to put after a map
+            of the pyramid, or `None`.
         seeds: Iterator of random seeds for the kernels, or of `None`.
 
     Returns:

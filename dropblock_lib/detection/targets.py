@@ -20,13 +20,13 @@ def check_keys(y: Any) -> None:
 def check_targets(y: Any, classes: int) -> None:
     """Checks targets: their keys, and labels of `classes` classes, padded with -1.
 
-    Tensors without values, inside a compiled function, pass.
+    Tensors in a compiled function, which have no values, are not checked.
     """
     check_keys(y)
     try:
         labels = keras.ops.convert_to_numpy(y["labels"])
     except Exception:
-        # Each backend has its own error for a tensor that is traced.
+        # Each backend raises a different error for a traced tensor.
         return
     wrong = labels[~np.isin(labels, np.arange(-1, classes))]
     if wrong.size:

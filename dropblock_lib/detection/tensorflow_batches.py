@@ -1,4 +1,4 @@
-"""Wraps batches for TensorFlow: without a stall of its input pipeline, and checked.
+"""Wraps batches for TensorFlow, so that they are checked and its input does not stall.
 
 Keras reads a `PyDataset` through a `tf.data.Dataset` and lets TensorFlow tune how far
 ahead it reads. A thread does the tuning at intervals that grow to a minute, and an
@@ -48,7 +48,7 @@ def with_checks(dataset, check_keys, check):
     """Checks the labels of a dataset of tuples `(images, y)`.
 
     Args:
-        dataset: A `tf.data.Dataset`; one of other elements is returned as it is.
+        dataset: A `tf.data.Dataset`; one with other elements is returned as it is.
         check_keys: Called with the specification of `y`.
         check: Called with each batch; its labels are NumPy arrays.
     """
@@ -61,7 +61,7 @@ def with_checks(dataset, check_keys, check):
         check((None, {"boxes": None, "labels": labels}))
         return labels
 
-    def look(images, y, *rest):
+    def with_checked_labels(images, y, *rest):
         labels = y["labels"]
         if isinstance(labels, tf.Tensor):
             found = tf.numpy_function(checked, [labels], labels.dtype)
@@ -69,4 +69,4 @@ def with_checks(dataset, check_keys, check):
             y = {**y, "labels": found}
         return (images, y, *rest)
 
-    return dataset.map(look)
+    return dataset.map(with_checked_labels)

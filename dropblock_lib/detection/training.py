@@ -1,4 +1,4 @@
-"""What keeps a detector from dying: its optimizer, and a check of its class loss."""
+"""The optimizer of detectors, and a warning if a detector learns nothing."""
 
 import logging
 import math
@@ -16,23 +16,23 @@ LEARNING_RATE = 3e-4
 WEIGHT_DECAY = 1e-4
 LARGEST_GRADIENT = 10.0
 WARMUP = 0.05
-# Steps of warm-up where the number of all steps is not known.
+# Number of warm-up steps if the total number of steps is unknown.
 WARMUP_STEPS = 100
-# The score of every class with which training begins. All but a few of ten thousand
-# anchors are background: without a prior of one in a hundred, their loss would dominate
-# the first steps.
+# The initial logit of every class, a probability of 1 in 100. All but a few of ten
+# thousand anchors are background: without this prior, their loss would dominate the
+# first steps.
 PRIOR_LOGIT = -math.log(99)
-# Fractions of the loss before, to which a class loss falls if it falls at all, and of
-# the uninformed loss.
+# A detector learns if its class loss falls below these fractions: of the initial loss
+# in the first epoch, of the previous epoch's loss later, or of the uninformed loss.
 FALLEN_FIRST, FALLEN_LATER, LEARNED_NOTHING = 0.95, 0.99, 0.97
-# Nothing can be said before this number of steps.
+# Before this many steps, it is too early to warn.
 FIRST_STEPS = 30
 
 
 def detection_optimizer(
     learning_rate: float = LEARNING_RATE, steps: int | None = None
 ) -> keras.optimizers.Optimizer:
-    """Makes AdamW with warm-up and clipped gradients, to train a detector with.
+    """Makes AdamW with warm-up and clipped gradients, for training a detector.
 
     The learning rate rises over the first 5% of the steps and falls to zero along a
     cosine. Gradients are scaled to a global norm of at most 10, because a single batch
@@ -40,8 +40,8 @@ def detection_optimizer(
 
     Args:
         learning_rate: Float > 0, the largest learning rate.
-        steps: Number of training steps, or `None` if it is not known: then the
-            learning rate rises for 100 steps and stays.
+        steps: Number of training steps, or `None` if it is unknown: the learning rate
+            then rises for 100 steps and remains constant.
 
     Returns:
         A `keras.optimizers.AdamW`.
@@ -79,12 +79,12 @@ def uninformed_loss(
     """Computes the class loss of a detector that ignores the image.
 
     Such a detector gives every anchor the same score for a class. A detector whose
-    class loss stays at that of its first scores is dead. One that stays at the lowest
-    loss of all constant scores has learned how frequent classes are, and nothing else.
+    class loss stays at the initial value has learned nothing. One that stays at the
+    lowest loss of all constant scores has learned only how frequent classes are.
 
     Args:
         model: A `RetinaNet`.
-        batches: `DetectionBatches`. Their images are not read, and not jittered.
+        batches: `DetectionBatches`. Images are not read, and boxes are not jittered.
         logit: The score of all classes, such as `PRIOR_LOGIT`, with which training
             begins. By default each class has the score with the lowest loss.
         loss: The class loss; by default `FocalLoss()`.
@@ -98,8 +98,8 @@ def uninformed_loss(
     0.89
     """
     loss = FocalLoss() if loss is None else loss
-    # Weights of the anchors of each class, and of all that the class loss asks.
-    present, asked = np.zeros(model.num_classes), 0.0
+    # Total weights of the anchors of each class, and of all anchors in the class loss.
+    present, total = np.zeros(model.num_classes), 0.0
     for number in range(len(batches)):
         y = batches.targets(number)
         shape = (len(y["boxes"]), *model.input_shape[1:])
@@ -107,26 +107,26 @@ def uninformed_loss(
         labels = keras.ops.convert_to_numpy(labels).astype("int64")
         counts = np.bincount(labels[labels >= 0], minlength=model.num_classes)
         present += counts / max(1, counts.sum())
-        asked += (labels != -2).sum() / max(1, counts.sum())
+        total += (labels != -2).sum() / max(1, counts.sum())
     logits = np.linspace(-20, 20, 4001) if logit is None else np.array([logit])
     yes, no = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
     costs = -loss.alpha * present[:, None] * np.exp(loss.gamma * no) * yes
-    absent = asked - present[:, None]
+    absent = total - present[:, None]
     costs -= (1 - loss.alpha) * absent * np.exp(loss.gamma * yes) * no
     return float(costs.min(axis=1).sum() / len(batches))
 
 
 class UninformedWarning(keras.callbacks.Callback):
-    """Warns, once, if a detector's class loss says that it learns nothing.
+    """Warns once if a detector's class loss shows that it learns nothing.
 
-    This is a loss that has not fallen by 5% in the first epoch, or by 1% in a later
-    one, and is not below that of a detector that ignores the image. `RetinaNet.fit`
-    adds this callback for `DetectionBatches`.
+    That is the case if the loss has not fallen by 5% in the first epoch, or by 1% in a
+    later one, and is not below that of a detector that ignores the image.
+    `RetinaNet.fit` adds this callback for `DetectionBatches`.
 
     Args:
-        batches: The batches whose loss is looked at, those of the validation if there
-            are any.
-        prefix: `"val_"` if they are.
+        batches: The batches whose loss is monitored: validation batches if there are
+            any.
+        prefix: `"val_"` for validation batches.
     """
 
     def __init__(self, batches: DetectionBatches, prefix: str = ""):
@@ -148,15 +148,15 @@ class UninformedWarning(keras.callbacks.Callback):
         expected = FALLEN_FIRST * first if before is None else FALLEN_LATER * before
         model.class_losses[self.name] = found
         early = int(model.optimizer.iterations) < FIRST_STEPS
-        # Written so that a loss that is not a number is warned of.
+        # A NaN loss also leads to the warning, because comparisons with NaN are false.
         if early or found < expected or found < LEARNED_NOTHING * lowest:
             return
         model.warned = True
         logger.warning(
             "After epoch %d the class loss is %.3f. It began near %.3f, and a detector "
-            "that ignores the image reaches %.3f: nothing is learned. If this goes on, "
-            "train again with a smaller learning rate (%g works for RetinaNet), "
-            "warm-up and clipped gradients, as `detection_optimizer` has them.",
+            "that ignores the image reaches %.3f: the detector is not learning. If "
+            "this continues, train again with a smaller learning rate (%g works for "
+            "RetinaNet), warm-up and clipped gradients, as in `detection_optimizer`.",
             epoch + 1,
             found,
             first,

@@ -470,7 +470,7 @@ def test_an_id_that_occurs_twice_is_refused(folder, key, number):
     (item,) = (i for i in folder.train[key] if i["id"] == number)
     folder.train[key].append(dict(item))
     folder.write()
-    text = f"every id once among {key}.*Received: id {number} again"
+    text = f"unique ids of the {key}.*Received: repeated id {number}"
     with pytest.raises(ValueError, match=text):
         read_coco(folder.path)
 
@@ -532,7 +532,7 @@ def test_sides_of_another_type_are_shown_with_it(folder, value):
 @pytest.mark.parametrize("value", ["5", 5.0])
 def test_an_id_of_another_type_is_shown_with_it(folder, key, value):
     folder.train[key][0]["id"] = value
-    text = f"an integer as id of all {key}.*'id': {value!r}"
+    text = f"integers as ids of the {key}.*'id': {value!r}"
     with pytest.raises(ValueError, match=text):
         read_coco(folder.write().path)
 
@@ -540,7 +540,7 @@ def test_an_id_of_another_type_is_shown_with_it(folder, key, value):
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
 def test_an_id_of_more_than_64_bits_is_refused(folder, key):
     folder.train[key][0]["id"] = 2**63
-    with pytest.raises(ValueError, match=f"integer as id of all {key}.*{2**63}"):
+    with pytest.raises(ValueError, match=f"integers as ids of the {key}.*{2**63}"):
         read_coco(folder.write().path)
 
 
@@ -548,13 +548,13 @@ def test_an_id_of_more_than_64_bits_is_refused(folder, key):
     "categories, text",
     [
         ([], "at least one category.*none"),
-        ([{"id": 7}], "a name of every category.*'id': 7"),
-        ([{"id": 7, "name": ""}], "a name of every category.*'id': 7"),
-        ([{"id": 7, "name": None}], "a name of every category.*'id': 7"),
+        ([{"id": 7}], "a name for every category.*'id': 7"),
+        ([{"id": 7, "name": ""}], "a name for every category.*'id': 7"),
+        ([{"id": 7, "name": None}], "a name for every category.*'id': 7"),
         ([{"id": 7, "name": 3}], r"a string \(text\) as the name.*'name': 3"),
         (
             [{"id": 7, "name": "cat"}, {"id": 90, "name": "cat"}],
-            "every name once.*twice.*'id': 7.*'id': 90",
+            "unique names.*repeated.*'id': 7.*'id': 90",
         ),
     ],
 )
@@ -575,7 +575,7 @@ def as_roboflow(folder, *more):
 def test_two_unused_roots_of_one_name_are_refused(folder):
     other = {"id": 1, "name": "sea", "supercategory": "none"}
     as_roboflow(folder, other, {**other, "id": 2})
-    with pytest.raises(ValueError, match=r"every name once.*twice.*'sea'"):
+    with pytest.raises(ValueError, match=r"unique names.*repeated.*'sea'"):
         read_coco(folder.path)
 
 
@@ -590,7 +590,7 @@ def test_an_unused_root_with_the_name_of_a_class_is_left_out(folder):
 
 def test_a_used_root_with_the_name_of_a_class_is_refused(folder):
     as_roboflow(folder).add(annotation(30, 8, [1, 1, 9, 9], category=0))
-    with pytest.raises(ValueError, match=r"every name once.*twice"):
+    with pytest.raises(ValueError, match=r"unique names.*repeated"):
         read_coco(folder.path)
 
 

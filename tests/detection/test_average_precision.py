@@ -198,7 +198,7 @@ def test_rows_of_unknown_images_and_categories_are_refused(key, value):
 @pytest.mark.parametrize("key", ["images", "categories"])
 def test_images_and_categories_that_are_listed_twice_are_refused(key):
     twice = {**ANNOTATIONS, key: ANNOTATIONS[key] * 2}
-    with pytest.raises(ValueError, match=f"every id once among the {key}"):
+    with pytest.raises(ValueError, match=f"unique ids of the {key}"):
         average_precision(twice, PERFECT)
 
 

@@ -125,7 +125,7 @@ def _overlap(a, b):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Scenes:
-    """Draws the image of an id, which is its index plus one.
+    """Draws the image with a given id, which is its index plus one.
 
     Args:
         seed: Random seed of the split.

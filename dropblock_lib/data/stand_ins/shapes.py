@@ -176,7 +176,7 @@ def _grid(size):
 
 
 def _smooth_noise(rng, count, size, cells, low, high):
-    """Interpolates a few random values per side to a smooth field."""
+    """Interpolates a few random values per side into a smooth field."""
     values = between(rng, low, high, (count, 1, cells + 1, cells + 1))
     position = (np.arange(size, dtype="float32") + np.float32(0.5)) * np.float32(cells)
     position /= np.float32(size)
