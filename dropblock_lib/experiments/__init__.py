@@ -1,4 +1,4 @@
-"""Experiments: a recipe is run, each run leaves a record, records make tables."""
+"""Experiments: recipes are run, each run leaves a record, and records make tables."""
 
 from dropblock_lib.experiments import guessing
 from dropblock_lib.experiments.engines.on_ray import run_on_ray

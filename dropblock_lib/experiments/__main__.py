@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(
             "\nInterrupted. Finished runs have their records; the same command "
-            "resumes the unfinished one: it goes on after its last whole epoch.",
+            "resumes the unfinished one after its last whole epoch.",
             file=sys.stderr,
         )
         return INTERRUPTED
@@ -62,8 +62,8 @@ def _run(options):
     if errors:
         raise RecordError(
             "\n".join(str(error) for error in errors.values())
-            + "\nNothing was trained. Restore the file or remove it: without a record "
-            "a run is trained anew."
+            + "\nNothing was trained. Restore the file or remove it: a run without a "
+            "record is trained again."
         )
     where = {
         "results_dir": results,
@@ -121,7 +121,7 @@ def _table(options):
 
 
 def _chosen(options):
-    """The recipes that the options name."""
+    """The recipes that the options select."""
     if options.queue is not None:
         recipes = recipes_of(read_queue(options.queue))
     elif options.grid is not None:
@@ -159,7 +159,7 @@ def _of_profiles(options):
     for profile in profiles:
         datasets = options.dataset
         if datasets is not None and len(profiles) > 1:
-            # Each profile takes the data sets that it has.
+            # Each profile is run on those of the data sets that it has.
             datasets = [name for name in datasets if name in datasets_of(profile)]
         recipes += make_recipes(
             profile, options.network, datasets, options.variant, options.seeds
@@ -178,7 +178,7 @@ def _filters(options):
 
 
 def _named(recipes, names):
-    """The recipes with one of the names or patterns; all without names."""
+    """The recipes that match a name or pattern; all recipes if there are no names."""
     if not names:
         return recipes
     chosen = {}
@@ -246,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     run = commands.add_parser(
-        "run", parents=[names, filters], help="train what has no record yet"
+        "run", parents=[names, filters], help="train the runs without a record"
     )
     run.add_argument(
         "--data-dir",

@@ -77,7 +77,7 @@ def keep_masks(
         Int8 array of the given shape: 0 where dropped, 1 where kept.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
     """
     keep_prob = check_keep_prob(keep_prob)
     samples, height, width, channels = shape
@@ -144,7 +144,7 @@ def guess_scores(maps: np.ndarray, keep_mask: np.ndarray) -> dict[str, float]:
 
 
 def _seen_through(window, maps, keep_mask):
-    """Mean of the kept units in a Gaussian window; 0, the overall mean, without any."""
+    """Mean of the kept units in a Gaussian window, or 0, the overall mean, if none."""
     from scipy.ndimage import gaussian_filter
 
     widths = (0, window, window, 0)

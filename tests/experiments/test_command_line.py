@@ -224,7 +224,7 @@ def test_an_interrupted_run_says_that_nothing_is_lost(tmp_path, monkeypatch, cap
     monkeypatch.setattr(run_module, "_load", interrupt)
     code, _, err = main_output(capsys, "run", NAME, "--results", tmp_path)
     assert code == 130
-    assert "goes on after its last whole epoch" in err
+    assert "resumes the unfinished one after its last whole epoch" in err
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +372,8 @@ def test_ctrl_c_in_an_epoch_loses_nothing(whole, tmp_path, monkeypatch, capsys):
         interrupting.setattr(LineProgress, "step", step)
         code, _, err = run_grid(capsys, interrupting, tmp_path)
     assert code == 130
-    assert "goes on after its last whole epoch" in err and "Traceback" not in err
+    assert "resumes the unfinished one after its last whole epoch" in err
+    assert "Traceback" not in err
     left = names_of_files(tmp_path / "results")
     assert left - {"lock"} == {
         "epoch-1.keras",
@@ -424,7 +425,7 @@ def test_a_disk_that_fills_up_in_training_loses_nothing(
         full_disk(None)
     assert code == 1
     assert "Cannot save" in err and "epoch-2.keras" in err
-    assert "File too large" in err and "goes on after epoch 1" in err
+    assert "File too large" in err and "resumes after epoch 1" in err
     left = names_of_files(tmp_path / "results") - {"epoch-2.keras"}
     assert left - {"lock"} == {
         "epoch-1.keras",

@@ -165,7 +165,7 @@ def _cluster(ray, address):
 
 
 def _ray():
-    # Set before the import: no usage statistics.
+    # Turns off usage statistics, which works only before the import.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

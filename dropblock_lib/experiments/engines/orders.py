@@ -1,4 +1,4 @@
-"""What all engines share: the order of a run, and the report on all runs."""
+"""Shared by all engines: the order for a run, and the report on all runs."""
 
 import importlib
 import os
@@ -25,7 +25,7 @@ SHARE_THE_GPU = {
 
 
 class Report:
-    """Which runs are finished, have failed or are left; says so line by line.
+    """Tracks which runs have finished or failed, and reports it line by line.
 
     Runs that have a record are skipped. The arguments are those of the engines.
     """
@@ -43,7 +43,7 @@ class Report:
         self._done, self._failures = {}, {}
         for index, recipe in self.recipes.items():
             found = find_records(recipe, self.results_dir / "records")
-            # A stand-in's record may not suffice: the run itself decides by its data.
+            # A stand-in's record may not suffice: the run decides when it has its data.
             if found and not found[0].is_stand_in:
                 self._done[index] = found[0]
                 self.say(f"{self._label(index)}: skipped, its record exists")
@@ -72,17 +72,17 @@ class Report:
             self._say(line)
 
     def finished(self, order: dict, done: Record, reached: str = "") -> None:
-        """A run has its record; `reached` describes it."""
+        """Called when a run has its record; `reached` describes the results."""
         self._done[order["index"]] = done
         self._over(order, reached)
 
     def failed(self, order: dict, reason: str) -> None:
-        """A run has left no record."""
+        """Called when a run has failed."""
         self._failures[order["index"]] = reason
         self._over(order, reason)
 
     def records(self) -> list[Record]:
-        """The records of all runs, or the error `RunsFailed`."""
+        """Returns the records of all runs, or raises `RunsFailed`."""
         if self._failures:
             reasons = {
                 self.recipes[index].name: reason

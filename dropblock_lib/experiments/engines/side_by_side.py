@@ -17,7 +17,7 @@ from dropblock_lib.experiments.engines.orders import SHARE_THE_GPU, Report
 from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.record import Record, find_records
 
-# Seconds that an interrupted process has to end by itself.
+# Seconds in which an interrupted process must end by itself.
 PATIENCE = 10.0
 
 

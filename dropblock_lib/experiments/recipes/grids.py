@@ -62,7 +62,7 @@ class Table:
                 for values in combinations
             ]
         except ValueError as error:
-            if fields:  # The file may not be at fault.
+            if fields:  # they may be at fault instead of the file
                 raise
             raise self.error(error) from None
 
@@ -72,7 +72,7 @@ class Table:
 
 
 def as_list(value) -> list:
-    """A TOML value as a list: a list as it is, any other value as its only entry."""
+    """Returns a TOML value as a list; a single value becomes a list of one."""
     return value if isinstance(value, list) else [value]
 
 
@@ -99,11 +99,10 @@ def read_grid(path: Path | str) -> list[Recipe]:
     The file is TOML. Each table is a profile, named by its heading, and has fields of
     `Recipe`. A list stands for all of its values: the recipes are all combinations,
     each seed complete before the next begins. Keys above the first table are the
-    defaults of all tables. Fields that are left out are as `Recipe` has them; "none"
-    as a number of images means all. Several tables may share a heading, in double
-    brackets: `[[slides]]`. Runs that differ in anything but network, variant, data
-    set and seed have the same name within a profile, so they need profiles of their
-    own.
+    defaults of all tables. Fields that are left out have the defaults of `Recipe`;
+    "none" as a number of images means all. Several tables may share a heading, in
+    double brackets: `[[slides]]`. Runs that differ in anything but network, variant,
+    data set and seed need different profiles, because they would have the same name.
 
     Args:
         path: Path of the file, or the name of a grid of the book, such as "slides".

@@ -26,7 +26,7 @@ def make_recipe(
         variant: The regularizer, as in `Recipe`.
         seed: Random seed of the run.
         network: A key of `dropblock_lib.models.NETWORKS` or `DETECTORS`. Networks
-            that the profile does not have are trained as CustomNet is.
+            that the profile does not have are trained like CustomNet.
 
     Returns:
         A `Recipe`.
@@ -47,8 +47,8 @@ def make_recipes(
 ) -> list[Recipe]:
     """The grid of a profile, or a part of it.
 
-    Each seed is complete before the next begins, so that an interrupted grid has
-    compared all variants over fewer seeds, and not fewer variants.
+    Each seed is complete before the next begins, so that an interrupted grid compares
+    all variants over fewer seeds, rather than fewer variants.
 
     Args:
         profile: One of `PROFILES`.

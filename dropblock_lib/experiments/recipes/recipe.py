@@ -1,4 +1,4 @@
-"""What one training run is made of."""
+"""The recipe of a training run."""
 
 import dataclasses
 import hashlib
@@ -17,11 +17,11 @@ from dropblock_lib.arguments import (
 )
 from dropblock_lib.variants import Variant, get_variant
 
-# The kinds of runs, which `dropblock_lib.experiments.tasks` registers. Each knows its
-# networks and data, and checks what is its own in a recipe.
+# The kinds of runs, which `dropblock_lib.experiments.tasks` registers. Each has its
+# networks and data, and checks the fields that only it uses.
 TASKS: list[Any] = []
 
-# Field -> its check, and what the check takes after name and value.
+# Field -> the function that checks it, and its arguments after name and value.
 _CHECKS = {
     "optimizer": (check_choice, ("adam", "adamw", "sgd")),
     "learning_rate_schedule": (
@@ -45,15 +45,15 @@ _CHECKS = {
     "probes": (check_boolean,),
     "weights": (check_choice, (None, "imagenet")),
 }
-# Fields that may be `None`: most are a number of images, of which `None` means all.
+# Fields that may be `None`. As a number of images, `None` means all.
 MAY_BE_NONE = ("train_size", "test_size", "validation_subset", "weights")
-# Fields that records of earlier runs do not have, with the value that they stand for.
+# Fields that records of earlier runs lack -> the value that these runs used.
 _LATER = {"weights": None}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the outcome of one run, and nothing else.
+    """Everything that determines the outcome of one run, and nothing else.
 
     Two runs of the same recipe on the same data, machine and versions give the
     same numbers. Values are checked when the recipe is made.
@@ -95,7 +95,7 @@ class Recipe:
             `None` for the network's default.
         warmup: Fraction of the steps in which the learning rate rises, in [0, 1), with
             "one-cycle" and "warmup-cosine".
-        weight_decay: L2 on kernels, with "sgd": the gradient of
+        weight_decay: With "sgd", an L2 penalty on kernels: the gradient of
             `weight_decay / 2 * sum(kernel ** 2)` is added. Biases and normalizations
             have none, and the recorded losses do not include it. With "adamw" it is
             decoupled, as in Keras.
@@ -111,7 +111,7 @@ class Recipe:
         precision: "float32", or "mixed_bfloat16" or "mixed_float16" as Keras names
             them.
         probes: Whether a classifier's record also has calibration, robustness
-            and the like, see `dropblock_lib.experiments.tasks.probes`.
+            and more, see `dropblock_lib.experiments.tasks.probes`.
         weights: Initial weights of a detector's backbone: `None` for random ones, or
             "imagenet".
 
@@ -171,7 +171,7 @@ class Recipe:
             self._set("variant", known.name)
         self._set("regularizer", known.numbers())
         if self.placement is None:
-            # The record shall name it.
+            # Records state the placement explicitly.
             self._set("placement", default_placement(self.network))
         self._check()
 
@@ -219,7 +219,7 @@ class Recipe:
         return f"{self.network}-{label}{self._ending}"
 
     def label_in(self, name: str) -> str | None:
-        """The data's label in a run's name, or `None` if it is of another recipe."""
+        """The data's label in the name of a run, or `None` for another recipe's run."""
         beginning, ending = f"{self.network}-", self._ending
         label = name.removeprefix(beginning).removesuffix(ending)
         return label if self.name_on(label) == name else None
@@ -242,7 +242,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """The recipe of `to_dict`.
+        """Makes a recipe from the values of `to_dict`.
 
         Network and variant need not be registered, so that records can be read where
         the module that registers them is missing.
@@ -295,7 +295,7 @@ def hash_of(values: dict[str, Any]) -> str:
 
 
 def default_placement(network: str) -> str | None:
-    """Where a network puts its regularizer unless told; `None` if it has no choice."""
+    """The default of a network's argument `where`, or `None` if it has none."""
     for task in TASKS:
         if network in task.networks:
             parameters = inspect.signature(task.networks[network]).parameters

@@ -1,4 +1,4 @@
-"""The slides' results, one run each, by Ludovico Ottobre and Gianmarco Evangelista."""
+"""The results on the slides by L. Ottobre and G. Evangelista, from one run each."""
 
 # The variants in the order of the slides' tables. DenseNet's SpatialDropout has
 # rate 0.3, the others' 0.7.

@@ -1,1 +1,1 @@
-"""What is kept: records, benchmarks, and checkpoints of unfinished runs."""
+"""What runs leave on disk: records, benchmarks, and checkpoints of unfinished runs."""

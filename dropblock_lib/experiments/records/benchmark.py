@@ -33,7 +33,7 @@ _SECTIONS = {
 
 
 class BenchmarkError(ValueError):
-    """A file that should hold a benchmark and does not."""
+    """A file is not a valid benchmark."""
 
 
 def default_benchmarks_directory() -> Path:
@@ -74,7 +74,7 @@ def make_benchmark(
 
 
 def write_benchmark(document: dict, directory: Path | str) -> Path:
-    """Checks a benchmark and writes `directory/NAME.json`, also over an older one."""
+    """Checks a benchmark and writes `directory/NAME.json`; replaces an older file."""
     path = Path(directory) / f"{document.get('name')}.json"
     _check(document, path)
     write_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")

@@ -47,8 +47,8 @@ class PartialRun:
     def read(self, recipe, say: Callable[[str], None]) -> dict | None:
         """The state of a killed run, or `None` to start from the first epoch.
 
-        `say` is called with a sentence about a state that is of another recipe or other
-        versions. A `RecordError` names a state that cannot be read.
+        A state of another recipe or other versions is removed, and `say` is called with
+        a sentence about it. Raises a `RecordError` if the state cannot be read.
         """
         try:
             text = self._path.read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ class PartialRun:
         return model
 
     def write(self, state: dict, model: keras.Model) -> None:
-        """Saves a model and its state; an `OSError` leaves the last checkpoint."""
+        """Saves a model and its state; an `OSError` leaves the last one intact."""
         epochs = len(state["history"]["loss"])
         previous = state.get("model")
         name = f"epoch-{epochs}.keras"
@@ -108,10 +108,10 @@ class PartialRun:
             write_atomically(self._path, json.dumps(state))
         except (OSError, RuntimeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            goes_on = f"goes on after epoch {epochs - 1}" if previous else "begins anew"
+            resumes = f"resumes after epoch {epochs - 1}" if previous else "starts over"
             raise OSError(
-                f"Cannot save {path} ({reason}). Records and earlier epochs are as "
-                f"they were: once it can be written, this run {goes_on}."
+                f"Cannot save {path} ({reason}). Records and earlier epochs are not "
+                f"changed. Once the file can be written, this run {resumes}."
             ) from error
         if previous:
             (self.directory / previous).unlink(missing_ok=True)
@@ -130,9 +130,9 @@ class PartialRun:
 
     @contextlib.contextmanager
     def locked(self, patience: float | None = None):
-        """Keeps other processes off the run. A process that is killed frees the lock.
+        """Locks the run against other processes. A killed process frees the lock.
 
-        Raises a `BusyError` if another process keeps it for `patience` seconds.
+        Raises a `BusyError` if another process has the lock for `patience` seconds.
         """
         try:  # imported late: filelock is optional
             from filelock import FileLock, Timeout
@@ -146,7 +146,7 @@ class PartialRun:
         lock = FileLock(self.directory / "lock")
         while not lock.is_locked:
             try:
-                # In the loop: a process that finishes the run removes the folder.
+                # Repeated, because a process that finishes the run removes the folder.
                 self.directory.mkdir(parents=True, exist_ok=True)
                 lock.acquire(blocking=False)
             except (Timeout, FileNotFoundError):
@@ -157,7 +157,7 @@ class PartialRun:
             except OSError as error:
                 if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                     raise
-                break  # a file system without locks: training twice beats not training
+                break  # the file system has no locks, so the run is not locked
         try:
             yield
         finally:
@@ -172,7 +172,7 @@ class PartialRun:
 
     def _unreadable(self, path, error):
         return RecordError(
-            f"{path} does not tell how far a run got ({error!r}). Remove "
+            f"{path} does not say how far a run got ({error!r}). Remove "
             f"{self.directory} to train from the beginning."
         )
 
@@ -180,7 +180,7 @@ class PartialRun:
 def random_states(model: keras.Model) -> list:
     """The states of a model's random generators: variables that are not weights."""
     weights = {id(variable) for variable in model.weights}
-    # Nor is the keep_prob of a DropBlock layer a weight; the model's file has it.
+    # The keep_prob of a DropBlock layer is no random state; the model's file has it.
     for layer in find_drop_block_layers(model):
         weights |= {id(v) for v in layer.variables if v.name == "keep_prob"}
     return [variable for variable in model.variables if id(variable) not in weights]

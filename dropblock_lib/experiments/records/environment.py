@@ -85,7 +85,7 @@ def has_gpu() -> bool:
 def _devices(kind: str) -> list:
     try:
         return keras.distribution.list_devices(kind)
-    except Exception:  # each backend says "no such device" with its own error
+    except Exception:  # backends raise different errors if there is no such device
         return []
 
 

@@ -1,4 +1,4 @@
-"""JSON files: written whole or not at all, and checked when read."""
+"""JSON files, written completely or not at all, and checked when read."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def read_json(path: Path, what: str, error: type[ValueError]):
-    """Reads a JSON file; an `error` about it names the file and `what` it is."""
+    """Reads a JSON file, or raises `error` with the path and `what` it should be."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as reason:
@@ -37,7 +37,7 @@ def check_sections(
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder: a rename is atomic only within one file system.
     handle, temporary = tempfile.mkstemp(
@@ -59,7 +59,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes temporary files of killed writers; nobody may be writing the file."""
+    """Removes temporary files of killed writers. No process may be writing the file."""
     for temporary in path.parent.glob(f".{path.name}.*.tmp"):
         temporary.unlink(missing_ok=True)
 

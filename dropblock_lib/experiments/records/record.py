@@ -1,4 +1,4 @@
-"""Records: what a run was made of and what came out, one JSON file each."""
+"""Records: the recipe and the results of a run, one JSON file each."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ _SECTIONS = {
 
 
 class RecordError(ValueError):
-    """A file that should be a record and is not."""
+    """A file is not a valid record."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +49,9 @@ class DataAccount:
         requested: Name of the data set in the recipe.
         source: What exactly was used, as in `Dataset.source`.
         origin: Where it was found, as in `Dataset.origin`.
-        sha256: Of all images and labels; for detection, of all annotations.
+        sha256: Hash of all images and labels; for detection, of all annotations.
         train, validation, test: Numbers of images.
-        skipped: For detection, what was found wrong in each part, and how often.
+        skipped: For detection, counts of the problems found in each part.
         too_small: For detection, the number of training boxes that are too small for
             any anchor.
     """
@@ -69,7 +69,7 @@ class DataAccount:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What one run was made of and what came out.
+    """The recipe and the results of one run.
 
     Attributes:
         recipe: The `Recipe`.
@@ -109,12 +109,12 @@ class Record:
 
     @property
     def label(self) -> str:
-        """What names of runs call the data, see `Dataset.label`."""
+        """The data's part of the names of runs, see `Dataset.label`."""
         return label_of(self.data.requested, self.data.source)
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether other data was used than was requested."""
+        """Whether a stand-in was used instead of the requested data."""
         return self.label != self.data.source
 
     @property
@@ -124,9 +124,9 @@ class Record:
 
     @property
     def setting(self) -> str:
-        """What records that are compared with one another have in common.
+        """What comparable records have in common, as text.
 
-        Everything but variant and random seed; data and backend are part of it.
+        It includes data and backend, and everything of the recipe but variant and seed.
         """
         recipe = self.recipe.to_dict()
         for field in ("variant", "regularizer", "seed"):
@@ -155,7 +155,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, document: Any, path: Path | str) -> "Record":
-        """The record of `to_dict` or of the first layout, as read from a file.
+        """Makes a record from the values of `to_dict`, or from the first layout.
 
         Raises:
             RecordError: If it is not a valid record; the message names the file.
@@ -175,7 +175,7 @@ class Record:
         except ValueError as error:
             refuse(f"its recipe is not valid ({error})")
         if recipe.hash != document["recipe_hash"]:
-            refuse("its recipe does not have the hash that it states")
+            refuse("its recipe does not match its `recipe_hash`")
         try:
             data = DataAccount(**document["data"])
         except TypeError as error:
@@ -184,7 +184,7 @@ class Record:
         found = {field: document[field] for field in fields if field in document}
         record = cls(recipe, data, **found)
         if document["name"] != record.name:
-            refuse(f"its recipe and data make the run {record.name!r}")
+            refuse(f"its recipe and data are those of the run {record.name!r}")
         if "weights" in document:
             named = document["weights"]
             if not isinstance(named, dict) or set(named) != {"file", "sha256"}:
@@ -197,7 +197,7 @@ class Record:
         """Reads and checks a record.
 
         Args:
-            path: A file of `write`, or one of the first layout.
+            path: A file that `write` wrote, or one of the first layout.
 
         Raises:
             RecordError: If the file is not a valid record; the message names it.
@@ -217,7 +217,7 @@ class Record:
 
         Raises:
             RecordError: If the record is not valid, or the file exists.
-            OSError: If it cannot be written, because the disk is full, say.
+            OSError: If it cannot be written, for example because the disk is full.
         """
         document = self.to_dict()
         path = Path(directory) / f"{self.name}.json"
@@ -229,8 +229,8 @@ class Record:
             write_atomically(path, text)
         except OSError as error:
             raise OSError(
-                f"Cannot write {path} ({error.strerror}). The run is trained and "
-                "saved: once it can be written, the same command writes it without "
+                f"Cannot write {path} ({error.strerror}). The trained run is saved. "
+                "Once the file can be written, the same command writes it without "
                 "training."
             ) from error
         return path
@@ -273,7 +273,7 @@ def load_records(directory: Path | str | None = None) -> list[Record]:
 
 
 def read_all(directory: Path | str) -> tuple[list[Record], dict[Path, RecordError]]:
-    """The valid records of a folder by name, and path -> error of its other files."""
+    """Returns the valid records of a folder, by name, and path -> error for others."""
     records, errors = [], {}
     for path in sorted(Path(directory).glob("*.json")):
         try:
@@ -305,7 +305,7 @@ def _check_metrics(record, refuse):
         if not (_is_fraction(value) or (value is None and metrics.may_be_none)):
             refuse(f"`final` has no valid `{key}`")
     for key in metrics.final_losses:
-        # None is a loss that was not finite, which JSON has no number for.
+        # None stands for a loss that was not finite, because JSON has no such number.
         if not isinstance(record.final.get(key, ""), (float, type(None))):
             refuse(f"`final` has no valid `{key}`")
     best = record.best.get(metrics.best, "")

@@ -1,4 +1,4 @@
-"""Records of the first layout, read as records of the present one."""
+"""Converts records of the first layout to the current one."""
 
 from typing import Any
 
@@ -22,16 +22,16 @@ LATER_FIELDS = {
 
 
 def upgrade(record: Any) -> Any:
-    """A record of the first layout as a dictionary of the present one.
+    """Converts a record of the first layout to a dictionary of the current one.
 
-    Any other content of a JSON file is returned as it is. A `ValueError` means that the
-    recipe does not have the hash that the record states.
+    Any other content of a JSON file is returned as it is. Raises a `ValueError` if the
+    recipe does not match its hash.
     """
     if not isinstance(record, dict) or record.get("schema") != 1:
         return record
     old = record["recipe"]
     if hash_of(old) != record["recipe_hash"]:
-        raise ValueError("its recipe does not have the hash that it states")
+        raise ValueError("its recipe does not match its `recipe_hash`")
     recipe = LATER_FIELDS | old
     recipe["regularizer"] = get_variant(old["variant"]).numbers()
     recipe["placement"] = default_placement(old["network"])

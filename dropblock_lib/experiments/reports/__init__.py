@@ -1,1 +1,1 @@
-"""What the records say: tables, lists, comparisons, and statistics."""
+"""Reports on records: tables, lists, comparisons, and statistics."""

@@ -14,7 +14,7 @@ FORMATS = ("text", "markdown", "csv", "json")
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table for people: its heading, and what makes a row's cell."""
+    """A column of a table for people: its heading, and a function row -> cell."""
 
     heading: str
     cell: Callable[[Any], object]
@@ -25,8 +25,8 @@ def format_rows(rows: Sequence, columns: Sequence[Column], format: str) -> str:
     """Rows as a table in one of the `FORMATS`.
 
     Args:
-        rows: What the columns make their cells of. For "csv" and "json",
-            dictionaries, which these formats write whole.
+        rows: The rows that are passed to the columns' functions. For "csv" and
+            "json", dictionaries, all keys of which are written.
         columns: The columns of "text" and "markdown".
         format: "text", "markdown", "csv" or "json".
     """
@@ -61,7 +61,7 @@ def markdown(heading: list[str], rows: Sequence[Sequence], alignment: list[str])
 
 
 def comma_separated(rows: Sequence[dict]) -> str:
-    """CSV with every key of any row in its heading; empty without rows."""
+    """CSV whose heading has the keys of all rows; empty if there are no rows."""
     text = io.StringIO()
     if rows:
         keys = dict.fromkeys(key for row in rows for key in row)

@@ -45,7 +45,7 @@ def histories(records: Iterable[Record]) -> dict[str, list[dict]]:
         records: Records that differ in nothing but variant and seed.
 
     Returns:
-        Dict of variant -> list of histories by rising seed, in the order of
+        Dict of variant -> list of histories by ascending seed, in the order of
         `dropblock_lib.VARIANTS`.
 
     Raises:
@@ -64,7 +64,7 @@ def by_variant(
         metric: A key of `Record.final`.
 
     Returns:
-        Dict of variant -> list of floats by rising seed, in the order of
+        Dict of variant -> list of floats by ascending seed, in the order of
         `dropblock_lib.VARIANTS`.
 
     Raises:
@@ -79,10 +79,10 @@ def differences(
     confidence: float = 0.95,
     metric: str = "test_accuracy",
 ) -> list[dict]:
-    """Every variant against a baseline, with an interval for the difference.
+    """Compares every variant with a baseline, with an interval for the difference.
 
     The interval is Welch's, which does not assume equal spreads. The confidence is
-    that of each interval: of several 95% intervals one may well miss.
+    that of each interval: among several 95% intervals, one may well miss.
 
     Args:
         records: Records that differ in nothing but variant and seed, with at least

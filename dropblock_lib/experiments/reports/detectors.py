@@ -41,9 +41,9 @@ def planned(profile: str) -> list[Recipe]:
 def recorded(
     recipes: Sequence[Recipe], records: Sequence[Record] | None = None
 ) -> list[Record]:
-    """The records of some recipes that were made on the data the recipes name.
+    """The records of recipes, without those of stand-ins.
 
-    They are of one backend, the one with the most records: others are not comparable.
+    They are from the backend with the most records: backends are not comparable.
 
     Args:
         recipes: From `planned`.
@@ -87,7 +87,7 @@ def format_plan(recipes: Sequence[Recipe], records: Sequence[Record]) -> str:
 def format_recipe(recipe: Recipe) -> str:
     """What all runs of a profile have in common, as a Markdown table."""
     weights = {"imagenet": "ImageNet", None: "random"}
-    drop = {"linear": "1 at first, falling to its target in a line"}
+    drop = {"linear": "falls linearly from 1 to its target"}
     rows = {
         "network": LABELS.get(recipe.network, recipe.network),
         "initial weights of the backbone": weights[recipe.weights],
@@ -109,7 +109,7 @@ def format_results(records: Sequence[Record]) -> str:
     """Average precision and class loss of each variant, as Markdown.
 
     Precision is in percent. The last row, if the records have it, is the detector that
-    reports the most common class at the mean place.
+    reports the most common class with the mean box.
 
     Args:
         records: From `recorded`.
@@ -141,10 +141,10 @@ def format_results(records: Sequence[Record]) -> str:
 
 
 def format_verdict(records: Sequence[Record]) -> str:
-    """Every variant against plain training, with the random seed as the block.
+    """Compares every variant with plain training, with the random seed as the block.
 
-    Compares AP50, of supercategories if the data has them, where at least two random
-    seeds are complete. Fewer give no verdict, and the text says so.
+    It compares AP50, of supercategories if the data has them. With fewer than two
+    complete random seeds, there is no verdict, and the text says so.
 
     Args:
         records: From `recorded`.
@@ -188,15 +188,15 @@ def on_photographs(
     """What detectors of COCO found on photographs, for `plots.images_with_boxes`.
 
     Args:
-        records: From `recorded`. Of each variant, the lowest random seed is shown.
+        records: From `recorded`. The lowest random seed of each variant is shown.
         photographs: Dict of name, as in a record's `detections["photographs"]` ->
             `uint8` image.
         variants: The variants to show side by side.
         least: Detections with a lower score are not shown.
 
     Returns:
-        A panel for each photograph and variant. The title of one without a record says
-        that it was not run yet.
+        Dict of title -> panel, for each photograph and variant. The title says so if
+        the variant was not run yet.
     """
     panels = {}
     for name, image in photographs.items():

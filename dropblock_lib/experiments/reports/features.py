@@ -1,11 +1,11 @@
-"""What implementations of DropBlock can do, as a table made of benchmarks."""
+"""What implementations of DropBlock can do, as a table made from benchmarks."""
 
 import dataclasses
 
 from dropblock_lib.experiments.reports.columns import markdown
 from dropblock_lib.experiments.reports.speed import BACKEND_LABELS, select
 
-# Headings, and the names in the benchmarks.
+# Heading -> name in the benchmarks.
 IMPLEMENTATIONS = {
     "ours": "DropBlock2D",
     "torchvision": "torchvision",
@@ -14,7 +14,7 @@ IMPLEMENTATIONS = {
     "authors": "authors' code",
 }
 OURS = "DropBlock2D"
-# Where a phone may break words of the table.
+# Narrow screens break long words of the table here.
 _SOFT_HYPHEN = "\N{SOFT HYPHEN}"
 _LONG_WORDS = [
     word.replace("-", _SOFT_HYPHEN)
@@ -29,14 +29,14 @@ _LONG_WORDS = [
     )
 ]
 
-# How far a dropped fraction may be from what is expected: four standard errors of
-# the benchmark, or half of a rate of 1%.
+# How far a dropped fraction may be from the expected one: four standard errors of the
+# benchmark, or half of a rate of 1%.
 _TOLERANCE = 0.005
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What an implementation does about a feature.
+    """How an implementation supports a feature.
 
     Attributes:
         short: Two words at most, for a table.
@@ -53,7 +53,7 @@ _UNKNOWN = Cell("-", "not measured")
 def feature_cells(
     features: dict[str, dict], rates: dict[str, dict], layers: dict[str, dict]
 ) -> dict[str, dict[str, Cell]]:
-    """What each implementation does about each feature.
+    """How each implementation supports each feature.
 
     Args:
         features: "features" on all backends, from `load_benchmarks`.
@@ -122,7 +122,7 @@ def feature_list(cells: dict[str, dict[str, Cell]]) -> str:
 
 
 def _rows(documents, contestant):
-    """Rows of the backend with the fewest errors, PyTorch first."""
+    """Rows of the backend with the fewest errors; PyTorch's if several have as few."""
     found = [
         select(documents[backend], contestant=contestant)
         for backend in ("torch", "tensorflow", "jax")
@@ -197,7 +197,7 @@ def _say(row):
 
 
 def _judged(rows, expected="expected"):
-    """Yes if all rows are as expected, and else the worst of them."""
+    """Says yes if all rows are as expected, or else no, with the first that are not."""
     wrong = [row for row in rows if not _near(row, expected) or row["not_finite"]]
     if not wrong:
         points = 100 * max(abs(row["dropped"] - row[expected]) for row in rows)
@@ -211,7 +211,7 @@ def _judged(rows, expected="expected"):
 
 
 def _even_blocks(rows):
-    # On the largest map. A wrong rate is a fault of its own.
+    # The first such row is of the largest map. Its rate is judged by other features.
     row = next(row for row in rows if row["block_size"] == 4)
     expected = f", where {row['expected']:.1%} is expected"
     return Cell(
@@ -220,7 +220,7 @@ def _even_blocks(rows):
 
 
 def _non_square_maps(rows):
-    # Odd blocks, which every implementation takes.
+    # Odd blocks, which every implementation accepts.
     return _judged(
         [r for r in rows if r["size"][0] != r["size"][1] and r["block_size"] == 7]
     )
@@ -265,6 +265,6 @@ def _speed(layers, name):
             texts.append(f"{text}{kind} on {BACKEND_LABELS[backend]}{eager}")
     if not texts:
         return _UNKNOWN
-    # Most of the others run on PyTorch.
+    # Most of the other implementations run on PyTorch.
     short = ranges.get("torch") or next(iter(ranges.values()))
     return Cell(short, "; ".join(texts))

@@ -1,4 +1,4 @@
-"""The records of a grid: which of its runs are done, and what they say."""
+"""The records of a grid: which of its runs are done, and their results."""
 
 import collections
 import dataclasses
@@ -22,13 +22,13 @@ _BLOCKS: dict[object, str] = {1: "units (Dropout)", 32: "whole maps (SpatialDrop
 class GridRecords:
     """Runs of a grid, and the records of those that are done.
 
-    An *arm* is a variant in a profile, and named "PROFILE VARIANT".
+    An *arm* is a variant in a profile, named "PROFILE VARIANT".
 
     Attributes:
         recipes: All runs, in the order of the grid.
         records: Those that are recorded, in the same order, on one backend and the
             same data.
-        command: The command that makes them.
+        command: The command that trains the runs.
     """
 
     recipes: tuple[Recipe, ...]
@@ -51,7 +51,7 @@ class GridRecords:
 
     @property
     def account(self) -> str:
-        """How many runs are recorded, what they took, and how to repeat them."""
+        """How many runs are recorded, how long they took, and how to repeat them."""
         command = f"`{self.command}`"
         if not self.records:
             return f"{self.status} To make them: {command}."
@@ -109,8 +109,8 @@ class GridRecords:
         """Means against the dose, a line per block size, for `plots.against_dose`.
 
         The runs are those of plain training and of DropBlock with `gamma="exact"`. All
-        lines begin with plain training at dose 0. From two seeds on they have a band:
-        the pointwise 95% interval of the difference from plain training, as of
+        lines begin with plain training at dose 0. With two seeds or more, they have a
+        band: the pointwise 95% interval of the difference from plain training, from
         `statistics.blocked`.
 
         Returns:
@@ -153,8 +153,8 @@ def recorded(
 ) -> GridRecords:
     """The records of a grid, or of some of its profiles.
 
-    If there are records of several backends or data sets, those of the most frequent
-    are taken: results of different backends are never compared.
+    If there are records of several backends or data sets, the most frequent are used:
+    results of different backends are never compared.
 
     Args:
         grid: Path of a grid, or the name of a grid of the book, such as "dose".

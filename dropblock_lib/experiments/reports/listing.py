@@ -44,7 +44,7 @@ def list_runs(
             epochs_done = len(state["history"]["loss"])
             unfinished[hash_of(state["recipe"])] = path.parent.name, epochs_done
         except (OSError, ValueError, KeyError, TypeError) as error:
-            messages.append(f"{path} does not tell how far a run got ({error!r}).")
+            messages.append(f"{path} does not say how far a run got ({error!r}).")
             corrupt.add(path.parent.name)
 
     rows = []
@@ -73,7 +73,7 @@ def format_runs(rows: list[dict], format: str = "text") -> str:
 
 def _row(recipe, label, state, epoch=0):
     return {
-        # What `run` takes, whatever data was used.
+        # The name for the command `run`, whatever data was used.
         "name": recipe.name,
         "network": recipe.network,
         "data": label,

@@ -1,4 +1,4 @@
-"""What a page says of a comparison while some of its runs may still be missing."""
+"""The text of a page on a comparison, some runs of which may still be missing."""
 
 from collections.abc import Collection, Iterable
 
@@ -102,7 +102,7 @@ def format_runs(records: Collection[Record]) -> str:
 
 
 def format_answer(records: Collection[Record]) -> str:
-    """What the complete seeds allow to say of every variant, in Markdown.
+    """What the complete seeds say about every variant, in Markdown.
 
     Args:
         records: Records that differ in nothing but variant and seed.

@@ -20,7 +20,7 @@ def detection_power(
     confidence: float = 0.95,
     simultaneous: bool = True,
 ) -> float:
-    """Probability that `blocked` tells an arm apart, in the right direction.
+    """Probability that `blocked` detects a difference, in the right direction.
 
     Args:
         difference: True difference to the baseline.
@@ -34,7 +34,7 @@ def detection_power(
         Float in [0, 1], from the noncentral t distribution.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
     """
     check_float("difference", difference, "(-inf, inf)")
     freedom, error, critical = _design(
@@ -51,7 +51,7 @@ def smallest_detectable(
     confidence: float = 0.95,
     simultaneous: bool = True,
 ) -> float:
-    """The true difference that `blocked` tells apart with a given probability.
+    """The smallest true difference that `blocked` detects with a given probability.
 
     Args:
         residual_sd, arms, seeds, confidence, simultaneous: As for `detection_power`.
@@ -61,7 +61,7 @@ def smallest_detectable(
         Float, in the unit of `residual_sd`.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
     """
     from scipy.special import nctdtrinc
 
@@ -83,20 +83,19 @@ def seeds_needed(
     simultaneous: bool = True,
     most: int = 1_000,
 ) -> int:
-    """The fewest seeds with which `blocked` tells a true difference apart.
+    """The fewest seeds with which `blocked` detects a true difference.
 
     Args:
         difference: True difference to the baseline; not zero.
         residual_sd, arms, confidence, simultaneous: As for `detection_power`.
-        power: Float in (0, 1): the probability of telling it apart.
+        power: Float in (0, 1): the probability of detecting it.
         most: The largest number of seeds to consider.
 
     Returns:
         Integer of at least 2.
 
     Raises:
-        ValueError: If an argument is not of the form above, or `most` seeds are not
-            enough.
+        ValueError: If an argument is invalid, or `most` seeds are not enough.
     """
     power = check_float("power", power, "(0, 1)")
     if not (math.isfinite(difference) and difference):
@@ -108,7 +107,7 @@ def seeds_needed(
         return detection_power(difference, *settings) >= power
 
     if not enough(most):
-        raise invalid("difference", f"one that {most} seeds tell apart", difference)
+        raise invalid("difference", f"one that {most} seeds can detect", difference)
     # Power rises with the number of seeds.
     return bisect.bisect_left(range(most), True, lo=2, key=enough)
 
@@ -121,7 +120,7 @@ def t_ratio(difference, error):
 
 
 def t_critical_value(confidence, freedom):
-    """What |t| stays below with probability `confidence`."""
+    """The value that |t| stays below with probability `confidence`."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + confidence) / 2))
@@ -136,7 +135,7 @@ def t_p_value(statistic, freedom):
 
 @functools.lru_cache
 def dunnett_critical_value(loadings, freedom, confidence):
-    """What the largest of several |t| exceeds with probability 1 - `confidence`.
+    """The value that the largest |t| exceeds with probability 1 - `confidence`.
 
     Two comparisons correlate as the product of their loadings: sqrt(1 / 2) each where
     all arms, the baseline included, have the same number of seeds.

@@ -51,7 +51,7 @@ def read_queue(path: Path | str = DEFAULT) -> list[Step]:
     """The steps of a queue file.
 
     The file is TOML: a list of `[[step]]`, each with a `title`, a `grid` (one or
-    several names or paths, as `read_grid` takes them) and keys that choose among its
+    several names or paths, as for `read_grid`) and keys that choose among its
     runs: network, dataset, variant, profile, seed, each a value, a pattern or a list
     of them. Runs of earlier steps are left out.
 
@@ -154,8 +154,8 @@ def _seconds_per_image(records):
     for record in sorted(records, key=lambda record: record.date, reverse=True):
         recipe = record.recipe
         is_here = all(record.hardware[key] == here[key] for key in here)
-        # Runs that changed keep_prob once an epoch compiled each epoch anew and took
-        # several times as long. The ten newest count: older ones had slower code.
+        # Runs that changed keep_prob once per epoch were compiled in each epoch, which
+        # took several times as long. Only the ten newest count: older code was slower.
         if (
             is_here
             and record.backend == backend

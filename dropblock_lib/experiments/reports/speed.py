@@ -90,7 +90,7 @@ def rate_table(document: dict, format: str = "text") -> str:
 
 
 def label_ranks(names: Iterable[str]) -> dict[str, str]:
-    """Layer -> a label that it shares with the layers like it for other ranks.
+    """Maps each layer to a label that it shares with its versions for other ranks.
 
     Example:
 
@@ -167,7 +167,7 @@ def _times(row, column="ratio"):
         return "error"
     if column not in row:
         return ""
-    # An eager time must not pass for a compiled one.
+    # Eager times must not be mistaken for compiled ones.
     return f"{row[column]:.2f}" + (" (eager)" if "not_compiled" in row else "")
 
 

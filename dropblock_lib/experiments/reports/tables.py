@@ -74,7 +74,7 @@ def format_table(rows: list[dict], format: str = "text") -> str:
 
 
 def describe_setting(records: list[Record]) -> str:
-    """One sentence that says how records of one setting were made.
+    """Says in one sentence how records of one setting were made.
 
     Args:
         records: Records that differ in nothing but variant and seed.

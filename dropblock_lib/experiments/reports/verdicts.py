@@ -1,4 +1,4 @@
-"""Verdicts on the variants of a table of records, and the table of a page."""
+"""Verdicts on the variants in records, and their tables on pages."""
 
 import math
 from collections.abc import Callable, Collection, Iterable
@@ -215,7 +215,7 @@ def verdict_table(
     Args:
         records, metric, label: As for `arms_of`.
         baseline, confidence: As for `verdicts`.
-        learned_by: The key of `final` that tells whether an arm learned, or `None` to
+        learned_by: The key of `final` that shows whether an arm learned, or `None` to
             compare all arms, as for detectors.
 
     Returns:

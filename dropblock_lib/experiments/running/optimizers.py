@@ -75,7 +75,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a recipe; `steps_per_epoch` sets how fast its rate falls."""
+    """Makes a recipe's optimizer; `steps_per_epoch` sets how fast its rate falls."""
     rate = recipe.learning_rate
     steps = steps_per_epoch * recipe.epochs
     if recipe.learning_rate_schedule == "cosine":

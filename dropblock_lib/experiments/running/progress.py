@@ -46,7 +46,7 @@ class LineProgress:
         print(text, file=self.stream, flush=True)
 
     def start_run(self, name, epochs, steps, first_epoch=0):
-        """A run starts, or resumes at `first_epoch`."""
+        """Called when a run starts, or resumes at `first_epoch`."""
         self.run_index += 1
         self.label = f"[{self.run_index}/{self.total_runs}] {name}"
         self.epochs = epochs
@@ -56,18 +56,18 @@ class LineProgress:
             self.say(f"{self.label}: resuming after epoch {first_epoch}/{epochs}")
 
     def step(self):
-        """A training step is done."""
+        """Called after a training step."""
 
     def end_epoch(self, epoch, logs):
-        """An epoch, counted from 0, is done."""
+        """Called after an epoch, counted from 0."""
         self._show(f"{self.label}: {self._describe(epoch, logs)}")
 
     def end_run(self, summary):
-        """The run is done."""
+        """Called after a run."""
         self._show(f"{self.label}: {summary}")
 
     def skip_run(self, name, why):
-        """A run is not needed."""
+        """Called for a run that is not needed."""
         self.run_index += 1
         self.say(f"[{self.run_index}/{self.total_runs}] {name}: skipped, {why}")
 
@@ -156,7 +156,7 @@ class BarProgress(LineProgress):
         value = logs[best]
         note = "" if value is None else f"{best} {value:.4f}"
         self.bars.update(self.epoch_bar, completed=epoch + 1, note=note)
-        # Parts of runs count, so that the remaining time is estimated early.
+        # Counts parts of runs, so that the remaining time is estimated early.
         part = (epoch + 1) / self.epochs
         self.bars.update(self.runs, completed=self.run_index - 1 + part)
         if epoch + 1 < self.epochs:
@@ -172,7 +172,7 @@ class BarProgress(LineProgress):
 
 
 def _in_notebook() -> bool:
-    # Without importing IPython: where it is not loaded, there is no shell.
+    # IPython is not imported here: unless it is loaded, there is no shell.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and hasattr(shell, "kernel")

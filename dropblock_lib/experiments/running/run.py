@@ -24,7 +24,7 @@ from dropblock_lib.experiments.running.train import train
 
 
 class RunsFailed(RuntimeError):
-    """Some of several runs have left no record; the message names them."""
+    """Some of several runs failed; the message names them."""
 
     def __init__(self, reasons: dict[str, str], total: int):
         lines = [f"{name}: {why}" for name, why in reasons.items()]
@@ -48,7 +48,7 @@ def run(
             `.partial/NAME/`. By default the source tree's `results`, or
             `./results` if the package is installed without its tree.
         data_dir: Folder of real data files, as for `load_dataset`.
-        data: A loaded data set, to save loading it again.
+        data: A loaded data set, to avoid loading it again.
         progress: From `open_progress`; by default one for this run.
         devices: Number of devices of this machine over which each batch is spread.
             The numbers are those of one device, up to the order of sums.
@@ -71,7 +71,7 @@ def run(
         done, why = _existing(recipe, data, records)
         if done is not None:
             progress.skip_run(done.name, why)
-            # A process that was killed while it removed the folder leaves a part.
+            # A process killed while removing the folder leaves part of it.
             PartialRun(results_dir / ".partial" / done.name).remove_if_unused()
             return done
         name = recipe.name_on(data.label)
@@ -158,7 +158,7 @@ def run_or_load(
     results_dir: Path | str | None = None,
     data_dir: Path | str | None = None,
 ) -> Record:
-    """Reads the record of a recipe, or makes it; prints which.
+    """Reads the record of a recipe, or trains the recipe, and prints which.
 
     Looks in `results_dir` and among the records that come with the package.
 
@@ -189,7 +189,7 @@ def _load(name, data_dir):
 
 
 def _existing(recipe, data, directory):
-    """The record that makes a run needless, and why; or (None, None)."""
+    """The record that makes a run unnecessary, and why; or (None, None)."""
     path = directory / f"{recipe.name_on(data.label)}.json"
     if path.exists():
         done = Record.read(path)

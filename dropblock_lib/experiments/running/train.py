@@ -168,7 +168,7 @@ def _jit():
 
 
 def _seed_epoch(seed, epoch):
-    """Seeds the generator that PyTorch's Dropout uses, whether resumed or not.
+    """Seeds the generator of PyTorch's Dropout, so that a resumed run repeats it.
 
     PyTorch draws the noise of Keras' Dropout from a global generator, whose state
     Keras does not expose; on the other backends the layers have their own. TensorFlow

@@ -70,7 +70,7 @@ def evidence_share(maps: np.ndarray, fraction: float = EVIDENCE) -> np.ndarray:
     falling = np.maximum(-np.sort(-cells[usable], axis=-1), 0)
     sums = np.cumsum(falling, axis=-1)
     needed = fraction * sums[:, -1]
-    # The number of cells that are not yet enough together.
+    # The number of whole cells before the sum reaches `needed`.
     whole = (sums < needed[:, None]).sum(axis=-1)
     rows = np.arange(len(falling))
     last = falling[rows, whole]
@@ -119,7 +119,7 @@ def _four_digits(value):
 def evidence_network(model: keras.Model) -> keras.Model | None:
     """The model with a second output, the class activation maps of all classes.
 
-    It shares layers and weights with the model. `None` if the model has no such maps.
+    It shares layers and weights with the model. Returns `None` if there are no maps.
     """
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) != 1:
@@ -137,7 +137,7 @@ def evidence_network(model: keras.Model) -> keras.Model | None:
     _, *sides, _ = features.shape
     if None in sides or min(sides) < 2:
         return None
-    # On a feature map, a dense layer acts on each position alike.
+    # A dense layer applies the same weights at every position of a feature map.
     pointwise = keras.layers.Dense(
         dense.units,
         use_bias=False,

@@ -52,7 +52,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
     if not np.isfinite(logits).all():
         return None
     if not np.ptp(logits, axis=-1).any():
-        return 1.0  # any temperature fits as well
+        return 1.0  # all temperatures fit equally well
     ahead = logits - logits[np.arange(len(labels)), labels][:, None]
     highest = np.log(LARGEST_TEMPERATURE)
     lowest = -highest

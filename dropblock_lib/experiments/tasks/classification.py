@@ -20,7 +20,7 @@ EVALUATION_BATCH = 256
 
 
 class Classification(Task):
-    """Images are classified; a test set is looked at once, at the end."""
+    """Classifies images, with a test set that is used once, at the end."""
 
     networks = NETWORKS
     datasets: ClassVar = {
@@ -45,7 +45,7 @@ class Classification(Task):
         self.images = split(data, recipe)
         self.watched = self._watched_images()
         change = augment.get_augmentation(recipe.augmentation)
-        self.augment = cast(Callable, change)  # not None: `check` refuses that
+        self.augment = cast(Callable, change)  # `check` rejects None
         self.steps = math.ceil(len(self.images.y_train) / recipe.batch_size)
         self.evaluation_batch = EVALUATION_BATCH - EVALUATION_BATCH % devices
 
@@ -113,13 +113,13 @@ class Classification(Task):
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def _targets(self, labels):
-        """Labels as the loss takes them."""
+        """Labels in the form that the loss expects."""
         if self.recipe.label_smoothing:
             return keras.utils.to_categorical(labels, len(self.data.classes))
         return labels
 
     def _watched_images(self):
-        """The images of the validations during training."""
+        """The images for validation during training."""
         x, y = self.images.x_val, self.images.y_val
         if self.recipe.validation_subset is not None:
             chosen = stratified(y, 0, self.recipe.validation_subset)[1]
@@ -127,8 +127,8 @@ class Classification(Task):
         return x, y
 
     def make_variables(self, model):
-        # TensorFlow traces a step again that has made variables, which takes as long
-        # as a small run.
+        # TensorFlow traces a step a second time if it creates variables, which takes
+        # as long as a small run.
         model.optimizer.build(model.trainable_variables)
         label = keras.ops.convert_to_tensor(self._targets(np.zeros(1, "int32")))
         logits = keras.ops.zeros((1, len(self.data.classes)))
@@ -150,7 +150,7 @@ class Classification(Task):
         return fed
 
     def final(self, model, history):
-        # The one look at the test set, with the weights of the last epoch.
+        # Only here is the test set used, with the weights of the last epoch.
         size = {"batch_size": self.evaluation_batch}
         if self.recipe.probes:
             return probes.probe(model, self.build, self.images, **size), {}

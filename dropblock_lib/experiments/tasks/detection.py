@@ -15,28 +15,29 @@ from dropblock_lib.models import DETECTORS
 SHOWN_IMAGES = 12
 SHOWN_BOXES = 20
 AUGMENTATIONS = ("none", "flip", "flip-jitter")
-# What a record says of supercategories, of persons and of the trivial detector.
+# Metrics that a record has of supercategories, persons and the trivial detector.
 SUMMARY = ("AP", "AP50", "AP_small", "AP_medium", "AP_large")
 # Photographs of scikit-image with objects of COCO's categories, for the book's pages.
 PHOTOGRAPHS = ("chelsea", "astronaut", "stereo_motorcycle", "coffee")
 
 
 class Detection(Task):
-    """Objects are detected in the data's own training and validation images.
+    """Detects objects in the data's own training and validation images.
 
-    There is no test set: only the learning rate was ever chosen by validation images,
-    once, on drawn scenes; average precision is measured once, with the final weights.
+    There is no test set. Validation images were used for a single choice, that of the
+    learning rate on drawn scenes. Average precision is measured once, with the final
+    weights.
 
     Raises:
         ImportError: If the extra `detection` is not installed.
-        ValueError: If the recipe asks for more images than there are.
+        ValueError: If the recipe requests more images than the data has.
     """
 
     networks = DETECTORS
     datasets: ClassVar = {"coco2017": 118_287, "coco2017-mini": 500, "scenes": 500}
     metrics = Metrics(
-        # The loss is the sum of the other two, except for a last batch that is not
-        # full: Keras weighs the sum by images, and its parts by batches.
+        # The loss is the sum of the other two unless the last batch is not full: Keras
+        # averages the sum over images, and its parts over batches.
         losses=("loss", "class_loss", "box_loss"),
         fractions=("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
         # None if no validation image has an object, or one of that size.
@@ -159,7 +160,7 @@ class Detection(Task):
             "AP50": average_precision(self.validation.annotations, trivial)["AP50"],
             **self._summaries(trivial),
         }
-        # What the class loss of the validation must be compared with.
+        # Class losses to compare the validation's with.
         for name, logit in (("untrained", PRIOR_LOGIT), ("uninformed", None)):
             lowest = uninformed_loss(model, self.validation_batches, logit)
             final[f"{name}_class_loss"] = lowest
@@ -167,7 +168,7 @@ class Detection(Task):
         return final, detections | self._on_photographs(model)
 
     def _summaries(self, found):
-        """Average precision on supercategories and persons, where the data has them."""
+        """Average precision on supercategories and on persons, if the data has them."""
         from dropblock_lib.detection.average_precision import (
             average_precision,
             of_category,
@@ -186,7 +187,7 @@ class Detection(Task):
         return summaries
 
     def _on_photographs(self, model):
-        """Detections on photographs that pages can show anywhere."""
+        """Detections on scikit-image's photographs, which any page may show."""
         photographs = _photographs() if "person" in self.data.classes else {}
         if not photographs:
             return {}
@@ -228,14 +229,14 @@ class Detection(Task):
 
 
 def _photographs():
-    """The photographs that an installed scikit-image carries, by name."""
+    """The photographs that come with scikit-image, by name."""
     try:
         from skimage import data
     except ImportError:
         return {}
     found = {}
     for name in PHOTOGRAPHS:
-        # Those that it would download cannot be had everywhere.
+        # scikit-image downloads some photographs, which may fail.
         with contextlib.suppress(Exception):
             image = getattr(data, name)()
             found[name] = image[0] if isinstance(image, tuple) else image
@@ -244,7 +245,7 @@ def _photographs():
 
 def _some(split, argument, count):
     if count is not None and count > len(split):
-        raise invalid(argument, f"at most {len(split)}, the images there are", count)
+        raise invalid(argument, f"at most {len(split)}, the number of images", count)
     return split.take(count)
 
 

@@ -1,4 +1,4 @@
-"""The names of what a kind of run measures."""
+"""The metrics of a kind of run."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Metrics:
-    """What a kind of run measures: keys of a record's history and results.
+    """The metrics of a kind of run: keys of a record's history and results.
 
     Args:
         losses: What training and validation report after every epoch, the loss
-            first. The history has each of them again with "val_" in front.
+            first. The history also has each of them with the prefix "val_".
         fractions: Results of the finished network in [0, 1]. Lists show the first.
         final_losses: Losses of the finished network, `None` where not finite.
         shown: Results that sum up a finished run in one line.
-        best: Key of the history that names the best epoch.
+        best: Key of the history that determines the best epoch.
         lowest_is_best: Whether the best epoch has the lowest value of `best`.
         table: Columns of the full table, besides those that name the runs.
         short_table: Columns of the book's tables: heading -> metric.
-        may_be_none: Whether some data leaves the fractions undefined.
+        may_be_none: Whether the fractions may be undefined for some data.
     """
 
     losses: tuple[str, ...]

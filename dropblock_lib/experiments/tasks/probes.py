@@ -1,8 +1,8 @@
-"""What a record says about a trained classifier beyond its accuracy.
+"""Probes of a trained classifier, which a record has beside its accuracy.
 
 Each probe measures one property of the network: how well its confidence is calibrated,
 how well it withstands noise and blocks, where in an image it finds its evidence. The
-network stays unchanged; changes are made to copies.
+network itself is not changed; the probes change copies of it.
 """
 
 import base64
@@ -60,8 +60,8 @@ def probe(
 ) -> dict:
     """Runs all probes on a trained classifier.
 
-    The result depends on nothing but the arguments. The weights and random states of
-    the model stay as they are, and so do the global ones of Python, NumPy and Keras.
+    The result depends on nothing but the arguments. Neither the weights and random
+    states of the model nor the global random states of Python, NumPy and Keras change.
 
     Args:
         model: A trained `keras.Model`, from raw pixels to logits.
@@ -92,12 +92,12 @@ def probe(
     """
     network = evidence_network(model)
 
-    def look(x):
+    def logits_and_maps(x):
         if network is None:
             return predict(model, x, batch_size), None
         return predict(network, x, batch_size)
 
-    parts = {part: (look(x), y) for part, (x, y) in _parts(images).items()}
+    parts = {part: (logits_and_maps(x), y) for part, (x, y) in _parts(images).items()}
     result = {}
     for part, ((part_logits, _), labels) in parts.items():
         result |= _scores(part, part_logits, labels)
@@ -109,7 +109,9 @@ def probe(
 
     def accuracies(perturb, levels):
         return [
-            accuracy(look(perturb(x, level, rng_seed))[0], y) if level else unperturbed
+            accuracy(logits_and_maps(perturb(x, level, rng_seed))[0], y)
+            if level
+            else unperturbed
             for level in levels
         ]
 
@@ -136,7 +138,7 @@ def probe(
 
 
 def measure(model: keras.Model, images: Split, *, batch_size: int) -> dict:
-    """Losses and accuracies alone, for runs without probes.
+    """Measures only losses and accuracies, for runs without probes.
 
     Args:
         model, images, batch_size: As for `probe`.
@@ -345,7 +347,7 @@ def occlude(images: np.ndarray, side: int, rng_seed: int = 0) -> np.ndarray:
     """Covers a square at a random position within each image with gray.
 
     Positions depend only on `rng_seed` and the index of the image. A larger square
-    covers all that a smaller one covers.
+    covers everything that a smaller one covers.
 
     Args:
         images: Array (images, height, width, channels) of uint8.

@@ -1,4 +1,4 @@
-"""The images of a run: a subset of a data set, split and brought to one size."""
+"""The images of a run: part of a data set, split and enlarged to one size."""
 
 import dataclasses
 import hashlib
@@ -35,7 +35,7 @@ def split(dataset: Dataset, recipe: Recipe) -> Split:
 
     Args:
         dataset: A `Dataset` from `dropblock_lib.load_dataset`.
-        recipe: Has the numbers of images and the random seed of the choice.
+        recipe: A `Recipe`, with the numbers of images and the seed of the choice.
 
     Returns:
         A `Split`; images are `uint8`, 32x32.
@@ -92,8 +92,8 @@ def stratified(
     """
     rng = np.random.default_rng(rng_seed)
     count = len(labels)
-    # Each example is ranked within its class, as a fraction of the class: the first
-    # examples by that rank, however many, have all classes in proportion.
+    # Each example is ranked within its class, as a fraction of the class. The first
+    # examples by rank, however many, then have all classes in proportion.
     ranks = np.empty(count)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))

@@ -50,7 +50,7 @@ class Task:
 
     @classmethod
     def describe_images(cls, recipe: Recipe, data) -> str:
-        """The number and size of the images of a record, in words."""
+        """Describes the number and size of the images of a record."""
         raise NotImplementedError
 
     @classmethod
@@ -74,7 +74,7 @@ class Task:
         return make(variant, seed=self.recipe.seed, **arguments)
 
     def make_variables(self, model) -> None:
-        """Makes variables that the first training step would make otherwise."""
+        """Creates the variables that the first training step would create."""
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Arguments of `fit` for an epoch, a function of seed and epoch alone."""
@@ -86,7 +86,7 @@ class Task:
         return done == self.recipe.epochs or done % self.recipe.validation_every == 0
 
     def rename(self, logs: dict) -> dict:
-        """What `fit` reports, by the names of the history."""
+        """Renames what `fit` reports to the keys of the history."""
         return logs
 
     def before(self, model) -> dict:
@@ -98,5 +98,5 @@ class Task:
         raise NotImplementedError
 
     def account(self) -> dict[str, Any]:
-        """What the record says of the images that were used."""
+        """The record's account of the images that were used."""
         raise NotImplementedError

@@ -405,5 +405,5 @@ def test_a_changed_record_of_the_first_layout_is_refused(tmp_path):
     old["recipe"]["epochs"] = 3
     path = tmp_path / f"{old['name']}.json"
     path.write_text(json.dumps(old))
-    with pytest.raises(RecordError, match="the hash that it states"):
+    with pytest.raises(RecordError, match="does not match its `recipe_hash`"):
         Record.read(path)

@@ -282,7 +282,7 @@ def test_an_unreadable_state_is_named_not_swallowed(tmp_path):
     partial = tmp_path / ".partial" / tiny_recipe().name
     partial.mkdir(parents=True)
     (partial / "state.json").write_text('{"recipe": ')
-    with pytest.raises(RecordError, match=r"state\.json does not tell"):
+    with pytest.raises(RecordError, match=r"state\.json does not say"):
         run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert (partial / "state.json").read_text() == '{"recipe": '
 
