@@ -91,14 +91,14 @@ export function blockOf({ method, block_size, height, width }) {
 	return [min(block_size, height), min(block_size, width)];
 }
 
-// Everything computed from the state but the feature map.
+// Everything computed from the state, except the feature map.
 export function explore(state) {
 	const { height, width, channels, keep_prob: keepProb } = state;
 	const block = blockOf(state);
 	const [kh, kw] = block;
 	const top = kh >> 1;
 	const left = kw >> 1;
-	// Row, column, height and width, as of every box.
+	// Every box is [row, column, height, width].
 	const valid = [top, left, height - kh + 1, width - kw + 1];
 	const rule = state.gamma === "exact" ? exactGamma : gamma;
 	const probability = rule(keepProb, block, [height, width]);
@@ -170,7 +170,7 @@ const RANGES = {
 	channels: [1, 16], seed: [0, 2 ** 32 - 1], channel: [0, 15],
 };
 
-// The changes that an address asks for, without what it misspells.
+// The changes that an address requests. Misspelled parts are ignored.
 export function readLink(hash, presets, start, texts) {
 	const asked = new URLSearchParams(hash.slice(1));
 	const base = asked.get("explorer");
@@ -239,7 +239,7 @@ function view(root, model, share) {
 	};
 	const hasBlocks = () => state.compare || state.method === "dropblock";
 
-	// Each control sets the state, and follows changes of it from elsewhere.
+	// Each control sets the state, and follows changes made elsewhere.
 	function control(tag, name, attributes, isUsed = () => true) {
 		const { type } = attributes;
 		const key = type === "checkbox" ? "checked" : "value";
@@ -389,7 +389,7 @@ function view(root, model, share) {
 				if (result.seeds[maskAt(channel) + at]) found.push([floor(at / width), at % width]);
 			return found;
 		}
-		// Where a unit's random number is: that of a channel is at its center.
+		// Where a unit's random number is. A whole channel has one, at its center.
 		const place = (at) =>
 			method === "spatial" ? result.valid[0] * state.width + result.valid[1] : at;
 
@@ -472,7 +472,7 @@ function view(root, model, share) {
 				for (let at = 0; at < height * width; at++) {
 					const number = numberAt(channel, at);
 					if (isNaN(number)) continue;
-					// Where black and white have the same contrast.
+					// At 0.179, black and white text have the same contrast.
 					pen.fillStyle = colorAt(channel, at, number).light > 0.179 ? "#000" : "#fff";
 					const text = state.step === "seeds" ? number.toFixed(2).slice(1) : short(number);
 					pen.fillText(text, ((at % width) + 0.5) * unit, (floor(at / width) + 0.54) * unit);
@@ -705,7 +705,7 @@ export function mount(place, number) {
 	const go = (hash) => {
 		const changes = !number && readLink(hash, state._presets, start, state._texts);
 		if (!changes) return;
-		// A feature map of its own fixes these.
+		// The user's own feature map fixes these.
 		if (state._values) for (const name of ["height", "width", "channels"]) delete changes[name];
 		for (const name in changes) model.set(name, changes[name]);
 		place.scrollIntoView({ block: "nearest" });
@@ -716,7 +716,7 @@ export function mount(place, number) {
 		navigator.clipboard?.writeText(location.href);
 	});
 	addEventListener("hashchange", () => go(location.hash));
-	// A link that is followed again does not change the address.
+	// Following the same link again does not change the address.
 	addEventListener("click", ({ target }) => go(target.closest("a")?.hash ?? ""));
 }
 

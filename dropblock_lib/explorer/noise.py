@@ -7,7 +7,7 @@ a still picture show the same mask.
 
 import numpy as np
 
-# Separates zeros from each other in the chain below.
+# Added in each step of the chain below, because `mix(0)` is 0.
 STEP = 0x9E3779B9
 
 

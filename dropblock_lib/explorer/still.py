@@ -56,7 +56,7 @@ def tint(level):
 
 
 def levels_of(values, white, low):
-    """The brightness of kept units, from 0 to 1. Scaled ones have room above."""
+    """The brightness of kept units, from 0 to 1, with headroom for scaled ones."""
     return np.clip(HEADROOM * (values - low) / ((white - low) or 1), 0, 1)
 
 

@@ -42,11 +42,11 @@ DARK = (
 
 
 class _RefusedError(ValueError, traitlets.TraitError):
-    """A refused value. Traitlets restores all traits that were set with it."""
+    """An invalid value. Traitlets restores all traits that were set with it."""
 
 
 class _Checked(traitlets.TraitType):
-    """A trait that checks each value, also while notifications are held back."""
+    """A trait that checks each value, even while notifications are held back."""
 
     def validate(self, obj, value):
         name: Any = self.name
@@ -54,7 +54,7 @@ class _Checked(traitlets.TraitType):
             value = CHECKS[name](name, value)
             given = obj._given.get(name, value)
             if value != given:
-                raise invalid(name, f"{given}, as `feature_map` has", value)
+                raise invalid(name, f"{given}, as in `feature_map`", value)
         except ValueError as error:
             raise _RefusedError(str(error)) from None
         return value
@@ -96,8 +96,7 @@ class MaskExplorer(anywidget.AnyWidget):
         compare: Whether all three methods are shown, side by side.
 
     Raises:
-        ValueError: If an argument is not of the form above, now or when it is
-            assigned.
+        ValueError: If an argument is invalid, or an invalid value is assigned later.
         TypeError: If an argument is unknown.
         ImportError: If anywidget is not installed.
 
@@ -149,7 +148,7 @@ class MaskExplorer(anywidget.AnyWidget):
                 f"Expected one of preset, feature_map, {', '.join(CHECKS)}."
             )
         state = START | PRESETS[preset]["state"] | state
-        # Sizes that a feature map of the user's own fixes.
+        # Sizes that the user's own feature map fixes.
         self._given = {}
         if feature_map is not None:
             values = check_feature_map(feature_map)
@@ -166,7 +165,7 @@ class MaskExplorer(anywidget.AnyWidget):
         super().__init__(**state)
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Sets the state that a page sends. A page with a bad one gets ours back."""
+        """Sets the state that a page sends; if it is invalid, sends ours back."""
         try:
             super().set_state(sync_data)
         except ValueError:

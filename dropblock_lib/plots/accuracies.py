@@ -115,7 +115,7 @@ def differences(
             name_rows(ax, [variant_title(row["variant"]) for row in found])
             if number % columns:
                 ax.set_yticklabels([])
-            # The scale keeps one variant far off from squeezing the others together.
+            # On this scale, one variant far off does not squeeze the others together.
             ax.set_xscale("symlog", linthresh=3, linscale=1.5)
             ax.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
             ax.minorticks_off()

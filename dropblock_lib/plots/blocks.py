@@ -1,4 +1,4 @@
-"""Diagrams of residual and dense blocks, in inches."""
+"""Diagrams of residual and dense blocks, drawn in units of inches."""
 
 import contextlib
 

@@ -75,8 +75,8 @@ def images_with_boxes(
     Args:
         scenes: Dict of title -> dict of `image` and optionally `objects` and
             `found`: pairs of boxes `(n, 4)`, left, top, right and bottom in pixels of
-            the image, and of a text for each.
-        columns: Number of images to a row.
+            the image, and a list with a text for each.
+        columns: Number of images per row.
         names: Whether to write the texts.
     """
     found = scenes.values()
@@ -128,7 +128,7 @@ def _draw_names(ax, boxes, names):
         x = right if at_right else left
         length = LETTER * len(name) * width
         start = x - length if at_right else x
-        # Outside the box, unless that is outside the image.
+        # A name goes outside its box, or inside if it would leave the image.
         places = [(top, 1 if top > 0.1 * height else -1)]
         places += [(bottom, -1 if bottom < 0.9 * height else 1)]
         free = [

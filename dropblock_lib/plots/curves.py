@@ -132,7 +132,7 @@ def _label_ends(ax, labels):
     labels = sorted(labels, key=lambda label: label[1])
     for _, value, *_ in labels:
         places.append(max(value, places[-1] + apart if places else low))
-    # Moves them down again: to their lines on average, and below the upper end.
+    # Moves the labels back down: near their lines on average, and below the upper end.
     moved = [place - label[1] for place, label in zip(places, labels, strict=True)]
     down = max(max(moved, default=0) / 2, places[-1] - high if places else 0)
     for (epoch, value, text, color), place in zip(labels, places, strict=True):

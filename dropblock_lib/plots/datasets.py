@@ -27,7 +27,7 @@ def pictures(
 
     Args:
         stacks: Dict of title -> list of arrays (height, width, channels), 0 to 255.
-        columns: Number of stacks to a row.
+        columns: Number of stacks per row.
         dataset: The `Dataset` the images are from. If it is a stand-in, a banner says
             so.
     """
@@ -40,7 +40,7 @@ def pictures(
             for number, image in enumerate(images):
                 image = np.asarray(image, "uint8")
                 top = 1.06 * side * number
-                # As three channels: Matplotlib would stretch the values of one.
+                # Matplotlib would rescale the values of an image with one channel.
                 image = image.repeat(3, -1) if image.shape[-1] == 1 else image
                 extent = (0, image.shape[1], top + side, top)
                 ax.imshow(image, interpolation="none", extent=extent)

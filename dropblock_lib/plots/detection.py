@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # the module needs KerasHub, which is optional
 
 
 def pyramid(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure:
-    """An image and a map of each level of its pyramid, all drawn equally large.
+    """An image and a map of each level of its pyramid, all drawn at the same size.
 
     Args:
         image: `uint8` `(height, width, 3)`.
@@ -195,11 +195,11 @@ def class_losses(
 
     Args:
         curves: Dict of variant, or of any other label -> list of runs, each with one
-            value per epoch or step, `None` where it was not measured. Drawn are the
-            mean and the range of the runs.
-        yardsticks: Dict of label -> class loss, drawn as a level line. The axis ends at
-            twice the highest.
-        xlabel: What the values are counted by.
+            value per epoch or step, `None` where it was not measured. The figure shows
+            the mean and the range of the runs.
+        yardsticks: Dict of label -> class loss, drawn as a horizontal line. The axis
+            ends at twice the highest.
+        xlabel: What the values are counted in, `"epoch"` or `"step"`.
         notice: A banner across the axes, such as "not run yet".
     """
     rows = -(-(len(curves) + len(yardsticks)) // 2)
@@ -217,7 +217,7 @@ def class_losses(
             ax.axhline(loss, color=PALETTE["ink"], lw=1.2, ls=("--", ":")[number % 2],
                        label=f"{label}: {loss:.2f}")  # fmt: skip
         ax.set(xlabel=xlabel, ylabel="class loss")
-        # The first steps of a run that diverges would flatten all others.
+        # Otherwise the first steps of a diverging run would flatten the others.
         top = 2 * max(yardsticks.values(), default=0)
         ax.set_ylim(0, min(top, ax.get_ylim()[1]) if top else None)
         if curves:

@@ -31,10 +31,10 @@ from dropblock_lib.plots.style import (
 
 
 def draw_cells(ax, shades, values=None):
-    """Draws a feature map cell by cell, as shapes, which have a dark twin.
+    """Draws a feature map cell by cell, as shapes, whose colors have dark twins.
 
-    `shades` has a pair of a color and its opacity for each cell, and `values` the
-    number that is written into it.
+    `shades` has a color and its opacity for each cell, and `values` the number that is
+    written into it.
     """
     height, width = len(shades), len(shades[0])
     for row, column in np.ndindex(height, width):
@@ -161,7 +161,7 @@ def example_step(
 def draw_image(ax, image, title, cmap="gray"):
     """Draws an image, or a feature map, with one unit of length per pixel."""
     height, width = image.shape[:2]
-    # One image pixel per pixel of the file: the browser enlarges it.
+    # The file has one pixel per pixel of the image, and the browser enlarges it.
     ax.imshow(image, cmap=cmap, interpolation="none", extent=(0, width, height, 0))
     ax.set_title(title)
     ax.axis("off")
@@ -188,7 +188,7 @@ def draw_dropped(ax, keep_mask, size):
 
 
 def four_masks(image: np.ndarray, keep_masks: Mapping[str, np.ndarray]) -> Figure:
-    """One image under several keep masks, two to a row.
+    """One image under several keep masks, two per row.
 
     Args:
         image: Array (height, width) or (height, width, 3), in [0, 1].
@@ -229,7 +229,7 @@ def _two_by_two(channels, edge):
 def three_ways(
     image: np.ndarray, keep_prob: float = 0.75, block_size: int = 9, seed: int = 1
 ) -> Figure:
-    """One image whole, and as Dropout, DropBlock and SpatialDropout leave it.
+    """One image without dropping, and under Dropout, DropBlock and SpatialDropout.
 
     Args:
         image: Array (height, width, 3), in [0, 1]. Its pixels represent units.
@@ -295,7 +295,7 @@ def masks_by_group(
 
 
 def masks_of_channels(keep_masks: Mapping[str, np.ndarray]) -> Figure:
-    """The masks of several channels of one sample, two panels to a row.
+    """The masks of several channels of one sample, two panels per row.
 
     Args:
         keep_masks: Dict of title -> booleans (height, width, channels), False where

@@ -58,7 +58,7 @@ def guess_scores(scores: Mapping[str, Mapping[str, float]]) -> Figure:
     with figure(width=5.9, height=3.6) as (fig, ax):
         places = np.arange(len(labels))
         for number, guesser in enumerate(guessers):
-            # An R² just below 0 is no better than guessing the mean: no bar.
+            # An R² below 0 is no better than guessing the mean, and has no bar.
             values = [max(scores[label][guesser], 0.0) for label in labels]
             bars = ax.barh(
                 places + 0.38 * number - 0.19,

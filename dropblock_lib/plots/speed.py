@@ -129,7 +129,7 @@ def layer_speed(
         documents: Dict of backend -> "layer_speed", from `load_benchmarks`.
         block_size: Block size of the rows to show.
         keep_prob: keep_prob of the rows to show.
-        contestants: Names of layers, which include those like them for other ranks;
+        contestants: Names of layers, which include their versions for other ranks;
             a backend may lack some of them.
     """
     chosen = {
@@ -170,13 +170,13 @@ def peer_rates(
 ) -> Figure:
     """Measured against nominal rates of DropBlock implementations, by map size.
 
-    A ring marks layers some of whose calls on a single map gave NaN or infinity.
-    Layers that raised an error have a column of their own. A mark that is far from the
-    nominal rate has its layer's name beside it.
+    A ring marks layers that gave NaN or infinity in some calls on a single map. Layers
+    that raised an error have a column of their own. A mark that is far from the nominal
+    rate has its layer's name beside it.
 
     Args:
         documents: Dict of backend -> "peer_rates", from `load_benchmarks`. A layer
-            on several backends is taken from the first on which it works.
+            is shown on the first backend on which it works.
         block_size: Block size of the rows to show.
         nominal: Nominal rate of the rows to show.
         contestants: Names of layers; those without a row are left out.
@@ -197,7 +197,7 @@ def peer_rates(
         ax.axvline(nominal, color=PALETTE["ink"], lw=1.2)
         for (size, name), row in found.items():
             color, mark = MARKS[name]
-            # Side by side, because equal rates would hide each other.
+            # Side by side, because marks of equal rates would hide each other.
             shift = 0.8 * (names.index(name) + 0.5) / len(names) - 0.4
             place = sizes.index(size) + shift
             failed = "error" in row
@@ -205,7 +205,7 @@ def peer_rates(
             ax.plot(rate, place, mark, color=color, ms=7)
             if not failed and abs(rate - nominal) > _FAR * nominal:
                 text = f"{name}, {100 * rate:.{1 if rate < 0.1 else 0}f}%"
-                # Not across the line at the nominal rate.
+                # The text must not cross the line at the nominal rate.
                 _write_beside(ax, max(rate, nominal), place, text, 0.75 * beyond)
             if row.get("not_finite"):
                 ax.plot(rate, place, "o", ms=12, **RING)
@@ -255,7 +255,7 @@ def _unique(values):
 def _write_beside(ax, rate, place, text, turn):
     """Writes to the right of a mark, or to its left beyond the rate `turn`."""
     right = rate < turn
-    # Clear of the mark and of a ring around it.
+    # The offset keeps clear of the mark and of a ring around it.
     ax.annotate(
         text, (rate, place), (9 if right else -9, 0), textcoords="offset points",
         fontsize=10, va="center", ha="left" if right else "right",

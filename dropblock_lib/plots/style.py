@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from dropblock_lib.palette import GRID, LINES, PALETTE
 from dropblock_lib.variants import get_variant
 
-# Figures are at most 6 inches wide, so that a phone shows their text in 9 pixels.
+# Figures are at most 6 inches wide, so that their text is 9 pixels high on a phone.
 STYLE: dict[Any, Any] = {
     "figure.dpi": 144,
     "figure.facecolor": PALETTE["paper"],
@@ -34,7 +34,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
-# A color and its opacity: numbers on top can be read, on light paper and on dark.
+# (color, opacity), such that numbers on top are legible on light and on dark paper.
 KEPT = PALETTE["kept"], 0.2
 DROPPED = PALETTE["dropped"], 0.74
 # Figures are drawn in light colors; `palette.darken` replaces each by its dark twin.
@@ -54,7 +54,7 @@ _BROKEN = (0, (4, 1.5))
 
 
 def variant_color(variant: str) -> str:
-    """The color of a variant's name: its own, or one of the palette."""
+    """The color of a variant, given by name: its own, or one of the palette."""
     try:
         found = get_variant(variant)
     except ValueError:
@@ -71,7 +71,7 @@ def variant_color(variant: str) -> str:
 
 
 def variant_dashes(variant: str) -> Any:
-    """The line style of a variant's name: dashed if it keeps less than 0.8."""
+    """The line style of a variant, given by name: dashed if it keeps less than 0.8."""
     try:
         keep_prob = get_variant(variant).keep_prob
     except ValueError:
@@ -97,7 +97,7 @@ def figure(
             rows, columns, figsize=(width * columns, height * rows), **kwargs
         )
         yield fig, axes
-        # A notebook would show a figure that stays open twice.
+        # A notebook would show an open figure a second time.
         plt.close(fig)
 
 

@@ -219,7 +219,7 @@ def test_a_feature_map_of_the_users_own_is_dropped():
     explorer = dbl.MaskExplorer(feature_map=own, keep_prob=0.6)
     assert (explorer.height, explorer.width, explorer.channels) == (6, 9, 3)
     np.testing.assert_allclose(explorer.values, own, rtol=1e-3)
-    with pytest.raises(ValueError, match=r"`height`.*6, as `feature_map` has.*8"):
+    with pytest.raises(ValueError, match=r"`height`.*6, as in `feature_map`.*8"):
         explorer.height = 8
     assert explorer.height == 6
 
@@ -352,7 +352,7 @@ def test_a_refused_value_is_never_seen_while_notifications_are_held():
 def test_a_page_gets_the_state_back_that_it_tried_to_change(monkeypatch):
     explorer, sent = dbl.MaskExplorer(feature_map=np.ones((6, 9))), []
     monkeypatch.setattr(explorer, "send_state", lambda *_: sent.append(explorer.height))
-    with pytest.raises(ValueError, match="as `feature_map` has"):
+    with pytest.raises(ValueError, match="as in `feature_map`"):
         explorer.set_state({"height": 8})
     assert sent == [6]
 
