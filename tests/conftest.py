@@ -13,7 +13,7 @@ def pytest_configure():
     # Background jobs of a shell ignore Ctrl-C, which some tests send.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # No deadlines: the first example compiles for all others.
+    # No deadlines, because the first example compiles for all others.
     settings.register_profile("untimed", deadline=None)
     settings.load_profile("untimed")
 

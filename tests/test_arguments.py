@@ -1,4 +1,4 @@
-"""The shared checks of arguments: what they accept, and how they refuse the rest."""
+"""The shared checks of arguments: what they accept, and how they reject the rest."""
 
 import math
 from fractions import Fraction
@@ -28,14 +28,14 @@ def test_a_keep_prob_becomes_a_float(value):
 @pytest.mark.parametrize(
     "value", [0, 0.0, -0.1, 1.5, math.nan, math.inf, "0.9", True, None, [0.9], 1j]
 )
-def test_a_bad_keep_prob_is_refused_in_the_agreed_words(value):
+def test_a_bad_keep_prob_is_rejected_with_the_common_wording(value):
     with pytest.raises(ValueError) as error:
         arguments.check_keep_prob(value)
     assert str(error.value) == message("keep_prob", "a float in (0, 1]", value)
 
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "paper", True, None])
-def test_a_bad_gamma_is_refused(value):
+def test_a_bad_gamma_is_rejected(value):
     with pytest.raises(ValueError) as error:
         arguments.check_gamma(value)
     assert str(error.value) == message("gamma", "a finite float >= 0", value)
@@ -46,7 +46,7 @@ def test_a_gamma_may_exceed_one():
 
 
 @pytest.mark.parametrize("value", ["best", "Paper", None, 0.1, ["paper"]])
-def test_an_unknown_rule_for_gamma_is_refused(value):
+def test_an_unknown_rule_for_gamma_is_rejected(value):
     with pytest.raises(ValueError) as error:
         arguments.check_gamma_rule(value)
     assert str(error.value) == message("gamma", "'paper' or 'exact'", value)
@@ -65,7 +65,7 @@ def test_sides_become_a_pair_of_plain_integers(value, expected):
 @pytest.mark.parametrize(
     "value", [0, -1, 2.5, 3.0, "3", True, None, (), (3,), (3, 0), (3, 2.5), (1, 2, 3)]
 )
-def test_bad_sides_are_refused(value):
+def test_bad_sides_are_rejected(value):
     with pytest.raises(ValueError) as error:
         arguments.check_sides("block_size", value)
     expected = "a positive integer or a pair of them"
@@ -76,7 +76,7 @@ def test_bad_sides_are_refused(value):
     ("dimensions", "words"),
     [(1, "a tuple of one"), (2, "a pair of them"), (3, "a triple of them")],
 )
-def test_sides_have_as_many_dimensions_as_asked_for(dimensions, words):
+def test_sides_have_the_requested_number_of_dimensions(dimensions, words):
     assert arguments.check_sides("size", 4, dimensions) == (4,) * dimensions
     wrong = (1,) * (dimensions + 1)
     with pytest.raises(ValueError) as error:
@@ -84,7 +84,7 @@ def test_sides_have_as_many_dimensions_as_asked_for(dimensions, words):
     assert str(error.value) == message("size", f"a positive integer or {words}", wrong)
 
 
-def test_a_tuple_tells_how_many_sides_there_are():
+def test_a_tuple_determines_the_number_of_sides():
     assert arguments.count_sides(3, (1, 2, 3)) == 3
     assert arguments.count_sides([5], (1, 2, 3)) == 1
     assert arguments.count_sides(3, None) == 2
@@ -142,7 +142,7 @@ def test_a_boolean_becomes_a_python_bool(value):
 
 
 @pytest.mark.parametrize("value", [0, 1.0, "yes", None])
-def test_other_truth_values_are_refused(value):
+def test_other_truth_values_are_rejected(value):
     with pytest.raises(ValueError) as error:
         arguments.check_boolean("training", value)
     assert str(error.value) == message("training", "True or False", value)
@@ -192,7 +192,7 @@ def test_a_rank_is_the_number_of_axes():
 @pytest.mark.parametrize(
     "value", [(8, 8), (7, 8, 1), (8, 8, 0), (8.0, 8, 1), 8, None, "888"]
 )
-def test_a_bad_image_shape_is_refused(value):
+def test_a_bad_image_shape_is_rejected(value):
     assert arguments.check_image_shape([8, np.int64(9), 1]) == (8, 9, 1)
     with pytest.raises(ValueError) as error:
         arguments.check_image_shape(value)
@@ -200,7 +200,7 @@ def test_a_bad_image_shape_is_refused(value):
     assert str(error.value) == message("input_shape", expected, value)
 
 
-def test_an_error_can_show_something_else_than_the_value():
+def test_an_error_can_show_text_in_place_of_the_value():
     error = arguments.invalid("where", "layers", received="layer 'conv'")
     assert str(error) == (
         "Invalid value received for argument `where`. Expected layers. "
@@ -208,7 +208,7 @@ def test_an_error_can_show_something_else_than_the_value():
     )
 
 
-def test_a_data_file_is_named_with_what_it_is_not():
+def test_an_error_about_a_data_file_says_what_was_expected():
     error = arguments.invalid_file("a/mnist.npz", "labels from 0 to 9", "a label of 10")
     assert str(error) == (
         "Invalid data file a/mnist.npz. Expected labels from 0 to 9. "

@@ -45,7 +45,7 @@ def test_the_table_of_contents_lists_every_page_and_no_other():
     assert listed == {f"book/{page.stem}" for page in pages}
 
 
-# Chapters of version 0.1 that have another address now.
+# Chapters of version 0.1 whose address has changed.
 EARLIER_PAGES = (
     "02-gamma",
     "03-masks",
@@ -83,7 +83,7 @@ def test_a_notebook_starts_with_the_setup_cell(notebook):
 
 
 @every_notebook
-def test_a_notebook_carries_no_outputs(notebook):
+def test_a_notebook_contains_no_outputs(notebook):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell for cell in code if cell.outputs or cell.execution_count] == []
 
@@ -170,7 +170,7 @@ def test_links_and_anchors_lead_somewhere(pages):
             target = path if not parts.path else target
             anchor = unquote(parts.fragment)
             known = pages[target].anchors if target in pages else {anchor}
-            # Sets the explorer on the page.
+            # Such an anchor sets the explorer on the page.
             if anchor.startswith("explorer="):
                 anchor = None
             if not target.is_file() or (anchor and anchor not in known):
@@ -178,7 +178,7 @@ def test_links_and_anchors_lead_somewhere(pages):
     assert broken == []
 
 
-def test_links_to_the_explorer_set_what_it_has(pages):
+def test_links_to_the_explorer_set_valid_values(pages):
     for path, page in pages.items():
         links = [urlsplit(link) for link in page.links if "#explorer=" in link]
         for link in links:
@@ -297,7 +297,7 @@ def test_figures_load_fast(book, pages):
     assert [alt for alt, size in sizes.items() if size > 200_000] == []
 
 
-def test_titles_tell_pages_apart(book, pages):
+def test_page_titles_are_distinct(book, pages):
     titles = {
         path: page.title.strip()
         for path, page in pages.items()
@@ -329,13 +329,13 @@ def test_every_page_has_a_preview_card(book, pages):
             assert card.size == (1200, 630)
 
 
-def test_descriptions_of_chapters_tell_them_apart(book, pages):
+def test_descriptions_of_chapters_are_distinct(book, pages):
     written = [
         pages[book / f"{name}.html"].about["description"]
         for name in parse_toc_yaml(ROOT / "_toc.yml")
     ]
     assert len(set(written)) == len(written)
-    # Each ends with a sentence, or shows that it is cut.
+    # Each ends with a complete sentence, or with an ellipsis.
     assert [text for text in written if not text.endswith((".", "?", "!", "…"))] == []
 
 
@@ -357,7 +357,7 @@ def test_the_site_map_lists_every_page(book):
     assert set(listed) == {f"{home}{name}.html" for name in chapters}
 
 
-def test_the_style_sheet_holds_only_what_pages_can_use(book):
+def test_the_style_sheet_contains_only_what_pages_can_use(book):
     css = (book / "_static" / "theme-in-use.css").read_text()
     # The theme has 550 KB, with hundreds of icons and grid columns.
     assert len(css) < 200_000

@@ -43,7 +43,7 @@ def test_the_floors_are_those_of_the_imports():
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A folder with the module and the grid of the recipes, which imports find."""
+    """A folder on the import path, with the module and the grid of the recipes."""
     blocks = fenced("python", "Add a network or a variant")
     for block in blocks + fenced("toml", "Add a grid"):
         (tmp_path / re.match(r"# (\S+)\n", block)[1]).write_text(block)
@@ -57,7 +57,7 @@ def own(tmp_path, monkeypatch):
         registry.update(before)
 
 
-def test_a_grid_runs_a_network_and_a_variant_of_ones_own(own, capsys):
+def test_a_grid_runs_a_custom_network_and_variant(own, capsys):
     (block,) = fenced("sh", "Add a grid")
     program = ["python", "-m", "dropblock_lib.experiments"]
     for line in block.splitlines():
@@ -115,7 +115,7 @@ def test_paths_on_a_page_exist(page):
     folders = (here, ROOT, *(ROOT / name for name in ("dropblock_lib", "results")))
     for named in re.findall(r"`([^`\s]+)`", prose):
         is_path = re.search(r"/|\.(py|md|toml|json|js|css|yml|txt)$", named)
-        # Placeholders, what is made at run time, and other text with a slash.
+        # Skips placeholders, files made at run time, and other text with a slash.
         if not is_path or re.search(r"NN|BACKEND|[{}()=*]|^\.venv|^_build|part", named):
             continue
         if not any((folder / named).exists() for folder in folders):

@@ -1,4 +1,4 @@
-"""Imports run one way, down the floors of the library; chapters stay at its faces."""
+"""Modules import only from floors below theirs; chapters import only public names."""
 
 import ast
 import json
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# From the ground up. A module may import from its own floor and from those below.
+# From the lowest floor up. A module may import from its own floor and those below.
 FLOORS = (
     ("arguments", "palette"),
     ("masks",),
@@ -28,7 +28,7 @@ FLOORS = (
     ("experiments",),
     ("plots", "explorer"),
 )
-# Inside of experiments, likewise; the face and the command are above all of them.
+# The floors within `experiments`, below its public face and its command.
 EXPERIMENTS = (
     ("recipes",),
     ("tasks",),
@@ -42,7 +42,7 @@ INNER = {name: floor for floor, names in enumerate(EXPERIMENTS) for name in name
 
 
 def imports_of(path):
-    """The modules a file names, "dropblock_lib.data.load", say, wherever it does so."""
+    """The modules that a file imports anywhere, such as "dropblock_lib.data.load"."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -67,7 +67,7 @@ def test_every_module_has_a_floor():
 @pytest.mark.parametrize(
     "floors, depth", [(FLOOR, 0), (INNER, 1)], ids=["library", "experiments"]
 )
-def test_no_import_runs_against_the_floors(floors, depth):
+def test_no_module_imports_from_a_floor_above(floors, depth):
     against = set()
     for path, parts in modules():
         above = parts[:depth] if depth else ()

@@ -12,7 +12,7 @@ from dropblock_lib.insertion import insert_after
 DROP_BLOCK = dbl.VARIANTS["dropblock-3-0.7"]
 SHAPE = (32, 32, 3)
 X = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype("float32")
-# Number of blocks with a sum, or of dense layers, times their units.
+# Number of places: the blocks that end in a sum, times the units of each.
 MAIN_PATH = {"ResNet50": 32, "ResNet50V2": 32, "MobileNetV2": 20, "EfficientNetB0": 18}
 PAPER_CODE = {"ResNet50": 36, "ResNet50V2": 36, "MobileNetV2": 16, "EfficientNetB0": 20}
 
@@ -66,7 +66,7 @@ def application():
     + [("ResNet50", "last-group", 12), ("MobileNetV2", "last-group", 8)]
     + [("ResNet50", "after-addition", 16), ("MobileNetV2", "after-addition", 10)],
 )
-def test_applications(application, name, where, count):
+def test_a_placement_has_the_expected_number_of_places(application, name, where, count):
     plain = application(name)
     model = insert_after(plain, DROP_BLOCK, where)
     assert len(drops(model)) == count
@@ -122,7 +122,7 @@ def test_places_of_residual_blocks_in_resnet50(application):
         if where != "paper-code":
             keep_probs = [drop.keep_prob for drop in dbl.find_drop_block_layers(model)]
             assert keep_probs == pytest.approx([0.7] * len(places))
-    # After the ReLU that follows the addition, for both paths of the next block.
+    # Both paths of the next block read the layer after the ReLU of the addition.
     dropped = model.get_layer("drop_conv2_block1_out").output
     assert model.get_layer("conv2_block2_1_conv").input is dropped
     assert model.get_layer("conv2_block2_add").input[0] is dropped
@@ -278,7 +278,7 @@ def test_reaches_into_nested_models(sequential, tmp_path):
 
 
 def tied(wrapped=False):
-    """A model with a layer in it that a model within has too."""
+    """A model that shares a layer with a model nested inside it."""
     shared = layers.Conv2D(3, 1, name="shared")
     inner = keras.Input((8, 8, 3))
     nested = keras.Model(inner, layers.ReLU()(shared(inner)), name="nested")
@@ -301,7 +301,7 @@ def test_a_layer_shared_with_a_nested_model_stays_one(places):
     np.testing.assert_array_equal(outputs(model, x), outputs(plain, x))
 
 
-def test_weights_that_would_come_apart_are_refused():
+def test_weights_that_a_copy_cannot_share_are_rejected():
     with pytest.raises(ValueError, match=r"no other layer shares.*'shared/kernel'"):
         insert_after(
             tied(wrapped=True),
@@ -326,7 +326,7 @@ class Block(layers.Layer):
 
 @pytest.mark.backends
 @pytest.mark.parametrize("frozen", ["conv", "norm", "kernel", "block", "rest", None])
-def test_what_is_frozen_within_a_layer_stays_frozen(frozen):
+def test_variables_frozen_inside_a_layer_stay_frozen(frozen):
     block = Block()
     inputs = keras.Input((8, 8, 3))
     inner = keras.Model(inputs, block(inputs), name="inner")
@@ -344,7 +344,7 @@ def test_what_is_frozen_within_a_layer_stays_frozen(frozen):
     model = insert_after(plain, DROP_BLOCK, lambda layer: layer.name == "last")
 
     def trainable(model):
-        # Without the counters in names.
+        # Names of variables, because paths contain counters.
         return [(v.name, tuple(v.shape)) for v in model.trainable_variables]
 
     assert trainable(model) == trainable(plain)
@@ -356,7 +356,7 @@ def test_what_is_frozen_within_a_layer_stays_frozen(frozen):
     "factory",
     [DROP_BLOCK, lambda name: layers.Cropping2D(3, name=name)],
 )
-def test_an_error_of_an_inserted_layer_names_the_place(factory):
+def test_an_error_in_an_inserted_layer_names_the_place(factory):
     inputs = keras.Input((8, 8, 3))
     x = layers.GlobalAveragePooling2D()(layers.ReLU(name="relu_map")(inputs))
     model = keras.Model(inputs, layers.ReLU(name="relu_dense")(x))
@@ -364,7 +364,7 @@ def test_an_error_of_an_inserted_layer_names_the_place(factory):
         insert_after(model, factory, is_relu)
 
 
-def test_an_error_of_a_given_function_names_the_place():
+def test_an_error_in_a_given_function_names_the_place():
     def fails(argument):
         raise KeyError("planted")
 

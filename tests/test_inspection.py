@@ -63,7 +63,7 @@ def warned(report, *texts):
         assert text in warning
 
 
-# What is reported
+# Reports
 
 
 def test_a_block_is_described_by_its_map():
@@ -195,10 +195,10 @@ def test_inputs_may_be_a_dictionary():
     assert report.rows[0].training_rate > 0
 
 
-# What is warned of
+# Warnings
 
 
-def test_a_model_that_is_on_is_not_warned_of():
+def test_a_model_that_drops_as_intended_triggers_no_warning():
     model = sequential(
         layers.Conv2D(8, 3, padding="same"),
         layers.BatchNormalization(),
@@ -212,14 +212,14 @@ def test_a_model_that_is_on_is_not_warned_of():
     warned(dbl.inspect(model, X))
 
 
-def test_a_block_that_never_drops_is_warned_of():
+def test_a_block_that_never_drops_triggers_a_warning():
     warned(
         inspect_called(block(), training=False),
         "drop: dropped nothing in training mode, where 10.0% was asked for",
     )
 
 
-def test_a_layer_that_is_not_called_is_warned_of():
+def test_a_layer_that_is_not_called_triggers_a_warning():
     class Forgetful(keras.Model):
         def __init__(self, drop):
             super().__init__()
@@ -240,7 +240,7 @@ def test_a_layer_that_is_not_called_is_warned_of():
 
 
 class Loose(keras.Model):
-    """A subclassed model whose `call` is the test's choice."""
+    """A subclassed model whose `call` is a function of the test."""
 
     def __init__(self, call):
         super().__init__(name="loose")
@@ -257,7 +257,7 @@ def inspect_loose(call):
     return dbl.inspect(model, X)
 
 
-def test_a_layer_whose_output_is_ignored_is_warned_of():
+def test_a_layer_whose_output_is_ignored_triggers_a_warning():
     def ignores(model, x, training):
         x = model.first(x)
         model.drop(x)
@@ -276,7 +276,7 @@ def test_a_layer_whose_output_is_ignored_is_warned_of():
     ],
     ids=["both", "training only", "integers"],
 )
-def test_a_subclassed_model_that_is_on_is_not_warned_of(call):
+def test_a_subclassed_model_that_drops_triggers_no_warning(call):
     report = inspect_loose(call)
     assert report.rows[0].training_rate > 0
     warned(report)
@@ -297,7 +297,7 @@ def test_equal_warnings_of_several_layers_are_one():
     warned(dbl.inspect(sequential(*drops)), "drop_0, drop_1, drop_2 and 2 more: the bl")
 
 
-def test_a_rate_given_as_keep_prob_is_warned_of():
+def test_a_rate_given_as_keep_prob_triggers_a_warning():
     report = dbl.inspect(sequential(block(size=7, keep_prob=0.1)), X)
     warned(
         report, "so 90.0% of the units are to be dropped. It is the fraction to keep"
@@ -318,10 +318,10 @@ UNREACHED = "a, b: the schedule did not reach its end: keep_prob is 0.95, and 0.
 
 # An epoch has four steps.
 @pytest.mark.parametrize(("unit", "steps", "epochs"), [("epoch", 2, 2), ("step", 6, 1)])
-def test_a_schedule_that_did_not_reach_its_end_is_warned_of(unit, steps, epochs):
+def test_a_schedule_that_did_not_reach_its_end_triggers_a_warning(unit, steps, epochs):
     model = trained(dbl.linear_schedule(1.0, 0.9, steps), epochs, unit)
     warned(dbl.inspect(model, X), UNREACHED)
-    # What is assigned is meant.
+    # An assigned keep_prob is intended, so there is no warning.
     for layer in dbl.find_drop_block_layers(model):
         layer.keep_prob = 0.92
     warned(dbl.inspect(model))
@@ -333,7 +333,7 @@ def test_the_end_of_a_schedule_is_saved_with_the_model(tmp_path):
     warned(dbl.inspect(keras.saving.load_model(tmp_path / "model.keras")), UNREACHED)
 
 
-def test_a_schedule_that_has_not_begun_to_drop_is_warned_of_once():
+def test_a_schedule_that_has_not_begun_to_drop_triggers_one_warning():
     report = dbl.inspect(trained(dbl.linear_schedule(1.0, 0.9, 1000), 1))
     warned(report, "the schedule did not reach its end: keep_prob is 1, and 0.9 was")
 
@@ -354,23 +354,23 @@ def test_a_layer_that_drops_a_fraction_of_the_rate_has_an_end_of_its_own():
         (dbl.linear_schedule(1.0, 0.9, 1), "epoch"),
         # The last of 48 steps is one before the end.
         (dbl.linear_schedule(1.0, 0.9, 48), "step"),
-        # A floor is not an end, and the end of a function is not known.
+        # A floor is not an end, and the end of a plain function is unknown.
         (dbl.decrement_schedule(1.0, 0.02, floor=0.5), "epoch"),
         (lambda index: 0.97, "epoch"),
     ],
 )
-def test_a_schedule_that_reached_its_end_is_not_warned_of(schedule, unit):
+def test_a_schedule_that_reached_its_end_triggers_no_warning(schedule, unit):
     epochs = 12 if unit == "step" else 3
     warned(dbl.inspect(trained(schedule, epochs, unit)))
 
 
-def test_too_few_units_to_tell_are_not_warned_of():
+def test_too_few_units_to_tell_trigger_no_warning():
     model = Calling(block(keep_prob=0.999), training=False)
     model(X[:1])
     warned(dbl.inspect(model, X[:1]))
 
 
-def test_a_keep_prob_of_1_is_warned_of():
+def test_a_keep_prob_of_1_triggers_a_warning():
     drops = [block(f"drop_{i}", keep_prob=1.0) for i in range(5)]
     report = dbl.inspect(sequential(*drops), X)
     warned(
@@ -383,7 +383,7 @@ def test_a_keep_prob_of_1_is_warned_of():
     warned(dbl.inspect(sequential(*drops), X), "drop_0: keep_prob is 1, so nothing")
 
 
-def test_a_block_that_covers_the_map_is_warned_of():
+def test_a_block_that_covers_the_map_triggers_a_warning():
     report = dbl.inspect(sequential(block(size=12)))
     assert report.rows[0].share == (1, 1)
     warned(
@@ -392,25 +392,25 @@ def test_a_block_that_covers_the_map_is_warned_of():
     )
 
 
-def test_a_map_of_one_pixel_is_warned_of():
+def test_a_map_of_one_pixel_triggers_a_warning():
     pooling = layers.GlobalAveragePooling2D(keepdims=True)
     warned(dbl.inspect(sequential(pooling, block())), "drop: its map is 1x1")
 
 
-def test_dropping_at_inference_is_warned_of():
+def test_dropping_at_inference_triggers_a_warning():
     report = inspect_called(block(), training=True)
     warned(report, "of the units at inference. Do not pass training=True")
     assert report.rows[0].inference_rate > 0
 
 
-def test_an_expected_rate_far_from_the_nominal_is_warned_of():
+def test_an_expected_rate_far_from_the_nominal_triggers_a_warning():
     report = dbl.inspect(sequential(block(size=7, keep_prob=0.5)), X)
     warned(report, 'use gamma="exact"')
     exact = sequential(block(size=7, keep_prob=0.5, gamma="exact"))
     warned(dbl.inspect(exact, X))
 
 
-def test_a_measured_rate_far_from_the_expected_is_warned_of():
+def test_a_measured_rate_far_from_the_expected_triggers_a_warning():
     class Halved(layers.Dropout):
         def call(self, inputs, training=False):
             return keras.random.dropout(inputs, self.rate / 2 if training else 0.0)
@@ -419,7 +419,7 @@ def test_a_measured_rate_far_from_the_expected_is_warned_of():
     warned(report, "in training mode, where 50.0% is expected")
 
 
-def test_frozen_normalization_is_warned_of():
+def test_frozen_normalization_triggers_a_warning():
     def model(*drops):
         frozen = layers.BatchNormalization(name="norm", trainable=False)
         return sequential(layers.Conv2D(4, 3), *drops, frozen)
@@ -440,14 +440,14 @@ def test_normalization_frozen_before_the_layers_that_drop_is_fine():
     warned(dbl.inspect(model, X))
 
 
-def test_a_model_without_a_layer_that_drops_is_warned_of():
+def test_a_model_without_a_layer_that_drops_triggers_a_warning():
     report = dbl.inspect(sequential(layers.ReLU()), X)
     assert report.rows == ()
     warned(report, "the model contains no layer that drops")
     assert "no layer that drops" in str(report) and "<table" not in report._repr_html_()
 
 
-# What is left as it was
+# Restoring
 
 
 def noisy_model():
@@ -508,7 +508,7 @@ def test_an_inspected_model_trains_and_then_reports_the_new_keep_prob():
     warned(report)
 
 
-# How it is shown
+# Display
 
 
 def test_the_table_is_aligned_and_the_warnings_follow():
@@ -561,17 +561,17 @@ def test_a_report_cannot_be_changed():
             frozen.new = 1
 
 
-# What is refused
+# Invalid arguments
 
 
 @pytest.mark.parametrize(
     "model", [None, "net", block(), X], ids=lambda x: type(x).__name__
 )
-def test_what_is_not_a_model_is_refused(model):
+def test_anything_but_a_model_is_rejected(model):
     with pytest.raises(ValueError, match="`model`"):
         dbl.inspect(model)
 
 
-def test_a_model_that_is_not_built_is_refused():
+def test_a_model_that_is_not_built_is_rejected():
     with pytest.raises(ValueError, match="a built model: call it on a batch first"):
         dbl.inspect(keras.Sequential([block()]))

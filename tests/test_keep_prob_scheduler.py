@@ -67,7 +67,7 @@ def compiled_model(*layers, **arguments):
     """A model that learns nothing and reports the fraction of units it drops."""
     layers = layers or (DropBlock2D(2, gamma="exact", seed=1),)
     model = keras.Sequential([keras.Input(SHAPE), *layers])
-    # A weight, because Keras warns of models without any.
+    # A weight, because Keras warns about models without any.
     model.add(keras.layers.Dense(SHAPE[-1], kernel_initializer="identity"))
     model.compile(keras.optimizers.SGD(0.0), "mse", metrics=[dropped], **arguments)
     return model
@@ -159,7 +159,7 @@ def test_the_decrement_schedule_is_the_rule_of_the_slides_down_to_a_floor():
         *[({"steps": bad}, "steps") for bad in (0, -1, 2.5, "3", True)],
     ],
 )
-def test_the_linear_schedule_refuses_bad_arguments(changed, name):
+def test_the_linear_schedule_rejects_bad_arguments(changed, name):
     with pytest.raises(ValueError, match=f"received for argument `{name}`") as error:
         dbl.linear_schedule(**{"start": 1.0, "stop": 0.9, "steps": 3, **changed})
     assert str(error.value).endswith(f"Received: {name}={changed[name]!r}")
@@ -173,7 +173,7 @@ def test_the_linear_schedule_refuses_bad_arguments(changed, name):
         *[({"floor": bad}, "floor") for bad in (0, 1.5, 0.95)],
     ],
 )
-def test_the_decrement_schedule_refuses_bad_arguments(changed, name):
+def test_the_decrement_schedule_rejects_bad_arguments(changed, name):
     with pytest.raises(ValueError, match=f"received for argument `{name}`") as error:
         dbl.decrement_schedule(
             **{"start": 0.9, "decrement": 0.07, "floor": 0.3, **changed}
@@ -196,7 +196,7 @@ def test_the_scheduler_knows_two_units(bad):
 @pytest.mark.parametrize(
     "schedule", [dbl.linear_schedule(1, 0.8, 4), dbl.decrement_schedule(1, 0.1, 0.3)]
 )
-def test_schedules_can_go_to_another_process(schedule):
+def test_schedules_can_be_pickled(schedule):
     scheduler = KeepProbScheduler(schedule, "step")
     for again in (pickle.loads(pickle.dumps(scheduler)), copy.deepcopy(scheduler)):
         values = [again.schedule(index) for index in range(9)]
@@ -204,7 +204,7 @@ def test_schedules_can_go_to_another_process(schedule):
         assert again.unit == "step"
 
 
-# Your own training loop
+# A custom training loop
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -367,17 +367,17 @@ def epoch_error(keep_probs, masks):
     return math.sqrt(sum(variances) / masks) / len(keep_probs)
 
 
-# The index, also after a resume
+# The index, including after a resume
 
 
-def test_the_index_goes_on_with_the_epochs():
+def test_the_index_continues_with_the_epochs():
     model, data = compiled_model(), (ones(8), ones(8))
     assert indices(model, data, "epoch", epochs=3) == [0, 1, 2]
     assert indices(model, data, "epoch", first_epoch=3, epochs=5) == [3, 4]
 
 
 @pytest.mark.parametrize("resumed_by", ["same model", "new model"])
-def test_the_index_goes_on_with_the_steps_of_arrays(resumed_by):
+def test_the_index_continues_with_the_steps_of_arrays(resumed_by):
     model, data = compiled_model(), (ones(10), ones(10))
     # Three steps per epoch, the last one smaller.
     assert indices(model, data, "step", epochs=2, batch_size=4) == list(range(6))
@@ -387,7 +387,7 @@ def test_the_index_goes_on_with_the_steps_of_arrays(resumed_by):
     assert resumed == list(range(6, 12))
 
 
-def test_the_index_goes_on_with_the_steps_of_a_generator():
+def test_the_index_continues_with_the_steps_of_a_generator():
     model = compiled_model()
     stream = {"epochs": 2, "steps_per_epoch": 3}
     assert indices(model, (batches(99),), "step", **stream) == list(range(6))
@@ -396,9 +396,9 @@ def test_the_index_goes_on_with_the_steps_of_a_generator():
     assert resumed == list(range(6, 12))
 
 
-def test_the_index_goes_on_with_the_steps_of_a_stream_of_unknown_length():
+def test_the_index_continues_with_the_steps_of_a_stream_of_unknown_length():
     def trained_with(steps, **epochs):
-        """keep_prob of each step with data; Keras asks for one step more."""
+        """keep_prob of each step with data; Keras asks for one more step."""
         recorder = Recorder()
         schedule = KeepProbScheduler(lambda step: 1 / (1 + step), unit="step")
         callbacks = [schedule, recorder]
@@ -452,7 +452,7 @@ def test_with_several_steps_per_execution_it_changes_once_per_execution():
 @pytest.mark.parametrize(
     ("unit", "bad"), [("epoch", -0.05), ("epoch", math.nan), ("step", 1.07)]
 )
-def test_a_scheduled_value_that_is_no_probability_is_refused(unit, bad):
+def test_a_scheduled_value_that_is_not_a_probability_is_rejected(unit, bad):
     model = compiled_model()
     callback = KeepProbScheduler(lambda index: bad if index == 1 else 0.8, unit)
     with pytest.raises(ValueError) as error:

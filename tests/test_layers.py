@@ -97,7 +97,7 @@ def plain_model(layer):
     st.booleans(),
     st.sampled_from(["channels_last", "channels_first"]),
 )
-def test_given_the_same_noise_it_is_the_reference(
+def test_given_the_same_noise_it_equals_the_reference(
     seed, block_size, feat_size, others, keep_prob, rule, per_channel, data_format
 ):
     samples, channels = others
@@ -135,7 +135,7 @@ LAYERS = {1: dbl.DropBlock1D, 2: DropBlock2D, 3: dbl.DropBlock3D}
         ((3, 1, 9), (5, 2, 4), "paper", False),
     ],
 )
-def test_sequences_and_volumes_are_the_reference(
+def test_sequences_and_volumes_equal_the_reference(
     block_size, feat_size, rule, per_channel, data_format
 ):
     x = random((2, *feat_size, 3))
@@ -153,7 +153,7 @@ def test_sequences_and_volumes_are_the_reference(
 
 
 @pytest.mark.parametrize("rank", LAYERS)
-def test_every_rank_drops_saves_and_refuses_alike(rank, tmp_path):
+def test_every_rank_drops_saves_and_rejects_in_the_same_way(rank, tmp_path):
     sides = {1: (60,), 2: (12, 9), 3: (6, 7, 5)}[rank]
     inputs = keras.Input((*sides, 8))
     layer = LAYERS[rank](3, 0.8, gamma="exact", seed=1)
@@ -348,7 +348,7 @@ def test_a_block_of_one_unit_behaves_as_dropout(rule):
     for y in (ours, theirs):
         dropped = y == 0
         assert abs(dropped.mean() - rate) < 5 * error
-        # Neighbors are independent: they drop together by chance alone.
+        # Neighbors are independent: they are dropped together only by chance.
         for axis in (0, 1, 2, 3):
             together = dropped & np.roll(dropped, 1, axis)
             # A unit is in two pairs, hence the covariance of adjacent pairs.
@@ -421,7 +421,7 @@ def test_fit_drops_and_predict_does_not():
 
 @pytest.mark.parametrize("sides", [(7, 5), (12,), (4, 5, 3)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype_comes_out_as_it_went_in(dtype, sides):
+def test_the_output_has_the_dtype_of_the_input(dtype, sides):
     x = random((2, *sides, 3))
     noise = noise_for(x, 3)
     layer = LAYERS[len(sides)](3, 0.6, dtype=dtype)
@@ -451,7 +451,7 @@ def test_integers_are_dropped_and_scaled_as_floats(dtype):
     assert DropBlock2D(3, dtype="mixed_float16")(inputs).dtype == "float16"
 
 
-def test_a_layer_that_computes_in_integers_is_refused():
+def test_a_layer_that_computes_in_integers_is_rejected():
     with pytest.raises(ValueError, match=r"argument `dtype`.*floating-point.*'uint8'"):
         DropBlock2D(3, dtype="uint8")
 
@@ -490,7 +490,7 @@ def test_an_empty_batch_stays_empty(dtype):
 
 
 @pytest.mark.parametrize("block_size", [1, 5, 7, (7, 1)])
-def test_nothing_kept_is_zero_rather_than_nan(block_size):
+def test_the_output_is_zero_rather_than_nan_if_nothing_is_kept(block_size):
     layer = DropBlock2D(block_size, 1e-12, gamma="exact", seed=1)
     y = array(layer(tensor(random((1, 5, 5, 1))), training=True))
     np.testing.assert_array_equal(y, np.zeros_like(y))
@@ -499,7 +499,7 @@ def test_nothing_kept_is_zero_rather_than_nan(block_size):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "largest"])
 @pytest.mark.parametrize("sides", [(6, 6), (40,), (4, 4, 5)])
-def test_what_is_dropped_leaves_no_trace(dtype, value, sides):
+def test_dropped_values_affect_neither_outputs_nor_gradients(dtype, value, sides):
     if value == "largest":
         value = float(ml_dtypes.finfo(dtype).max)
     x = random((2, *sides, 2)).astype("float64")
@@ -547,7 +547,7 @@ def test_the_gradient_is_the_mask_times_the_scale(per_channel, sides):
 # Unknown and changing sizes
 
 
-def test_a_model_takes_maps_of_any_size_also_smaller_than_the_block():
+def test_a_model_takes_maps_of_any_size_even_smaller_than_the_block():
     inputs = keras.Input((None, None, 3))
     outputs = DropBlock2D((5, 3), 0.5, seed=1)(inputs)
     assert outputs.shape == (None, None, None, 3)
@@ -709,7 +709,7 @@ def test_every_keep_prob_holds_in_code_compiled_for_another(block_size):
         assert abs(last - expected) <= 5 * error * 2
 
 
-def test_masks_do_not_depend_on_what_keep_prob_once_was():
+def test_masks_do_not_depend_on_earlier_values_of_keep_prob():
     """Otherwise a resumed training run would differ from an uninterrupted one."""
     first, second = DropBlock2D(3, 0.3, seed=1), DropBlock2D(3, 1.0, seed=1)
     x = ops.ones((8, 12, 10, 16))
@@ -820,7 +820,7 @@ def test_a_layer_comes_back_from_its_configuration(arguments):
 
 
 def test_a_layer_comes_back_from_a_file_of_the_first_version():
-    """Which had a module of another name, no `rate_scale` and no end of a schedule."""
+    """The first version had other module names, and no `rate_scale` or schedule end."""
     config = {
         "name": "drop",
         "trainable": True,
@@ -866,7 +866,7 @@ def test_the_default_arguments():
     }
 
 
-def test_a_cloned_model_has_the_keep_prob_of_now():
+def test_a_cloned_model_has_the_current_keep_prob():
     model = plain_model(DropBlock2D((3, 2), 0.9, seed=1))
     model.layers[0].keep_prob = 0.6
     clone = keras.models.clone_model(model)
@@ -879,7 +879,7 @@ def test_a_cloned_model_has_the_keep_prob_of_now():
 # Reproducibility
 
 
-def test_the_same_seed_drops_the_same_and_another_does_not():
+def test_the_same_seed_draws_the_same_masks_and_another_does_not():
     shape = (2, 8, 8, 4)
 
     def two_calls(seed):
@@ -947,7 +947,9 @@ def message(name, expected, value):
         ),
     ],
 )
-def test_an_invalid_argument_is_refused_in_the_agreed_wording(name, expected, values):
+def test_an_invalid_argument_is_rejected_with_the_common_wording(
+    name, expected, values
+):
     for value in values:
         with pytest.raises(ValueError) as error:
             DropBlock2D(**{"block_size": 3, name: value})
@@ -955,7 +957,7 @@ def test_an_invalid_argument_is_refused_in_the_agreed_wording(name, expected, va
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 5), (2, 5, 5, 1, 1), (2, 5)])
-def test_an_input_of_another_rank_is_refused(shape):
+def test_an_input_of_another_rank_is_rejected(shape):
     wording = "argument `inputs`. Expected a tensor of rank 4"
     with pytest.raises(ValueError, match=wording):
         DropBlock2D(3).build(shape)

@@ -246,7 +246,7 @@ def test_inference_and_keep_prob_1_return_the_input():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_what_is_dropped_is_zero_whatever_it_was(dtype):
+def test_dropped_units_are_zero_whatever_their_value_was(dtype):
     x = np.full((1, 4, 4, 1), np.nan, dtype)
     y = dbl.drop_block(x, 9, 1e-12, np.random.default_rng(0))
     np.testing.assert_array_equal(y, np.zeros_like(x))
@@ -295,7 +295,7 @@ def test_the_gammas_refuse_bad_arguments(function, arguments, name):
     ("arguments", "name"),
     [((-0.1, 3, 5), "gamma"), ((0.1, -1, 5), "block_size"), ((0.1, 3, 0), "feat_size")],
 )
-def test_the_expected_drop_rate_refuses_bad_arguments(arguments, name):
+def test_the_expected_drop_rate_rejects_bad_arguments(arguments, name):
     with pytest.raises(ValueError, match=f"received for argument `{name}`"):
         dbl.expected_drop_rate(*arguments)
 
@@ -312,7 +312,7 @@ def test_the_expected_drop_rate_refuses_bad_arguments(arguments, name):
         (np.ones((3, 3)), ((3,), (6,))),
     ],
 )
-def test_seeds_that_do_not_fit_are_refused(seeds, arguments):
+def test_seeds_that_do_not_fit_are_rejected(seeds, arguments):
     with pytest.raises(ValueError, match="received for argument `seeds`"):
         dbl.expand_seeds(seeds, *arguments)
 
@@ -329,7 +329,7 @@ def test_seeds_that_do_not_fit_are_refused(seeds, arguments):
         ({"gamma": "best"}, "gamma"),
     ],
 )
-def test_drop_block_refuses_bad_arguments(changed, name):
+def test_drop_block_rejects_bad_arguments(changed, name):
     arguments = {"x": np.ones((1, 5, 5, 1)), "block_size": 3, "keep_prob": 0.9}
     with pytest.raises(ValueError, match=f"received for argument `{name}`"):
         dbl.drop_block(**{**arguments, **changed}, rng=np.random.default_rng(0))

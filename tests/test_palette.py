@@ -37,7 +37,7 @@ def test_light_and_dark_name_the_same_colors():
 
 @both
 @pytest.mark.parametrize("name", ["ink", "muted", "kept"])
-def test_text_and_links_can_be_read(palette, name):
+def test_text_and_links_are_legible(palette, name):
     assert contrast(palette[name], palette["paper"]) >= 4.5
 
 
@@ -53,9 +53,9 @@ def test_every_color_has_one_twin():
     pairs += [*LINES.values(), GRID]
     assert len(TWINS) == len(pairs)
     assert set(TWINS.items()) == set(pairs)
-    # As `darken` looks them up.
+    # `darken` looks up colors in uppercase.
     assert [color for color in TWINS if color != color.upper()] == []
-    # Colors that differ in the light do so in the dark.
+    # Colors that differ in light mode also differ in dark mode.
     assert len(set(TWINS.values())) == len(TWINS)
 
 
@@ -82,7 +82,7 @@ def test_darkening_reaches_every_color_and_nothing_else():
 
 
 def over(color, alpha, paper):
-    """The color that is seen where paper shines through another."""
+    """The color that results from a translucent color on paper."""
     mixed = [
         alpha * int(color[i : i + 2], 16) + (1 - alpha) * int(paper[i : i + 2], 16)
         for i in (1, 3, 5)
@@ -92,7 +92,7 @@ def over(color, alpha, paper):
 
 @both
 @pytest.mark.parametrize("name", ["KEPT", "DROPPED"])
-def test_numbers_on_cells_can_be_read(palette, name):
+def test_numbers_on_cells_are_legible(palette, name):
     color, alpha = getattr(style, name)
     color = color if palette is PALETTE else TWINS[color]
     cell = over(color, alpha, palette["paper"])

@@ -1,4 +1,4 @@
-"""README.md and results/README.md say what the code does and the records hold."""
+"""README.md and results/README.md agree with the code and the records."""
 
 import io
 import re
@@ -48,7 +48,7 @@ def test_the_code_runs(monkeypatch):
     given = {"images": rng.random((4, 12, 12, 3)), "labels": np.arange(4)}
     exec(use, given)
     assert given["model"].layers[1].keep_prob == pytest.approx(0.9)
-    # Smaller than ResNet-50, with the same kind of blocks, and no download.
+    # ResNet-9 has the same kind of blocks, is smaller, and needs no download.
     monkeypatch.setattr(keras.applications, "ResNet50", models.resnet9)
     exec(insert, given)
     assert given["dbl"].find_drop_block_layers(given["model"])
@@ -131,7 +131,7 @@ def test_the_accuracies_are_as_recorded():
             records, profile="slides", network="custom_net", dataset="cifar10"
         )
     )
-    # The runs that every variant has.
+    # The seeds with which every variant was run.
     complete = set.intersection(*(set(runs) for runs in arms.values()))
     arms = {a: {s: runs[s] for s in complete} for a, runs in arms.items()}
     mean = {a: f"{100 * np.mean(list(runs.values())):.2f}%" for a, runs in arms.items()}
@@ -173,7 +173,7 @@ def test_the_detectors_of_scenes_have_all_their_seeds():
     found = _seeds_of_comparisons()
     recipes = make_recipes("small", networks=["retinanet_light"], datasets=["scenes"])
     least = {recipe.seed for recipe in recipes}
-    # Photographs are trained on from pretrained weights, in another grid.
+    # Another grid trains on photographs, from pretrained weights.
     assert ("retinanet_light", "coco2017-mini") not in found
     drawn = found["retinanet_light", "scenes"]
     assert {"none", "dropblock-3-0.9"} <= set(drawn)
@@ -213,7 +213,7 @@ def test_the_page_of_the_records_states_the_profiles_as_they_are():
 
 
 def _cells(recipes):
-    """The cells of a profile's table, but for those that name the runs."""
+    """The cells of a profile's table, except those that name the runs."""
     recipe = recipes[0]
     train = f"{recipe.train_size:,}" if recipe.train_size else "all others"
     test_images = f"{recipe.test_size:,}" if recipe.test_size else "all"

@@ -51,7 +51,7 @@ def texts():
     return found
 
 
-def test_no_file_names_a_place_on_somebodys_machine(texts):
+def test_no_file_contains_a_path_on_somebodys_machine(texts):
     private = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp|var|mnt)/\w+")
     own = Path(__file__).name
     found = {
@@ -108,7 +108,7 @@ def test_requirements_name_exact_versions_and_no_host():
     ] == []
 
 
-def test_only_files_that_say_so_import_a_backend():
+def test_only_files_named_after_a_backend_import_it():
     backends = {"tensorflow", "jax", "torch"}
     found = set()
     for path in ROOT.glob("dropblock_lib/**/*.py"):
@@ -168,7 +168,7 @@ def wheel(tmp_path_factory):
     return path
 
 
-def test_the_wheel_holds_the_package_and_its_records(wheel):
+def test_the_wheel_contains_the_package_and_its_records(wheel):
     shipped = set(zipfile.ZipFile(wheel).namelist())
     records = {path.name for path in ROOT.glob("results/records/*.json")}
     modules = {

@@ -44,7 +44,7 @@ def expected_fraction_and_deviation(variant):
     return rate, (rate * (1 - rate) * (2 * block_size - 1) ** 2 / UNITS) ** 0.5
 
 
-def test_the_slides_variants_are_there():
+def test_the_slides_variants_are_registered():
     assert set(VARIANTS) == {
         "none",
         "dropout-0.25",
@@ -76,7 +76,7 @@ def test_drops_the_fraction_in_its_name(variant):
 
 
 @pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "none"])
-def test_seeded_layers_repeat_also_after_serialization(variant):
+def test_seeded_layers_repeat_their_noise_even_after_serialization(variant):
     def noise(layer):
         return ops.convert_to_numpy(layer(ops.ones(SHAPE), training=True))
 
@@ -91,7 +91,7 @@ def test_seeded_layers_repeat_also_after_serialization(variant):
 
 
 @pytest.mark.parametrize("variant", ["dropblock", "Dropout-0.25", "", None, 3])
-def test_an_unknown_name_lists_the_known(variant):
+def test_an_error_about_an_unknown_name_lists_the_known_names(variant):
     with pytest.raises(ValueError, match="argument `variant`") as caught:
         get_variant(variant)
     assert all(known in str(caught.value) for known in VARIANTS)
@@ -217,12 +217,12 @@ def test_a_variant_has_one_name(name):
         ("custom", {"factory": 3}, "factory"),
     ],
 )  # fmt: skip
-def test_a_wrong_number_is_refused_by_its_name(method, arguments, name):
+def test_an_error_about_an_invalid_number_names_it(method, arguments, name):
     with pytest.raises(ValueError, match=f"argument `{name}`"):
         Variant(method, **arguments)
 
 
-def test_a_variant_is_its_numbers_and_cannot_be_changed():
+def test_a_variant_is_defined_by_its_numbers_and_cannot_be_changed():
     variant = Variant("dropblock", block_size=[5, 5], keep_prob=np.float64(1))
     assert variant.numbers() == {
         "method": "dropblock",
@@ -302,7 +302,7 @@ def test_looking_up_a_function_uses_no_random_numbers():
 @pytest.mark.parametrize(
     "function", [lambda: None, lambda name=None, seed=None: 3, keras.layers.Dropout]
 )
-def test_a_function_that_makes_no_layers_is_refused(function):
+def test_a_function_that_makes_no_layers_is_rejected(function):
     with pytest.raises(ValueError, match=r"factory\(name=None, seed=None\)") as caught:
         get_variant(function)
     assert "argument `variant`" in str(caught.value)

@@ -113,11 +113,11 @@ def driver(request, visit):
         assert opened.foreign == []
 
 
-def test_the_page_starts_as_python_does(driver):
+def test_the_page_starts_in_the_same_state_as_python(driver):
     driver.agrees()
 
 
-def test_sliders_and_choices_lead_to_the_librarys_numbers(driver):
+def test_sliders_and_choices_show_the_librarys_numbers(driver):
     driver.slide("keep_prob", 0.55)
     driver.slide("block_size", 6)
     driver.agrees()
@@ -138,7 +138,7 @@ def test_sliders_and_choices_lead_to_the_librarys_numbers(driver):
         driver.agrees()
 
 
-def test_a_random_walk_stays_with_python(driver):
+def test_random_changes_agree_with_python(driver):
     """All controls at once, at their limits, where formulas have edge cases."""
     rng = np.random.default_rng(0)
     sliders = {"height": 64, "width": 64, "channels": 16}
@@ -188,7 +188,7 @@ def test_dragging_keep_prob_to_the_left_drops_more(driver):
 
 
 def test_the_keyboard_reaches_and_moves_everything(driver):
-    """By Tab alone from the method on; every stop shows its focus."""
+    """Tab alone reaches every control, and each of them shows its focus."""
     page, twin = driver.page, driver.twin
     driver.control("method", "dropblock").focus()
     stops = []
@@ -228,7 +228,7 @@ def test_the_keyboard_reaches_and_moves_everything(driver):
     assert controls <= set(stops)
 
 
-def test_arrow_keys_tell_of_each_unit(driver):
+def test_arrow_keys_describe_each_unit(driver):
     driver.root.get_by_role("button", name="5 x 5").click()
     driver.canvas.focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight"):
@@ -294,7 +294,7 @@ def test_a_tap_answers_and_chooses_the_method(visit):
 # === Side by side ===
 
 
-def test_three_methods_drop_what_python_drops_at_one_dose(driver):
+def test_three_methods_at_the_same_rate_drop_what_python_drops(driver):
     for keep_prob in (0.8, 0.5):
         driver.slide("keep_prob", keep_prob)
         for method in ("dropout", "dropblock", "spatial"):
@@ -314,7 +314,7 @@ def test_each_method_is_above_its_maps(driver):
         assert name["y"] + name["height"] <= canvas["y"]
 
 
-def test_what_there_is_to_try_shows_what_it_says(driver):
+def test_the_suggested_examples_show_what_they_say(driver):
     tries = driver.root.locator(".mask-explorer-tries button")
     driver.slide("keep_prob", 0.3)
     tries.nth(0).click()
@@ -413,7 +413,7 @@ def test_readouts_never_collide(driver):
             assert overlaps(driver) == []
 
 
-def test_no_readout_is_nonsense(driver):
+def test_every_readout_is_a_valid_number(driver):
     data = driver.root.locator("data")
     driver.open("#explorer=photo&method=spatial&channels=1&keep_prob=0.05&seed=3")
     shown = dict(zip(PRINTED, data.all_inner_texts(), strict=True))
@@ -446,7 +446,7 @@ def test_the_box_does_not_jump(driver, compare):
             assert places() == pytest.approx(before, abs=1), (method, step)
 
 
-def test_words_fit_the_method(driver):
+def test_texts_fit_the_method(driver):
     driver.open("#explorer=photo&compare=false&marks=true")
     words = driver.root.locator(
         ".mask-explorer-legend .seed, .mask-explorer-legend .valid"
@@ -466,7 +466,7 @@ def test_words_fit_the_method(driver):
 @pytest.mark.parametrize(
     "preset", ["photograph", "a star", "a digit", "5 x 5", "ResNet-50"]
 )
-def test_every_example_changes_what_is_seen(driver, preset):
+def test_every_example_changes_the_picture(driver, preset):
     driver.slide("keep_prob", 0.3)
     before = driver.canvas.evaluate("c => c.toDataURL()")
     driver.root.get_by_role("button", name=preset).click()
@@ -474,7 +474,7 @@ def test_every_example_changes_what_is_seen(driver, preset):
 
 
 @pytest.mark.parametrize("step", ["map", "seeds", "blocks", "scale"])
-def test_every_step_shows_and_says_something_of_its_own(driver, step):
+def test_every_step_has_its_own_picture_and_text(driver, step):
     canvas = driver.canvas
     words = driver.root.locator(".mask-explorer-explanation")
     before = canvas.evaluate("c => c.toDataURL()"), words.inner_text()
@@ -490,7 +490,7 @@ def test_a_control_that_does_nothing_is_disabled(driver):
     assert driver.control("per_channel").is_enabled()
 
 
-def test_the_status_is_said_once_things_rest(driver):
+def test_the_status_is_announced_after_a_pause(driver):
     driver.slide("keep_prob", 0.4)
     status = driver.root.get_by_role("status")
     driver.page.wait_for_function("e => e.textContent", arg=status.element_handle())
@@ -523,7 +523,7 @@ def test_it_follows_the_theme_and_is_printed_in_light_colors(driver):
     )
 
 
-def test_without_scripts_a_picture_with_its_numbers_stands_there(browser, address):
+def test_without_scripts_there_is_a_picture_with_its_numbers(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{address}/{PAGE}")

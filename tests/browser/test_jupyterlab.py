@@ -19,7 +19,7 @@ CELLS = [
     "explorer.keep_prob = 0.5",
     "print('seen', explorer.keep_prob, explorer.keep_mask.sum())",
 ]
-# The first import of Keras takes long on a busy machine.
+# The first import of Keras takes a long time on a busy machine.
 PATIENCE = 120_000
 
 

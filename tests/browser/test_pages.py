@@ -18,7 +18,7 @@ DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
-# A page's tests run in one worker, and pages in several.
+# All tests of a page run in one worker.
 in_groups = [pytest.param(page, marks=pytest.mark.xdist_group(page)) for page in PAGES]
 
 
@@ -47,7 +47,7 @@ def resize(page, size):
 
 
 def switch_theme(page, theme):
-    # Colors fade, and axe would measure one in between.
+    # Without transitions, because axe would measure a color while it changes.
     page.add_style_tag(content="* { transition: none !important; }")
     page.evaluate(
         """theme => {
@@ -76,7 +76,7 @@ def test_page_is_accessible(opened, theme, size):
     switch_theme(opened.page, theme)
     found = violations(opened.page)
     if found:
-        # On a busy machine the theme looks later than `resize` waits for.
+        # On a busy machine, the theme takes longer than `resize` waits.
         opened.page.wait_for_timeout(3000)
         found = violations(opened.page)
     assert not found, found
@@ -94,7 +94,7 @@ def test_every_formula_is_set(opened):
     assert opened.page.locator("mjx-merror").count() == 0
 
 
-def test_the_front_door_leads_to_the_first_page(visit):
+def test_the_root_page_redirects_to_the_first_page(visit):
     with visit("index.html") as opened:
         opened.page.wait_for_url("**/book/index.html")
 
@@ -130,7 +130,7 @@ def paper_of(drawing):
     return "#{:02X}{:02X}{:02X}".format(*seen.getpixel((1, 1)))
 
 
-def test_figures_lie_on_the_page_in_its_colors(visit):
+def test_figures_have_the_colors_of_the_page(visit):
     with visit("book/03-gamma.html", **DESKTOP) as opened:
         page = opened.page
         number = page.locator("figure:has(img)").count()
@@ -146,7 +146,7 @@ def test_figures_lie_on_the_page_in_its_colors(visit):
             assert captions.count() == number
 
 
-def test_text_does_not_move_when_a_figure_comes(browser, address):
+def test_text_does_not_move_when_a_figure_loads(browser, address):
     context = browser.new_context(viewport=PHONE)
     page = context.new_page()
     held = []
@@ -164,7 +164,7 @@ def test_text_does_not_move_when_a_figure_comes(browser, address):
     context.close()
 
 
-def test_on_a_dark_page_all_figures_are_there_without_scrolling(visit):
+def test_a_dark_page_has_all_figures_without_scrolling(visit):
     with visit("book/03-gamma.html", **DESKTOP) as opened:
         opened.page.evaluate("document.documentElement.dataset.theme = 'dark'")
         opened.page.wait_for_function(
@@ -212,8 +212,8 @@ def test_every_icon_is_drawn(opened):
     assert opened.page.evaluate(ICONS_NOT_DRAWN) == []
 
 
-def test_what_opens_at_a_click_still_does(visit):
-    """The style sheet keeps the rules for elements that only scripts show."""
+def test_elements_that_open_on_a_click_still_do(visit):
+    """The style sheet keeps its rules for elements that only scripts show."""
     with visit("book/03-gamma.html", **DESKTOP) as opened:
         page = opened.page
         colab = page.locator(".dropdown-launch-buttons").get_by_text("Colab")
@@ -268,7 +268,7 @@ def test_a_page_can_be_read_without_scripts(visit):
         assert code.is_visible()
 
 
-def test_paper_is_white_and_holds_everything(visit):
+def test_the_printed_page_is_white_and_complete(visit):
     with visit("book/03-gamma.html", **DESKTOP) as opened:
         page = opened.page
         switch_theme(page, "dark")

@@ -39,7 +39,7 @@ def flattened(outline):
             yield item
 
 
-def test_the_contents_name_the_page_on_which_each_chapter_begins(pdf):
+def test_the_contents_list_the_page_on_which_each_chapter_begins(pdf):
     rows = re.findall(r"^(\S.*?) (\d+)$", pdf.pages[1].extract_text(), re.MULTILINE)
     chapters = [name for _, names in read_parts() for name in names]
     assert len(rows) == len(chapters)

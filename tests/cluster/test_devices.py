@@ -45,7 +45,7 @@ def test_two_devices_give_the_result_of_one(tmp_path):
 
 
 @pytest.mark.backends
-def test_more_devices_than_available_are_refused():
+def test_more_devices_than_available_are_rejected():
     with (
         pytest.raises(ValueError, match=r"argument `devices`.*Received: devices=1000"),
         spread_over(1000),

@@ -73,7 +73,7 @@ def test_a_failed_process_reports_its_signal_message_or_exit_code():
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two"])
-def test_an_invalid_number_of_jobs_is_refused(jobs, capsys):
+def test_an_invalid_number_of_jobs_is_rejected(jobs, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["run", "--jobs", jobs])
     assert caught.value.code == 2

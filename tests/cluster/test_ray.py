@@ -19,8 +19,8 @@ from dropblock_lib.experiments.engines.on_ray import run_on_ray
 from dropblock_lib.experiments.running.run import RunsFailed
 
 run_module = sys.modules["dropblock_lib.experiments.running.run"]
-# The training step of its first run at which the head's process or the other node dies.
-# An epoch has four steps.
+# The training step of a run at which the head's process, or the other node, dies. An
+# epoch has four steps.
 HEAD_DIES_AT, OTHER_DIES_AT = 6, 7
 
 
@@ -57,8 +57,8 @@ def cluster(tmp_path, monkeypatch):
         cluster.shutdown()
 
 
-def when_it_is_there(file, do):
-    """Start a thread that calls `do` once a file exists."""
+def when_file_exists(file, do):
+    """Starts a thread that calls `do` once a file exists."""
 
     def watch():
         while not file.exists():
@@ -72,7 +72,7 @@ def when_it_is_there(file, do):
 
 def test_every_run_has_one_record_when_a_process_and_a_node_die(cluster, tmp_path):
     recipes = [tiny_recipe(seed=seed) for seed in range(3)]
-    watcher = when_it_is_there(tmp_path / "node", cluster)
+    watcher = when_file_exists(tmp_path / "node", cluster)
     lines = []
     results = tmp_path / "results"
     records = run_on_ray(
@@ -154,7 +154,7 @@ def test_without_ray_the_error_names_the_extra(monkeypatch, tmp_path, capsys):
         (["--jobs", "2", "--gpus", "1"], "--address and --gpus are for --engine ray"),
     ],
 )
-def test_conflicting_options_are_refused(tmp_path, capsys, options, says):
+def test_conflicting_options_are_rejected(tmp_path, capsys, options, says):
     assert main(["run", *options, "--results", str(tmp_path)]) == 1
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -7,12 +7,12 @@ what a cell has installed.
 The setup cell runs unchanged: git is told to find the repository's address in a local
 repository with the current tree, committed or not.
 
-Not imitated are Colab's front end and its `google.colab` package, a GPU or TPU,
-packages that the book does not use, and access to GitHub and to the data sets. Without
-a network, notebooks run on the built-in stand-ins.
+The imitation has no front end, no `google.colab` package, no GPU or TPU, no packages
+that the book does not use, and no access to GitHub and to the data sets. Without a
+network, notebooks run on the built-in stand-ins.
 
 `COLAB_NOTEBOOKS=due` runs the notebooks that changed since `make colab` last passed on
-this machine, and two more, which ones depends on the day.
+this machine, and two more, which depend on the day.
 """
 
 import datetime
@@ -31,7 +31,7 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 VERSIONS = ("3.13", "3.12")
 # IPython asks pip for jedi, which Colab leaves out, and jedi for a newer parso.
 TOLERATED = {"jedi", "parso"}
-# Variables that a developer may have set and Colab has not.
+# Environment variables that a developer may have set, but Colab has not.
 FOREIGN = ("PYTHON", "VIRTUAL_ENV", "KERAS", "TF_", "MPL", "DROPBLOCK")
 PASSED = ROOT / "_build" / "colab-passed"  # touched by make
 IN_TURN = 2

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# Tests of the repository, its book, benchmarks and files, or of several machines, none
-# of which Colab has.
+# Tests that need the repository, its book and benchmarks, or several machines, none of
+# which Colab has.
 OF_THE_REPOSITORY = (
     "browser",
     "cluster",

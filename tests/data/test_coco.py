@@ -95,7 +95,7 @@ def folder(tmp_path):
     return Folder(tmp_path / "mine")
 
 
-# === What is read ===
+# === Reading ===
 
 
 def test_boxes_labels_and_ids(folder):
@@ -126,7 +126,7 @@ def test_nothing_is_printed(folder, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_images_are_read_when_asked_for_and_as_they_are(folder):
+def test_images_are_read_unchanged_when_they_are_requested(folder):
     train = read_coco(folder.path).train
     image = train.image(1)
     assert (image.dtype, image.shape) == (np.uint8, (HEIGHT, WIDTH, 3))
@@ -145,12 +145,12 @@ def test_crowds_are_evaluated_but_not_learned(folder):
     assert (crowd["id"], crowd["bbox"]) == (9, [5, 5, 30, 20])
 
 
-def test_annotations_serve_an_evaluation(folder, capsys):
+def test_annotations_can_be_evaluated(folder, capsys):
     """Boxes found exactly, and nothing in the crowd counted, is an AP of 1."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    # pycocotools takes a match with the box of this id for no match.
+    # pycocotools would treat a match with this id as no match.
     folder.train["annotations"][0]["id"] = 0
     folder.add(annotation(9, 8, [5, 5, 30, 20], iscrowd=1))
     dataset = read_coco(folder.path)
@@ -197,7 +197,7 @@ def test_other_colors_become_rgb(folder, mode):
 
 
 @pytest.mark.parametrize("mode", ["I;16", "F"])
-def test_pixels_of_more_than_8_bits_are_refused_rather_than_cut_off(folder, mode):
+def test_pixels_of_more_than_8_bits_are_rejected_rather_than_clipped(folder, mode):
     kind, dtype = ("PNG", "uint16") if mode == "I;16" else ("TIFF", "float32")
     pixels = np.full((HEIGHT, WIDTH), 1000, dtype)
     Image.fromarray(pixels).save(folder.image(5), kind)
@@ -209,7 +209,7 @@ def save_seen(path, seen, orientation):
     """Saves an image that a viewer shows as `seen`."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # Turned by the tag of the inverse: 6 and 8 are each other's.
+    # Stored with the inverse orientation applied: 6 and 8 are inverse to each other.
     inverse = Image.Exif()
     inverse[0x0112] = {6: 8, 8: 6}.get(orientation, orientation)
     stored = Image.fromarray(seen)
@@ -221,7 +221,7 @@ def save_seen(path, seen, orientation):
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_an_image_annotated_as_seen_is_turned(folder, caplog, orientation):
+def test_an_image_annotated_as_seen_is_rotated(folder, caplog, orientation):
     stored = save_seen(folder.image(5), gradient(), orientation)
     assert stored.shape[:2] == (WIDTH, HEIGHT)
     image = read_coco(folder.path).train.image(1)
@@ -230,7 +230,7 @@ def test_an_image_annotated_as_seen_is_turned(folder, caplog, orientation):
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 5, 6, 7, 8, 9])
-def test_an_image_annotated_as_stored_is_not_turned(folder, caplog, orientation):
+def test_an_image_annotated_as_stored_is_not_rotated(folder, caplog, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(gradient()).save(folder.image(5), exif=exif, quality=95)
@@ -240,9 +240,7 @@ def test_an_image_annotated_as_stored_is_not_turned(folder, caplog, orientation)
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 4, 6])
-def test_an_orientation_that_may_have_been_annotated_is_told(
-    folder, caplog, orientation
-):
+def test_an_ambiguous_orientation_is_reported(folder, caplog, orientation):
     if orientation == 6:
         folder.train["images"][1].update(height=HEIGHT, width=HEIGHT)
         folder.train["annotations"] = [annotation(1, 5, [0, 0, 9, 9])]
@@ -256,7 +254,7 @@ def test_an_orientation_that_may_have_been_annotated_is_told(
     assert folder.image(5).name in warning.getMessage()
 
 
-def test_a_turned_image_of_another_size_is_refused(folder):
+def test_a_rotated_image_of_another_size_is_rejected(folder):
     save_seen(folder.image(5), gradient()[:, :50], 6)
     with pytest.raises(ValueError, match=r"50 by 40 pixels, with EXIF orientation 6"):
         read_coco(folder.path).train.image(1)
@@ -269,7 +267,7 @@ def test_arrays_are_read_only(folder):
             array[0] = 0
 
 
-# === What is skipped and logged ===
+# === Skipping and logging ===
 
 
 @pytest.mark.parametrize(
@@ -317,7 +315,7 @@ def test_boxes_partly_outside_are_clipped(folder):
         ([5, 5, 0, 3], "at least one box.*no area"),
     ],
 )
-def test_a_split_without_a_box_in_pixels_is_refused(folder, box, text):
+def test_a_split_without_a_box_in_pixels_is_rejected(folder, box, text):
     for item in folder.train["annotations"]:
         item["bbox"] = box
     with pytest.raises(ValueError, match=f"instances_train2017.*{text}"):
@@ -329,7 +327,7 @@ def test_a_split_may_have_no_annotations(folder):
     assert [len(b) for b in read_coco(folder.write().path).train.boxes] == [0, 0, 0]
 
 
-def test_missing_images_are_refused_or_skipped(folder, caplog):
+def test_missing_images_are_rejected_or_skipped(folder, caplog):
     folder.image(5).unlink()
     with pytest.raises(ValueError, match=r"3 images.*1 of them are missing: 0+5\.jpg"):
         read_coco(folder.path)
@@ -344,7 +342,7 @@ def test_missing_images_are_refused_or_skipped(folder, caplog):
     assert "missing image: 1" in caplog.text
 
 
-def test_no_image_at_all_is_never_skipped(folder):
+def test_a_split_without_any_image_file_is_always_rejected(folder):
     for number in (11, 5, 8):
         folder.image(number).unlink()
     with pytest.raises(ValueError, match=r"3 of them are missing: 0+11.jpg"):
@@ -379,7 +377,7 @@ FORMS = [unicodedata.normalize(form, "é/ü.jpg") for form in ("NFC", "NFD")]
         ("a\\b.jpg", "a\\b.jpg"),
     ],
 )
-def test_a_file_name_may_be_spelled_otherwise(folder, listed, stored):
+def test_a_file_name_may_be_spelled_differently(folder, listed, stored):
     path = folder.path / "train2017" / stored
     path.parent.mkdir(exist_ok=True)
     folder.image(5).rename(path)
@@ -392,7 +390,7 @@ def test_a_file_name_may_be_spelled_otherwise(folder, listed, stored):
     assert listed in str(error.value)
 
 
-def test_files_that_differ_in_their_normal_form_are_told_apart(folder):
+def test_files_that_differ_in_their_normal_form_are_distinguished(folder):
     composed, decomposed = (form.replace("/", "-") for form in FORMS)
     for image, name, brightness in ((5, composed, 50), (8, decomposed, 200)):
         picture = np.full((HEIGHT, WIDTH, 3), brightness, "uint8")
@@ -404,7 +402,7 @@ def test_files_that_differ_in_their_normal_form_are_told_apart(folder):
     assert means == pytest.approx([50, 200], abs=3)
 
 
-# === What is refused ===
+# === Rejecting ===
 
 
 @pytest.mark.parametrize("broken", ["truncated", "no image", "empty", "size", "gone"])
@@ -455,7 +453,7 @@ def test_a_broken_image_is_named_when_it_is_read(folder, broken):
         ({"iscrowd": 2}, "an iscrowd of 0 or 1.*2"),
     ],
 )
-def test_a_wrong_annotation_is_named(folder, change, text):
+def test_an_invalid_annotation_is_named(folder, change, text):
     folder.add({**annotation(77, 8, [1, 1, 2, 2]), **change})
     expected = f"instances_train2017.json.*Expected {text.split('.*')[0]}"
     with pytest.raises(ValueError, match=expected) as error:
@@ -466,7 +464,7 @@ def test_a_wrong_annotation_is_named(folder, change, text):
 
 
 @pytest.mark.parametrize("key, number", [("images", 5), ("annotations", 3)])
-def test_an_id_that_occurs_twice_is_refused(folder, key, number):
+def test_an_id_that_occurs_twice_is_rejected(folder, key, number):
     (item,) = (i for i in folder.train[key] if i["id"] == number)
     folder.train[key].append(dict(item))
     folder.write()
@@ -491,7 +489,7 @@ def test_an_id_that_occurs_twice_is_refused(folder, key, number):
         "[" * 100_000,
     ],
 )
-def test_a_file_in_another_format_is_refused(folder, content):
+def test_a_file_in_another_format_is_rejected(folder, content):
     folder.json.write_text(content)
     with pytest.raises(
         ValueError, match=r"data file .*instances_train2017\.json\. Exp"
@@ -521,7 +519,7 @@ def test_an_image_without_size_or_name_is_named(folder, key, value):
 
 
 @pytest.mark.parametrize("value", ["60", 60.0])
-def test_sides_of_another_type_are_shown_with_it(folder, value):
+def test_an_error_about_the_type_of_a_side_shows_the_value(folder, value):
     folder.train["images"][1]["width"] = value
     text = rf"a width of every image, as positive integers.*\[40, {value!r}\]"
     with pytest.raises(ValueError, match=text):
@@ -530,7 +528,7 @@ def test_sides_of_another_type_are_shown_with_it(folder, value):
 
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
 @pytest.mark.parametrize("value", ["5", 5.0])
-def test_an_id_of_another_type_is_shown_with_it(folder, key, value):
+def test_an_error_about_the_type_of_an_id_shows_the_value(folder, key, value):
     folder.train[key][0]["id"] = value
     text = f"integers as ids of the {key}.*'id': {value!r}"
     with pytest.raises(ValueError, match=text):
@@ -538,7 +536,7 @@ def test_an_id_of_another_type_is_shown_with_it(folder, key, value):
 
 
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
-def test_an_id_of_more_than_64_bits_is_refused(folder, key):
+def test_an_id_of_more_than_64_bits_is_rejected(folder, key):
     folder.train[key][0]["id"] = 2**63
     with pytest.raises(ValueError, match=f"integers as ids of the {key}.*{2**63}"):
         read_coco(folder.write().path)
@@ -558,7 +556,7 @@ def test_an_id_of_more_than_64_bits_is_refused(folder, key):
         ),
     ],
 )
-def test_each_fault_of_categories_is_named(folder, categories, text):
+def test_each_problem_with_categories_is_named(folder, categories, text):
     folder.train["categories"] = categories
     with pytest.raises(ValueError, match=f"instances_train2017.*Expected {text}"):
         read_coco(folder.write().path)
@@ -572,7 +570,7 @@ def as_roboflow(folder, *more):
     return folder.write()
 
 
-def test_two_unused_roots_of_one_name_are_refused(folder):
+def test_two_unused_roots_of_one_name_are_rejected(folder):
     other = {"id": 1, "name": "sea", "supercategory": "none"}
     as_roboflow(folder, other, {**other, "id": 2})
     with pytest.raises(ValueError, match=r"unique names.*repeated.*'sea'"):
@@ -588,13 +586,13 @@ def test_an_unused_root_with_the_name_of_a_class_is_left_out(folder):
         assert ours.tolist() == theirs.tolist()
 
 
-def test_a_used_root_with_the_name_of_a_class_is_refused(folder):
+def test_a_used_root_with_the_name_of_a_class_is_rejected(folder):
     as_roboflow(folder).add(annotation(30, 8, [1, 1, 9, 9], category=0))
     with pytest.raises(ValueError, match=r"unique names.*repeated"):
         read_coco(folder.path)
 
 
-def test_splits_with_different_categories_are_refused(folder):
+def test_splits_with_different_categories_are_rejected(folder):
     folder.validation["categories"][0]["name"] = "wolf"
     with pytest.raises(ValueError, match=r"instances_val2017.*categories.*wolf"):
         read_coco(folder.write().path)
@@ -619,7 +617,7 @@ def test_without_pillow_the_message_says_what_to_install(folder, monkeypatch):
 # === Parts of a split ===
 
 
-def test_fewer_images_are_contained_in_more(tmp_path):
+def test_a_smaller_part_is_contained_in_a_larger_one(tmp_path):
     folder = Folder(tmp_path / "many")
     numbers = list(range(100, 140))
     boxes = [annotation(n, n, [n - 100, 1, 2, 3]) for n in numbers]
@@ -643,7 +641,7 @@ def test_fewer_images_are_contained_in_more(tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, -1, 4, 1.0, True, "2"])
-def test_a_bad_number_of_images_is_refused(folder, count):
+def test_a_bad_number_of_images_is_rejected(folder, count):
     with pytest.raises(ValueError, match=r"`count`.*from 1 to 3.*Received: count="):
         read_coco(folder.path).train.take(count)
 

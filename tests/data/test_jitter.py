@@ -1,4 +1,4 @@
-"""Jitter of images: a drawn box is found again where the result has it."""
+"""Jitter of images: a drawn box moves to its new coordinates."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -31,7 +31,7 @@ def white_box(square):
 
 @few
 @given(drawn(), st.integers(0, 2**32))
-def test_a_drawn_box_is_found_where_its_box_went(case, seed):
+def test_a_drawn_box_is_where_its_coordinates_say(case, seed):
     image, box = case
     rng = np.random.default_rng(seed)
     square, boxes, kept = jitter(image, [box], SIZE, rng, color=0.0)
@@ -58,7 +58,7 @@ def test_a_box_is_kept_if_a_third_of_it_remains(case, seed):
         assert kept[0] == (fraction > 1 / 3 and widths.min() > 1)
 
 
-def test_scales_and_places_vary_within_their_limits():
+def test_scales_and_positions_vary_within_their_limits():
     image = np.full((40, 80, 3), 255, "uint8")
     shapes, corners = [], []
     for seed in range(300):
@@ -80,7 +80,7 @@ def test_without_any_change_it_is_the_letterbox():
     box = [[10, 5, 40, 30]]
     expected, boxes, _ = fit_image(image, box, SIZE)
     square, moved, kept = jitter(image, box, SIZE, rng, scales=(1, 1), color=0.0)
-    # The place of the image is random; its pixels and box are not.
+    # The position of the image is random; its pixels and box are not.
     shift = moved[0, :2] - boxes[0, :2]
     assert kept.all() and shift[0] == 0 and 0 <= shift[1] <= 24
     top = int(shift[1])

@@ -63,7 +63,7 @@ def test_the_rest_of_the_square_is_one_color(drawn, size):
     assert (image[:, columns:] == PADDING).all()
 
 
-def test_an_image_that_fits_is_not_touched(monkeypatch):
+def test_an_image_that_fits_is_not_changed(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     image = np.arange(5 * 8 * 3, dtype="uint8").reshape(5, 8, 3)
     fitted, boxes, scale = fit_image(image, (), 8)
@@ -75,14 +75,14 @@ def test_an_image_that_fits_is_not_touched(monkeypatch):
 
 
 def test_smaller_images_are_averages():
-    """A board of single black and white pixels becomes gray."""
+    """A checkerboard of single black and white pixels becomes gray."""
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype("uint8")
     image, _, _ = fit_image(np.stack([board] * 3, axis=-1), (), 8)
     assert np.abs(image.astype(int) - 127).max() <= 8
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, None, True])
-def test_a_bad_size_is_refused(size):
+def test_a_bad_size_is_rejected(size):
     with pytest.raises(ValueError, match=r"`size`.*Received: size="):
         fit_image(np.zeros((3, 3, 3), "uint8"), (), size)
 

@@ -1,4 +1,4 @@
-"""`load_dataset`: where it looks, what it refuses, and what it says."""
+"""`load_dataset`: where it looks, what it rejects, and what it says."""
 
 import contextlib
 import hashlib
@@ -101,7 +101,7 @@ def test_the_environment_variable_names_the_directory(monkeypatch, mnist_npz):
     assert load_dataset("mnist").origin == "DROPBLOCK_DATA"
 
 
-def test_the_argument_goes_before_the_environment_variable(
+def test_the_argument_takes_precedence_over_the_environment_variable(
     monkeypatch, mnist_npz, tmp_path
 ):
     monkeypatch.setenv("DROPBLOCK_DATA", str(tmp_path / "absent"))
@@ -138,7 +138,7 @@ def test_the_stand_in_says_that_it_is_one(requested, used, shape, caplog, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes"])
-def test_built_in_sets_are_looked_for_nowhere(name, monkeypatch, tmp_path):
+def test_built_in_sets_are_not_searched_for(name, monkeypatch, tmp_path):
     monkeypatch.setenv("DROPBLOCK_DATA", str(tmp_path / "absent"))
     monkeypatch.setattr(downloads, "locate", None)
     dataset = load_dataset(name, data_dir=tmp_path / "absent")
@@ -171,16 +171,16 @@ def test_importing_needs_neither_keras_nor_scikit_learn(monkeypatch):
     assert again.load_dataset is not load_dataset
 
 
-# === What it refuses ===
+# === What it rejects ===
 
 
 @pytest.mark.parametrize("name", ["imagenet", "MNIST", "", None, 3, ["mnist"]])
-def test_an_unknown_name_is_refused(name):
+def test_an_unknown_name_is_rejected(name):
     with pytest.raises(ValueError, match=r"`name`.*'cifar10'.*Received: name="):
         load_dataset(name)
 
 
-def test_a_directory_that_does_not_exist_is_refused(tmp_path, monkeypatch):
+def test_a_directory_that_does_not_exist_is_rejected(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"`data_dir`.*existing directory.*absent"):
         load_dataset("mnist", data_dir=tmp_path / "absent")
     monkeypatch.setenv("DROPBLOCK_DATA", str(tmp_path / "absent"))
@@ -286,7 +286,7 @@ def test_a_missing_array_is_named(tmp_path):
         load_dataset("mnist", data_dir=tmp_path)
 
 
-def test_another_data_set_under_the_name_is_refused(tmp_path, mnist_npz):
+def test_another_data_set_in_the_file_is_rejected(tmp_path, mnist_npz):
     (tmp_path / "cifar10.npz").write_bytes(mnist_npz.read_bytes())
     with pytest.raises(ValueError, match=r"cifar10\.npz.*\(50000, 32, 32, 3\)"):
         load_dataset("cifar10", data_dir=tmp_path)
@@ -314,7 +314,7 @@ def test_nothing_in_an_npz_is_unpickled(tmp_path):
 # === What it recognizes ===
 
 
-def test_cifar10_is_told_by_its_order_and_pixel_sum():
+def test_cifar10_is_recognized_by_its_order_and_pixel_sum():
     arrays = {key: array.reshape(-1) for key, array in cifar10_arrays().items()}
     arrays["y_train"] = np.sort(arrays["y_train"])
     arrays["y_test"] = np.sort(arrays["y_test"])
@@ -350,7 +350,7 @@ def test_real_data_is_recognized(name, sources):
     assert set(dataset.y_train) == set(range(10))
 
 
-# Read before the fixture hides it.
+# Read before the fixture unsets it.
 REAL_DATA = os.environ.get("DROPBLOCK_DATA")
 
 
@@ -361,7 +361,7 @@ def test_a_missing_network_is_noticed_within_five_seconds():
     assert downloads.SECONDS < 4
 
 
-def test_a_name_service_that_hangs_is_left_behind(monkeypatch):
+def test_a_name_lookup_that_hangs_is_abandoned(monkeypatch):
     awake = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: awake.wait(60))
     try:
@@ -429,7 +429,7 @@ def serving(body, sent=None):
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            # A probe hangs up before the end.
+            # A probe closes the connection before the end.
             with contextlib.suppress(OSError):
                 self.wfile.write(body[:sent])
                 self.wfile.flush()
@@ -470,7 +470,7 @@ def test_keras_downloads_what_is_missing(
     assert (tmp_path / "keras" / "datasets" / "mnist.npz").read_bytes() == body
 
 
-def test_a_login_page_is_not_taken_for_the_file(
+def test_a_login_page_is_not_mistaken_for_the_file(
     local_network, monkeypatch, caplog, tmp_path
 ):
     with serving(b"<html>Please log in</html>") as origin:
@@ -482,7 +482,7 @@ def test_a_login_page_is_not_taken_for_the_file(
     assert not (tmp_path / "keras" / "datasets" / "mnist.npz").exists()
 
 
-def test_a_download_that_falls_silent_is_given_up(local_network, monkeypatch, caplog):
+def test_a_download_that_stalls_is_abandoned(local_network, monkeypatch, caplog):
     monkeypatch.setattr(downloads, "SECONDS_OF_SILENCE", 0.5)
     limit = socket.getdefaulttimeout()
     body = bytes(100_000)

@@ -27,7 +27,7 @@ def test_a_scene_has_arrays_of_fixed_types():
     assert labels.dtype == np.int64
 
 
-def test_seed_and_index_make_the_scene():
+def test_seed_and_index_determine_the_scene():
     def drawn(index, seed):
         return draw_scene(index, seed, image_size=32)[0].tobytes()
 
@@ -36,7 +36,7 @@ def test_seed_and_index_make_the_scene():
     assert len(different) == 4
 
 
-def test_boxes_are_tight_around_what_is_painted(monkeypatch):
+def test_boxes_are_tight_around_painted_shapes(monkeypatch):
     painted = []
     paint = scenes.paint
 
@@ -61,13 +61,13 @@ def test_boxes_are_tight_around_what_is_painted(monkeypatch):
             for side in (np.s_[top], np.s_[bottom - 1], np.s_[:, left]):
                 assert half[side].any()
             assert half[:, right - 1].any()
-            # What is half covered is painted, and what is not covered is not.
+            # Pixels covered by half are painted, and uncovered ones are not.
             assert changed[half].all()
             assert not changed[cover == 0].any()
 
 
-def test_shapes_stand_out_from_what_surrounds_their_boxes():
-    """Images are brighter inside boxes than around them, whatever the covers."""
+def test_shapes_stand_out_from_their_surroundings():
+    """Images are brighter inside boxes than around them, judged by pixels alone."""
     inside, around = [], []
     for index in range(60):
         image, boxes, labels = draw_scene(index, seed=2)
@@ -129,7 +129,7 @@ def test_every_class_and_every_number_of_shapes_occurs(dataset):
         assert np.abs(classes - total / 10).max() < 5 * np.sqrt(total * 0.09)
 
 
-def test_sizes_places_and_overlaps(dataset):
+def test_sizes_positions_and_overlaps(dataset):
     longer_sides = []
     for boxes in (*dataset.train.boxes, *dataset.validation.boxes):
         assert boxes.min() >= 0
@@ -148,7 +148,7 @@ def test_sizes_places_and_overlaps(dataset):
     assert 0.42 < max(longer_sides) < 0.5
 
 
-def test_annotations_are_the_boxes_in_coco_s_form(dataset):
+def test_annotations_are_the_boxes_in_coco_s_format(dataset):
     split = dataset.validation
     numbers = [item["id"] for item in split.annotations["annotations"]]
     assert numbers == list(range(1, len(numbers) + 1))

@@ -17,7 +17,7 @@ def test_every_machine_draws_the_same_images():
     assert digest.hexdigest() == expected
 
 
-def test_more_images_begin_with_the_fewer():
+def test_more_images_start_with_the_same_ones():
     few, few_labels = draw_shapes(37, seed=3)
     many, many_labels = draw_shapes(250, seed=3)
     np.testing.assert_array_equal(few, many[:37])
@@ -35,7 +35,7 @@ def test_any_size_can_be_drawn():
 
 
 @pytest.mark.parametrize("count", [0, -3])
-def test_a_count_below_one_is_refused(count):
+def test_a_count_below_one_is_rejected(count):
     with pytest.raises(ValueError, match=f"`count`.*Received: count={count}"):
         draw_shapes(count)
 
@@ -45,7 +45,7 @@ def shapes():
     return load_dataset("shapes")
 
 
-def test_the_form_is_that_of_cifar10(shapes):
+def test_the_format_is_that_of_cifar10(shapes):
     assert shapes.x_train.shape == (10_000, 32, 32, 3)
     assert shapes.x_test.shape == (2_000, 32, 32, 3)
     assert shapes.x_train.dtype == shapes.x_test.dtype == np.uint8
@@ -53,7 +53,7 @@ def test_the_form_is_that_of_cifar10(shapes):
     assert len(shapes.classes) == 10
 
 
-def test_classes_are_balanced_in_any_beginning(shapes):
+def test_classes_are_balanced_in_the_first_images_too(shapes):
     for labels in (shapes.y_train, shapes.y_test, shapes.y_train[:500]):
         counts = np.bincount(labels, minlength=10)
         np.testing.assert_array_equal(counts, len(labels) // 10)
@@ -68,7 +68,7 @@ def test_loading_again_shares_the_arrays(shapes):
     assert load_dataset("shapes").x_train is shapes.x_train
 
 
-# The area of each shape, from school geometry.
+# The area of each shape, from elementary geometry.
 LENS = (
     1.0**2 * math.acos((0.5**2 + 1.0**2 - 0.75**2) / (2 * 0.5 * 1.0))
     + 0.75**2 * math.acos((0.5**2 + 0.75**2 - 1.0**2) / (2 * 0.5 * 0.75))
@@ -100,12 +100,12 @@ def test_shapes_have_the_area_of_their_geometry(name):
     axis = (np.arange(steps, dtype="float32") + 0.5) / steps * 2.4 - 1.2
     u, v = np.meshgrid(axis, axis)
     area = np.mean(SHAPES[name](u, v) < 0) * 2.4**2
-    # A grid errs by at most the cells its outline crosses; none is longer than 12.
+    # The grid's error is at most the cells that an outline of length 12 crosses.
     assert area == pytest.approx(AREAS[name], abs=12 * 2.4 / steps)
     assert AREAS.keys() == SHAPES.keys()
 
 
-def test_the_shape_stands_out_from_the_ground():
+def test_the_shape_stands_out_from_the_background():
     """Averaged over many images, each class shows its own silhouette."""
     images, labels = draw_shapes(3_000, seed=5)
     gray = images.mean(axis=-1)

@@ -24,7 +24,7 @@ def model():
     return tiny_detector(image_size=SIZE)
 
 
-def test_every_position_of_every_level_has_nine(model):
+def test_every_position_of_every_level_has_nine_anchors(model):
     anchors = anchors_by_level(model)
     shapes = {level: found.shape for level, found in anchors.items()}
     assert shapes == {"P3": (8, 8, 9, 4), "P4": (4, 4, 9, 4), "P5": (2, 2, 9, 4)}
@@ -39,7 +39,7 @@ def test_anchors_grow_with_the_level_and_move_with_the_position(model):
             centers, stride * np.stack([columns, rows], -1)[:, :, None] + 0 * centers
         )
         width, height = np.moveaxis(found[..., 2:] - found[..., :2], -1, 0)
-        # Rounded to pixels: four strides, and one and two thirds of an octave more.
+        # Four strides, and one and two thirds of an octave more, rounded to pixels.
         sides = 4 * stride * 2 ** (np.arange(3) / 3)
         sides_found = np.sqrt(width * height).reshape(-1, 3, 3)
         assert abs(sides_found - sides).max() < 2, level

@@ -52,7 +52,7 @@ PERFECT = [
 ]
 
 
-def test_the_truth_itself_scores_one():
+def test_the_ground_truth_itself_scores_one():
     measured = average_precision(ANNOTATIONS, PERFECT)
     assert set(measured) == set(MEASURES)
     assert measured["AP"] == measured["AP50"] == measured["AP75"] == 1
@@ -68,18 +68,18 @@ def test_without_objects_there_is_no_precision():
     assert average_precision(empty, PERFECT)["AP"] is None
 
 
-def test_a_false_alarm_before_the_truth_halves_the_precision():
-    # Person: two objects, three detections. A false one is the surest: precision is
-    # 1/2 at the first object found and 2/3 at the second; COCO takes the largest
-    # precision at any recall from there on, 2/3 everywhere. Toothbrush: 1.
+def test_a_false_alarm_with_the_highest_score_lowers_the_precision():
+    # Person: two objects, three detections. A false one has the highest score, so the
+    # precision is 1/2 at the first object found and 2/3 at the second. COCO uses the
+    # largest precision at the same or a higher recall, 2/3 everywhere. Toothbrush: 1.
     alarm = result(9, 1, [150, 0, 40, 40], 0.99)
     measured = average_precision(ANNOTATIONS, [*PERFECT, alarm])
     assert measured["AP50"] == pytest.approx((2 / 3 + 1) / 2, abs=1e-3)
 
 
 def test_average_precision_is_the_area_below_the_curves():
-    # As above, but no toothbrush is found, and half of the persons are found with a
-    # box that is right at low thresholds only.
+    # As above, but no toothbrush is found, and the box of one of the two persons is
+    # right only at low thresholds.
     results = [
         result(9, 1, [150, 0, 40, 40], 0.99),
         result(5, 1, [10, 10, 40, 40], 0.9),
@@ -87,9 +87,9 @@ def test_average_precision_is_the_area_below_the_curves():
     ]
     curves = precision_by_recall(ANNOTATIONS, results)
     assert list(curves) == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
-    # Precision of persons, and half of it because of the other class.
+    # The precision of persons is halved by that of the other class, 0.
     np.testing.assert_allclose(curves[0.5], np.full(101, 2 / 3 / 2))
-    # IoU .75 is enough for itself.
+    # An IoU of .75 counts at the threshold of .75.
     np.testing.assert_allclose(curves[0.75], curves[0.5])
     half = np.where(np.linspace(0, 1, 101) <= 0.5, 1 / 2 / 2, 0)
     np.testing.assert_allclose(curves[0.8], half)
@@ -186,7 +186,7 @@ def test_ids_of_annotations_do_not_matter(ids):
 
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
 @pytest.mark.parametrize("value", [77, "5", None])
-def test_rows_of_unknown_images_and_categories_are_refused(key, value):
+def test_rows_of_unknown_images_and_categories_are_rejected(key, value):
     row = {**ANNOTATIONS["annotations"][0], key: value}
     more = {**ANNOTATIONS, "annotations": [*ANNOTATIONS["annotations"], row]}
     with pytest.raises(ValueError, match=f"`annotations`.*{key} .*{value!r}"):
@@ -196,13 +196,13 @@ def test_rows_of_unknown_images_and_categories_are_refused(key, value):
 
 
 @pytest.mark.parametrize("key", ["images", "categories"])
-def test_images_and_categories_that_are_listed_twice_are_refused(key):
+def test_images_and_categories_that_are_listed_twice_are_rejected(key):
     twice = {**ANNOTATIONS, key: ANNOTATIONS[key] * 2}
     with pytest.raises(ValueError, match=f"unique ids of the {key}"):
         average_precision(twice, PERFECT)
 
 
-def test_a_result_of_another_image_is_refused():
+def test_a_result_of_another_image_is_rejected():
     with pytest.raises(ValueError, match=r"`results`.*77"):
         average_precision(ANNOTATIONS, [result(77, 1, [0, 0, 5, 5], 0.5)])
 
@@ -265,7 +265,7 @@ def test_a_dog_for_a_cat_is_right_among_supercategories():
     assert to_supercategories(ANIMALS, [])[1] == []
 
 
-def test_categories_without_a_supercategory_are_refused():
+def test_categories_without_a_supercategory_are_rejected():
     other = {**ANIMALS, "categories": [{"id": 1, "name": "cat"}]}
     with pytest.raises(ValueError, match=r"`annotations`.*supercategory.*'cat'"):
         to_supercategories(other, [])
@@ -280,7 +280,7 @@ def test_one_category_is_measured_alone():
         of_category(ANIMALS, found, "horse")
 
 
-def test_the_trivial_detector_reports_the_mean_box_of_the_commonest_class():
+def test_the_trivial_detector_reports_the_mean_box_of_the_most_common_class():
     def split(sizes, boxes):
         return DetectionSplit(
             annotations={

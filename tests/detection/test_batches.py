@@ -26,7 +26,7 @@ def image_of(index):
 
 def make_split(count=COUNT, boxes=None):
     def own(index):
-        # None in the first image, then two and one alternately.
+        # No boxes in the first image, then two and one alternately.
         rows = [[1, 2, 5 + index / 2, 8], [0, 0, 12, 12]]
         return np.array(rows[: min(index, 1 + index % 2)], "float32").reshape(-1, 4)
 
@@ -106,7 +106,7 @@ def test_a_split_may_have_no_boxes():
     assert data[0][1]["boxes"].shape == (2, 1, 4)
 
 
-def test_boxes_that_get_too_small_are_left_out_and_told(caplog):
+def test_boxes_that_become_too_small_are_left_out_and_reported(caplog):
     boxes = np.array([[0, 0, 8, 1.5], [0, 0, 1.5, 8], [0, 0, 2, 2], [3, 3, 9, 9]], "f4")
     split, _ = make_split(1, [boxes])
     data = DetectionBatches(split, 8, 1)
@@ -118,18 +118,18 @@ def test_boxes_that_get_too_small_are_left_out_and_told(caplog):
     assert data[0][1]["labels"][0].tolist() == [2, 3]
 
 
-def test_boxes_that_are_all_too_small_are_refused():
+def test_boxes_that_are_all_too_small_are_rejected():
     boxes = np.array([[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9]], "f4")
     with pytest.raises(ValueError, match=r"`split`.*at least a pixel.*2 of 2 boxes"):
         DetectionBatches(make_split(1, [boxes])[0], 16, 1)
 
 
-def test_large_boxes_are_no_warning(caplog):
+def test_large_boxes_trigger_no_warning(caplog):
     DetectionBatches(make_split()[0], 32, 4)
     assert not caplog.records
 
 
-def test_without_shuffling_the_order_is_the_split_s():
+def test_without_shuffling_the_order_is_that_of_the_split():
     data = DetectionBatches(make_split()[0], 16, 4)
     first = content(data)
     data.set_epoch(1)
@@ -226,7 +226,7 @@ def test_images_are_read_once():
     assert content(data) == first
 
 
-def test_images_are_read_again_where_none_are_kept(monkeypatch):
+def test_images_are_read_again_if_they_are_not_cached(monkeypatch):
     split, reads = make_split()
     data = DetectionBatches(split, 16, 4, cache=False)
     assert content(data) == content(data)
@@ -270,7 +270,7 @@ def test_the_last_batch_can_be_dropped():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_fit_sees_the_order_of_each_epoch(workers):
-    """Momentum remembers when each batch came, and the weights tell."""
+    """With momentum, the final weights depend on the order of the batches."""
 
     def make(**arguments):
         split, _ = make_split()
@@ -307,13 +307,13 @@ def test_fit_sees_the_order_of_each_epoch(workers):
     np.testing.assert_allclose(dense.get_weights()[0][:, 0], weights, atol=1e-5)
 
 
-def test_only_a_whole_pass_of_fit_is_an_epoch():
+def test_only_a_complete_pass_of_fit_is_an_epoch():
     data = DetectionBatches(make_split()[0], 16, 4, shuffle=True)
-    # TensorFlow looks at a batch or two, and Keras ends what has not begun.
+    # TensorFlow reads a batch or two, and Keras ends an epoch that has not begun.
     content(data)
     data.on_epoch_end()
     assert data.epoch == 0
-    # JAX begins, looks at a batch, and ends.
+    # JAX begins an epoch, reads a batch, and ends the epoch.
     data.on_epoch_begin()
     data[0]
     data.on_epoch_end()

@@ -142,7 +142,7 @@ def test_the_loss_is_that_of_the_paper(model, y):
     assert measured["loss"] == pytest.approx(box_loss + class_loss, rel=1e-3)
 
 
-def test_a_batch_without_objects_teaches_something():
+def test_training_on_a_batch_without_objects_lowers_the_loss():
     model = make()
     first = model.fit(OneBatch(images(), NONE, steps=3), epochs=4, verbose=0)
     losses = first.history["loss"]
@@ -156,7 +156,7 @@ ZERO_BOXES = {
 
 
 @pytest.mark.parametrize("way", ["compute_loss", "evaluate", "train_on_batch"])
-def test_a_batch_of_zero_boxes_is_one_without_objects(way):
+def test_a_batch_of_zero_boxes_counts_as_one_without_objects(way):
     def loss(y):
         model = make()
         if way == "compute_loss":
@@ -230,7 +230,7 @@ def first_loss(model, y=SOME):
 # === Initial weights, and KerasHub's pyramid ===
 
 
-def test_only_the_class_head_begins_with_a_prior(model):
+def test_only_the_class_head_has_an_initial_prior(model):
     heads = (model.box_head, model.classification_head)
     biases = [np.unique(array(head.layers[-1].bias)) for head in heads]
     assert biases[0] == 0 and biases[1] == pytest.approx(-np.log(99))
@@ -305,7 +305,7 @@ def test_a_saved_detector_is_the_same_and_trains_on(tmp_path):
 def test_a_loaded_detector_trains_as_the_saved_one_did(tmp_path):
     model = make()
     weights = {"bbox_regression": 10.0, "cls_logits": 1.0}
-    # Keras takes one at a time on PyTorch.
+    # On PyTorch, Keras supports only one step per execution.
     steps = 1 if BACKEND == "torch" else 2
     model.compile(
         keras.optimizers.Adam(1e-3),
@@ -408,7 +408,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_labels_that_the_model_has_not_are_refused(way):
+def test_labels_beyond_the_classes_of_the_model_are_rejected(way):
     model = make()
     boxes = SOME["boxes"]
     for label in (CLASSES, -2, 0.5, np.nan):
@@ -419,13 +419,13 @@ def test_labels_that_the_model_has_not_are_refused(way):
         WAYS[way](model, images(), {"boxes": boxes, "classes": SOME["labels"]})
 
 
-def test_labels_of_the_model_are_taken_in_every_way():
+def test_valid_labels_are_accepted_in_every_way():
     model = make()
     for name in WAYS.keys() - {"compute_loss"}:
         WAYS[name](model, images(), SOME)
 
 
-def test_weights_of_samples_are_refused_rather_than_ignored(model):
+def test_sample_weights_are_rejected_rather_than_ignored(model):
     weights = np.ones(len(images()), "float32")
     with pytest.raises(ValueError, match=r"`sample_weight`.*Expected None"):
         model.compute_loss(x=images(), y=SOME, y_pred={}, sample_weight=weights)
@@ -451,7 +451,7 @@ def test_an_image_that_cannot_be_read_is_named(way):
 def test_another_process_can_load_it(tmp_path):
     path = tmp_path / "detector.keras"
     make(variant="dropblock-3-0.9").save(path)
-    # The runner may resume in a process that has built no detector.
+    # A run may be resumed in a process that has not built a detector.
     code = (
         "import keras, dropblock_lib.detection.batches\n"
         f"model = keras.saving.load_model({str(path)!r})\n"
@@ -461,7 +461,7 @@ def test_another_process_can_load_it(tmp_path):
     assert done.stdout.split() == ["RetinaNet", "True"], done.stderr
 
 
-def test_drawn_weights_are_a_function_of_the_seed():
+def test_random_weights_are_a_function_of_the_seed():
     def weights(seed):
         return [array(v) for v in make(seed=seed).trainable_variables]
 
@@ -471,7 +471,7 @@ def test_drawn_weights_are_a_function_of_the_seed():
     assert not np.array_equal(first[0], other[0])
 
 
-def test_predictions_lie_in_the_image_and_are_padded(model):
+def test_predictions_are_inside_the_image_and_padded(model):
     found = model.predict(images(3), verbose=0)
     assert found["boxes"].shape == (3, 100, 4)
     for count, boxes, labels in zip(
@@ -488,6 +488,6 @@ def test_another_decoder_takes_effect_after_a_prediction():
     assert detector.predict(images(1), verbose=0)["boxes"].shape[1] == 7
 
 
-def test_an_encoder_without_the_level_is_refused():
+def test_an_encoder_without_the_level_is_rejected():
     with pytest.raises(ValueError, match=r"`levels`.*'sixth'"):
         build_pyramid(small_encoder(), {"P3": "sixth"}, 3, 3)

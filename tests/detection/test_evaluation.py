@@ -27,7 +27,7 @@ def model():
     return model
 
 
-def test_detections_lie_in_the_images_as_they_are_stored(model):
+def test_detections_are_in_pixels_of_the_stored_images(model):
     split = SCENES.train.take(3)
     found = detect(model, split, SCENES.category_ids, batch_size=2)
     assert {row["image_id"] for row in found} == set(split.ids)
@@ -53,7 +53,7 @@ def test_the_callback_reports_what_the_finished_model_reaches(model):
     assert history["val_AP50"][-1] == reached["AP50"]
 
 
-def test_objects_too_small_to_train_on_do_not_keep_from_detecting(model, caplog):
+def test_objects_too_small_to_train_on_do_not_prevent_detection(model, caplog):
     split = SCENES.train.take(2)
     objects = [
         {**item, "bbox": [4, 4, 0.5, 0.5]} for item in split.annotations["annotations"]
@@ -66,7 +66,7 @@ def test_objects_too_small_to_train_on_do_not_keep_from_detecting(model, caplog)
 
 
 @pytest.mark.parametrize("name", ["shuffle", "mirror", "jitter", "drop_last"])
-def test_batches_that_are_not_the_split_as_it_is_are_refused(model, name):
+def test_batches_that_change_the_split_are_rejected(model, name):
     batches = DetectionBatches(SCENES.train.take(3), 64, 2, **{name: True})
     with pytest.raises(ValueError, match=f"argument `{name}`"):
         detect(model, batches, SCENES.category_ids)
@@ -78,6 +78,6 @@ def test_every_class_needs_its_id(model):
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5])
-def test_a_bad_interval_is_refused(every):
+def test_a_bad_interval_is_rejected(every):
     with pytest.raises(ValueError, match="argument `every`"):
         AveragePrecisionCallback(SCENES.train, SCENES.category_ids, every=every)

@@ -50,7 +50,7 @@ def test_easy_background_hardly_counts():
 @pytest.mark.parametrize("logit", [-200.0, 200.0])
 @pytest.mark.parametrize("truth", [0.0, 1.0])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_a_sure_network_has_a_finite_loss_and_gradient(logit, truth, gamma):
+def test_a_confident_network_has_a_finite_loss_and_gradient(logit, truth, gamma):
     loss = FocalLoss(gamma=gamma)
     logit, truth = tensor([[logit]]), tensor([[truth]])
     assert np.isfinite(float(loss(truth, logit)))
@@ -58,7 +58,7 @@ def test_a_sure_network_has_a_finite_loss_and_gradient(logit, truth, gamma):
 
 
 def test_keras_focal_loss_takes_a_mean_over_the_classes_and_no_alpha():
-    # The reason for our own FocalLoss: when this test fails, it can be removed.
+    # The reason for our own FocalLoss. If this test fails, ours can be removed.
     classes = 80
     rng = np.random.default_rng(0)
     logit, truth = rng.normal(size=(5, classes)), rng.random((5, classes)) < 0.1

@@ -72,14 +72,14 @@ def test_objects_of_two_classes_may_share_a_place():
     scores = [[0.9, 0.0], [0.0, 0.8]]
     ours = found(PerClassNonMaxSuppression(from_logits=False), boxes, scores)
     assert [label for label, _, _ in ours] == [0, 1]
-    # In KerasHub's, the first suppresses the second. When this fails, ours can go.
+    # KerasHub's suppresses the second. If that changes, our layer can be removed.
     stock = keras_hub.layers.NonMaxSuppression(
         "xyxy", from_logits=False, confidence_threshold=0.05
     )
     assert [label for label, _, _ in found(stock, boxes, scores)] == [0]
 
 
-def test_an_anchor_may_hold_two_classes():
+def test_an_anchor_may_detect_two_classes():
     ours = found(
         PerClassNonMaxSuppression(from_logits=False), [[5, 5, 20, 20]], [[0.6, 0.5]]
     )
@@ -112,7 +112,7 @@ def test_boxes_end_at_the_edge_of_the_image():
     assert [box for _, _, box in ours] == [(0, 3, 30, SIZE), (30, 0, SIZE, 40)]
 
 
-def test_no_more_than_asked_for():
+def test_no_more_detections_than_requested():
     boxes = [[7 * i, 0, 7 * i + 6, 6] for i in range(9)]
     scores = [[0.1 * i] for i in range(1, 10)]
     few = PerClassNonMaxSuppression(from_logits=False, max_detections=4)
@@ -131,7 +131,7 @@ def test_few_candidates_are_padded():
     assert ours == [(0, pytest.approx(0.9), (1, 2, 30, 40))]
 
 
-def test_a_box_lives_if_what_suppresses_it_is_itself_suppressed():
+def test_a_box_is_kept_if_what_suppresses_it_is_itself_suppressed():
     # Each overlaps the next by two thirds, and the one after that by a third.
     boxes = [[10 * i, 0, 10 * i + 50, 50] for i in range(2)]
     boxes += [[20, 0, 64, 50]]
@@ -150,6 +150,6 @@ def test_it_survives_serialization():
     assert copy.get_config() == layer.get_config()
 
 
-def test_another_format_of_boxes_is_refused():
+def test_another_format_of_boxes_is_rejected():
     with pytest.raises(ValueError, match="`bounding_box_format`"):
         PerClassNonMaxSuppression(bounding_box_format="yxyx")

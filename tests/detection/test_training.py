@@ -41,12 +41,12 @@ def test_the_learning_rate_rises_and_falls():
     found = rates(detection_optimizer(1e-3, steps=200), [0, 5, 10, 105, 199])
     assert found[0] == pytest.approx(1e-4, rel=1e-3)
     assert found[1] == pytest.approx(5.5e-4, rel=1e-3)
-    # A tenth of the way down, half of it, the end.
+    # The peak after the warm-up, half of the way down, the end.
     expected = [1e-3, 5e-4, 0]
     assert found[2:] == pytest.approx(expected, abs=1e-6)
 
 
-def test_without_a_number_of_steps_it_rises_and_stays():
+def test_without_a_number_of_steps_it_rises_and_stays_constant():
     found = rates(detection_optimizer(1e-3), [0, 50, 100, 10_000])
     assert found[0] < 2e-5 and found[1] == pytest.approx(5.05e-4, rel=1e-2)
     assert found[2:] == pytest.approx([1e-3, 1e-3], rel=1e-4)
@@ -71,7 +71,7 @@ def test_the_uninformed_loss_is_the_lowest_of_constant_scores(model):
     counts, anchors = count_assigned(model, split)
 
     def of_logits(logits):
-        """The loss of an anchor of each class and of background, by the loss itself."""
+        """The loss per positive anchor if all anchors have these logits."""
         logits = np.broadcast_to(np.float32(logits), (len(counts) + 1, len(counts)))
         truth = np.eye(len(counts) + 1, len(counts), dtype="float32")
         rows = array(loss.call(keras.ops.array(truth), keras.ops.array(logits)))
@@ -79,7 +79,7 @@ def test_the_uninformed_loss_is_the_lowest_of_constant_scores(model):
         return (weights * rows.astype("float64")).sum() / counts.sum()
 
     found = uninformed_loss(model, batches)
-    # Scores of each class by its frequency, as a focal loss does not quite want them.
+    # Probabilities equal to the class frequencies are not optimal for a focal loss.
     frequency = np.maximum(counts, 0.1) / anchors
     by_frequency = np.log(frequency / (1 - frequency))
     assert found < of_logits(by_frequency)
@@ -104,7 +104,7 @@ FOUR = DetectionBatches(SCENES.train.take(4), SIZE, 2)
 
 
 def warnings_of(model, caplog, monkeypatch, losses, first_steps=0):
-    """What `fit` warns of when its epochs have these class losses."""
+    """The warnings of `fit` if its epochs have these class losses."""
     monkeypatch.setattr(training, "FIRST_STEPS", first_steps)
     callback = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: logs.update(cls_logits_loss=losses[epoch])
@@ -116,7 +116,9 @@ def warnings_of(model, caplog, monkeypatch, losses, first_steps=0):
     return [record.getMessage() for record in caplog.records]
 
 
-def test_a_detector_that_learns_nothing_is_warned_of_once(model, caplog, monkeypatch):
+def test_a_detector_that_learns_nothing_triggers_one_warning(
+    model, caplog, monkeypatch
+):
     first = uninformed_loss(model, FOUR, PRIOR_LOGIT)
     losses = [0.98 * first] * 3
     [message] = warnings_of(model, caplog, monkeypatch, losses)
@@ -124,24 +126,24 @@ def test_a_detector_that_learns_nothing_is_warned_of_once(model, caplog, monkeyp
     assert f"began near {first:.3f}" in message and "learning rate" in message
 
 
-def test_a_plateau_of_constant_scores_is_warned_of(model, caplog, monkeypatch):
+def test_a_plateau_of_constant_scores_triggers_a_warning(model, caplog, monkeypatch):
     lowest = uninformed_loss(model, FOUR)
     losses = [1.01 * lowest, lowest, 0.995 * lowest]
     [message] = warnings_of(model, caplog, monkeypatch, losses)
     assert "After epoch 2" in message or "After epoch 3" in message
 
 
-def test_a_loss_that_is_not_a_number_is_warned_of(model, caplog, monkeypatch):
+def test_a_loss_that_is_not_a_number_triggers_a_warning(model, caplog, monkeypatch):
     assert len(warnings_of(model, caplog, monkeypatch, [float("nan")])) == 1
 
 
-def test_a_detector_that_learns_is_not_warned_of(model, caplog, monkeypatch):
+def test_a_detector_that_learns_triggers_no_warning(model, caplog, monkeypatch):
     first, lowest = (uninformed_loss(model, FOUR, z) for z in (PRIOR_LOGIT, None))
     slowly = [0.94 * first, 0.92 * first, 0.9 * lowest, 0.9 * lowest]
     assert warnings_of(model, caplog, monkeypatch, slowly) == []
 
 
-def test_early_losses_are_not_judged(model, caplog, monkeypatch):
+def test_early_losses_trigger_no_warning(model, caplog, monkeypatch):
     assert warnings_of(model, caplog, monkeypatch, [99.0], first_steps=100) == []
 
 

@@ -39,13 +39,13 @@ def main_output(capsys, *arguments):
 
 
 def listed(capsys, *arguments):
-    """The rows that `list` prints for machines."""
+    """Returns the rows that `list` prints as JSON."""
     code, out, err = main_output(capsys, "list", "--format", "json", *arguments)
     assert (code, err) == (0, "")
     return json.loads(out)
 
 
-def test_list_shows_what_is_to_do(tmp_path, capsys):
+def test_list_shows_what_remains_to_be_run(tmp_path, capsys):
     rows = listed(capsys, "--results", tmp_path)
     recipes = make_recipes("small")
     assert [row["name"] for row in rows] == [recipe.name for recipe in recipes]
@@ -90,7 +90,7 @@ def test_filters_that_exclude_each_other_are_an_error(tmp_path, capsys):
     assert "network densenet121, variant spatial-0.7" in err
 
 
-def test_names_patterns_and_filters_choose(tmp_path, capsys):
+def test_names_patterns_and_filters_select_runs(tmp_path, capsys):
     def chosen(*arguments):
         rows = listed(capsys, *arguments, "--results", tmp_path)
         return [row["name"] for row in rows]
@@ -229,7 +229,7 @@ def test_an_interrupted_run_says_that_nothing_is_lost(tmp_path, monkeypatch, cap
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The record of a run that nothing ended."""
+    """The record of an uninterrupted run."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_tiny_net(monkeypatch)
         folder = tmp_path_factory.mktemp("whole")
@@ -266,7 +266,7 @@ def some_of_each(tmp_path, whole):
     return "--grid", grid, "--results", results
 
 
-def test_list_shows_how_far_each_run_is(some_of_each, capsys):
+def test_list_shows_the_progress_of_each_run(some_of_each, capsys):
     rows = listed(capsys, *some_of_each)
     assert [(row["seed"], row["state"], row["epoch"]) for row in rows] == [
         (0, "done", 3),
@@ -291,7 +291,7 @@ def test_list_in_all_formats(some_of_each, capsys):
         for row in rows
     ]
     heading, ruler, first, second, *_ = shown("text").splitlines()
-    # Every cell begins where its column does.
+    # Every cell begins at the start of its column.
     starts = [i for i in range(len(ruler)) if f" {ruler}"[i : i + 2] == " -"]
     assert len(starts) == 9
     for line in (heading, first):
@@ -343,7 +343,7 @@ def test_list_reads_every_record_once(results, capsys, monkeypatch):
     assert len(reads) == 2
 
 
-# === What ends a run before its time ===
+# === Interrupted runs ===
 
 
 def run_grid(capsys, monkeypatch, tmp_path):
@@ -387,7 +387,7 @@ def test_ctrl_c_in_an_epoch_loses_nothing(whole, tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def full_disk():
-    """A function after which no file grows beyond so many bytes, as on a full disk."""
+    """Returns a function that limits the size of files, as a full disk would."""
     resource = pytest.importorskip("resource", reason="limits are POSIX")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -480,8 +480,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch, capsys)
 
 
 def test_importing_works_without_the_extra_packages():
-    # None in sys.modules makes an import fail, as if the package were not there.
-    # (Keras loads them if they are there: it is no use to look at what is loaded.)
+    # None in sys.modules makes an import fail, as if the package were not installed.
+    # Looking at the loaded modules is not enough, because Keras loads them if it can.
     code = """
 import sys
 for name in ("sklearn", "matplotlib", "IPython"):

@@ -1,4 +1,4 @@
-"""Guessing dropped units, on feature maps whose answer is known."""
+"""Guessing dropped units, on feature maps for which the answer is known."""
 
 import numpy as np
 import pytest
@@ -14,22 +14,22 @@ def noise(seed=0):
 
 
 def constant_maps():
-    """Every unit of a map carries the same number; channels are independent."""
+    """Every unit of a map has the same value; channels are independent."""
     levels = np.random.default_rng(0).normal(size=(SHAPE[0], 1, 1, SHAPE[3]))
     maps = np.broadcast_to(levels, SHAPE).astype("float32")
     return (maps - maps.mean((0, 1, 2))) / maps.std((0, 1, 2))
 
 
 @pytest.mark.parametrize("method", guessing.METHODS)
-def test_masks_of_all_methods_are_equally_strong(method):
+def test_all_methods_drop_the_same_fraction(method):
     shape = (400, 12, 12, 10)
     mask = guessing.keep_masks(method, shape, 0.75, np.random.default_rng(0), 5)
     assert mask.shape == shape
-    # Whole channels are the widest spread of the three: 4,000 of them, 5 sigma.
+    # Whole channels, of which there are 4,000, have the largest spread. 5 sigma.
     assert abs(mask.mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / 4000)
 
 
-def test_spatial_masks_take_whole_channels():
+def test_spatial_masks_drop_whole_channels():
     mask = guessing.keep_masks("spatial", SHAPE, 0.5, np.random.default_rng(0))
     assert set(np.unique(mask.mean((1, 2)))) == {0.0, 1.0}
 
@@ -52,7 +52,7 @@ def test_a_whole_dropped_channel_is_not_guessed_from_itself():
     assert scores["same channel"] < 0.05
 
 
-def test_a_channel_that_others_repeat_is_guessed_from_them():
+def test_a_channel_that_others_duplicate_is_guessed_from_them():
     maps = np.repeat(noise()[..., :1], 3, -1)
     mask = guessing.keep_masks("spatial", SHAPE, 0.75, np.random.default_rng(1))
     scores = guessing.guess_scores(maps, mask)
@@ -75,6 +75,6 @@ def test_an_unknown_method_is_named():
         guessing.keep_masks("blocks", SHAPE, 0.9, np.random.default_rng(0))
 
 
-def test_nothing_dropped_is_refused():
+def test_a_mask_that_drops_nothing_is_rejected():
     with pytest.raises(ValueError, match="`keep_mask`"):
         guessing.guess_scores(noise(), np.ones(SHAPE, "int8"))

@@ -1,4 +1,4 @@
-"""Networks and variants of one's own, in every command, table and figure."""
+"""Custom networks and variants, in every command, table and figure."""
 
 import json
 import sys
@@ -62,7 +62,7 @@ seed = [0, 1]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A folder with records of somebody else's network and variant."""
+    """A folder with records of a custom network and variant."""
     folder = tmp_path_factory.mktemp("registered")
     (folder / "outside.py").write_text(MODULE)
     (folder / "ours.toml").write_text(GRID)
@@ -79,7 +79,7 @@ def results(tmp_path_factory):
             registry.update(before)
 
 
-def test_records_hold_the_numbers(results):
+def test_records_contain_the_numbers(results):
     records = load_records(results / "records")
     found = {r.recipe.variant: r.recipe.regularizer for r in records}
     assert found == {
@@ -110,7 +110,7 @@ def test_every_command_prints_them(results, capsys, command, format):
         assert len(json.loads(printed)) == (6 if command == "list" else 3)
 
 
-def test_records_are_read_where_the_module_is_not_at_hand(results, capsys):
+def test_records_are_read_without_the_module(results, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(NETWORKS, "little")
         patch.delitem(dbl.VARIANTS, "gaussian")
@@ -157,7 +157,7 @@ def is_text(artist):
     return isinstance(artist, matplotlib.text.Text)
 
 
-def test_the_quick_profile_takes_them(results):
+def test_the_quick_profile_accepts_them(results):
     recipe = make_recipe("quick", "shapes", "gaussian", network="little")
     record = run(recipe, results_dir=results / "quick")
     assert record.recipe.regularizer["rate"] == 0.1

@@ -1,10 +1,10 @@
-// The numbers of explorer.js equal the vectors, as those of Python do.
+// The numbers of explorer.js equal the vectors, like those of Python.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-// Node takes a .js file without a package.json to be a CommonJS module.
+// Node treats a .js file without a package.json as a CommonJS module.
 const source = readFileSync(process.env.EXPLORER_SCRIPT, "utf8");
 const explorer = await import(
   `data:text/javascript;base64,${Buffer.from(source).toString("base64")}`
@@ -55,7 +55,7 @@ test("addresses", () => {
     read("#explorer=&method=dropout&keep_prob=0.35&marks=false"),
     { method: "dropout", keep_prob: 0.35, marks: false },
   );
-  // What is misspelled is left out, and what is out of range is clipped.
+  // Misspelled parts are ignored, and values out of range are clipped.
   assert.deepEqual(
     read("#explorer=&method=dropconnect&keep_prob=9&block_size=x&moon=1&seed=2.4"),
     { keep_prob: 1, seed: 2 },

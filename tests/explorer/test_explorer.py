@@ -36,7 +36,7 @@ every_state = pytest.mark.parametrize(
 # === The shared vectors ===
 
 
-def test_the_vectors_are_what_the_oracle_says():
+def test_the_vectors_agree_with_the_oracle():
     found = json.loads(json.dumps(explorer_vectors.vectors()))
     for ours, vector in zip(found["states"], VECTORS["states"], strict=True):
         for name in NUMBERS:
@@ -99,7 +99,7 @@ def test_the_script_is_small_and_imports_nothing():
 # === The noise ===
 
 
-def test_mixing_loses_nothing():
+def test_mixing_is_one_to_one():
     some = np.random.default_rng(0).integers(0, 2**32, 100_000, np.uint32)
     assert len(np.unique(mix(some))) == len(np.unique(some))
 
@@ -136,7 +136,7 @@ def test_seeds_appear_as_keep_prob_falls_and_none_disappears():
 # === Pictures ===
 
 
-def test_the_digit_is_scikit_learns():
+def test_the_digit_is_from_scikit_learn():
     from sklearn.datasets import load_digits
 
     drawn = pictures.decode(pictures.PICTURES["digit"])
@@ -205,7 +205,7 @@ def test_a_photograph_loses_the_same_share_under_every_method():
     assert explorer.keep_mask.any((0, 1)).tolist() == [1, 1, 0, 1, 1]
 
 
-def test_what_there_is_to_try_is_a_valid_state():
+def test_the_suggested_examples_are_valid_states():
     for attempt in TRIES:
         explorer = dbl.MaskExplorer(**attempt["state"])
         assert explorer.compare
@@ -321,7 +321,7 @@ def assigned_while_held(explorer, state):
 
 @pytest.mark.parametrize("set_all", [dbl.MaskExplorer.set_state, assigned_while_held])
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_refused_value_leaves_the_whole_state_as_it_was(name, set_all):
+def test_an_invalid_value_leaves_the_whole_state_unchanged(name, set_all):
     explorer = dbl.MaskExplorer(seed=3)
     before, seen = explorer.page_html(), []
     explorer.observe(seen.append, [*CHECKS])
@@ -341,7 +341,7 @@ def test_a_refused_value_leaves_the_whole_state_as_it_was(name, set_all):
     assert {change.name for change in seen} == {*good}
 
 
-def test_a_refused_value_is_never_seen_while_notifications_are_held():
+def test_an_invalid_value_is_never_visible_while_notifications_are_held():
     explorer = dbl.MaskExplorer()
     with explorer.hold_trait_notifications():
         with pytest.raises(ValueError, match="argument `keep_prob`"):
@@ -349,7 +349,7 @@ def test_a_refused_value_is_never_seen_while_notifications_are_held():
         assert explorer.readouts["nominal"] == pytest.approx(0.2)
 
 
-def test_a_page_gets_the_state_back_that_it_tried_to_change(monkeypatch):
+def test_a_page_that_sends_an_invalid_state_gets_the_valid_one(monkeypatch):
     explorer, sent = dbl.MaskExplorer(feature_map=np.ones((6, 9))), []
     monkeypatch.setattr(explorer, "send_state", lambda *_: sent.append(explorer.height))
     with pytest.raises(ValueError, match="as in `feature_map`"):
@@ -391,7 +391,7 @@ def test_side_by_side_there_is_a_still_picture_of_each_method():
     assert captions == ["Dropout", "DropBlock", "SpatialDropout"]
 
 
-def test_nothing_kept_has_no_scale():
+def test_there_is_no_scale_if_nothing_is_kept():
     page = dbl.MaskExplorer(method="spatial", channels=1, keep_prob=0.001).page_html()
     assert "100.0% by this mask" in page and "scaled by \u2013" in page
 

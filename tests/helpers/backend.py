@@ -1,4 +1,4 @@
-"""What each Keras backend does in its own way, for the tests."""
+"""What the tests need to do differently on each Keras backend."""
 
 import contextlib
 from unittest import mock
@@ -24,7 +24,7 @@ DTYPES = ["float16", "bfloat16", "float32"] + ["float64"] * (BACKEND != "jax")
 
 
 def tensor(x, dtype=None):
-    """An array as a tensor, also of bfloat16, which NumPy lacks."""
+    """An array as a tensor. Its dtype may be bfloat16, which NumPy lacks."""
     x = np.asarray(x)
     wide = "float64" if dtype == "float64" else "float32"
     with np.errstate(over="ignore"):
@@ -119,7 +119,7 @@ def noise_of_seeds(noise):
 
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.object(bernoulli, "draw_bits", draw_bits))
-        # A trace that layers share would keep this noise.
+        # A trace shared by layers would keep this noise.
         patches.enter_context(
             mock.patch.object(
                 kernels.backend, "share_trace", lambda f, *arguments: f(*arguments)

@@ -7,7 +7,7 @@ from dropblock_lib.palette import TWINS
 
 
 def check_figure(fig):
-    """Check that a figure is small and uses only colors that have dark twins."""
+    """Checks that a figure is small and uses only colors that have dark twins."""
     drawing = io.StringIO()
     fig.savefig(drawing, format="svg")
     colors = re.findall("#[0-9a-f]{6}(?![0-9a-z])", drawing.getvalue())

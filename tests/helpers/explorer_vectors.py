@@ -80,7 +80,7 @@ def expected_rate(gamma, block, size):
 
 
 def exact_gamma(keep_prob, block, size):
-    """Found by bisection, because the expected rate increases with gamma."""
+    """Uses bisection, because the expected rate increases with gamma."""
     low, high = 0.0, 1.0
     for _ in range(200):
         middle = (low + high) / 2
@@ -120,7 +120,7 @@ def vector(state):
     }
 
 
-# A slope with a bump, which is coarse and not square.
+# A coarse, non-square picture of a slope with a bump.
 PICTURE = {"rows": ["0123", "05z3", "0123"], "unit": 0.5, "edges": True}
 
 

@@ -31,7 +31,7 @@ OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.
 
 
 def killed_recipe():
-    """Every source of noise and everything that has a state, in network and data."""
+    """A recipe with every source of noise and every kind of state."""
     return tiny_recipe(
         augmentation="crop-flip-cutout4",
         optimizer="sgd",
@@ -52,7 +52,7 @@ def die():
 
 
 def kill_at(moment, results):
-    """Arrange for this process to be killed at a moment."""
+    """Arranges for this process to be killed at a moment."""
     what, _, where = moment.partition(":")
     if what == "step":
         steps = iter(range(1, int(where)))

@@ -1,8 +1,8 @@
 """A second implementation of DropBlock, from the paper alone, to test the library.
 
-It shares nothing with the library, and loops where the library computes. A seed is the
-*center* of a block: an odd block extends equally far to both sides, an even one a
-place further up and left.
+It shares nothing with the library, and uses loops where the library uses arrays. A seed
+is the *center* of a block: an odd block extends equally far to both sides, an even one
+extends one place further up and left.
 """
 
 import itertools
@@ -19,7 +19,7 @@ def sides(size, rank=2):
 
 
 def both_sides(block_size, feat_size):
-    """Sides of the block and of the map: tuples tell how many, numbers alone mean 2."""
+    """Sides of block and map: as many as a tuple has, or 2 if there are no tuples."""
     sizes = feat_size, block_size
     rank = next((len(size) for size in sizes if isinstance(size, tuple)), 2)
     return sides(block_size, rank), sides(feat_size, rank)
@@ -117,7 +117,7 @@ def drop_rate_variance(gamma, block_size, feat_size):
     q = 1 - gamma
     _, map_sides = both_sides(block_size, feat_size)
     first, *others = map(_places, clipped(block_size, feat_size), map_sides)
-    # Of the units of all axes but the first.
+    # Counts for the units of all axes but the first.
     counts, shared = np.ones(1), np.ones((1, 1))
     for sets in others:
         counts = np.kron(counts, [len(places) for places in sets])

@@ -13,7 +13,7 @@ def make_record(
     epochs=2,
     **final,
 ):
-    """A valid record of CustomNet on CIFAR-10, with the given final figures."""
+    """A valid record of CustomNet on CIFAR-10, with the given final results."""
     recipe = Recipe("custom_net", variant, "cifar10", epochs=epochs, seed=seed)
     values = [0.5] + [0.25] * (epochs - 1)
     history = {key: list(values) for key in recipe.task.metrics.history}

@@ -74,7 +74,7 @@ def tiny_recipe(**changes):
 
 
 def use_tiny_net(monkeypatch):
-    """Register the network as "tiny"."""
+    """Registers the network as "tiny"."""
     monkeypatch.setitem(NETWORKS, "tiny", tiny_net)
 
 
@@ -82,7 +82,7 @@ def outcome(record):
     """A record without the values that differ between equal runs.
 
     Args:
-        record: A `Record`, or what its file holds.
+        record: A `Record`, or the contents of its file.
     """
     record = copy.deepcopy(record if isinstance(record, dict) else record.to_dict())
     for key in ("seconds", "date", "git", "resumes"):

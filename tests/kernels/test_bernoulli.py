@@ -104,7 +104,7 @@ def test_bits_are_independent_and_have_one_probability(method, p):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_number_of_ones_varies_as_that_of_independent_bits(method):
+def test_the_number_of_ones_has_the_variance_of_independent_bits(method):
     p, times = 0.02, 400
     bits = drawn(method, p, samples=20, places=(3, 5, 7), times=times)
     ones = bits.reshape(times, -1).sum(axis=1)
@@ -117,8 +117,8 @@ def test_the_number_of_ones_varies_as_that_of_independent_bits(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_first_and_the_last_place_are_no_exception(method):
-    """Nor are the places around the end of a row, and all of a lonely word."""
+def test_places_at_the_ends_of_rows_have_the_same_probability(method):
+    """Tests places at the ends of rows together, and the first and last separately."""
     p, times = 0.05, 300
     bits = drawn(method, p, places=(43, 50, 1), times=times).reshape(times, -1)
     row = bernoulli.ROW_BITS
@@ -127,7 +127,7 @@ def test_the_first_and_the_last_place_are_no_exception(method):
         some = bits[:, start : start + 32]
         error = np.sqrt(p * (1 - p) / some.size)
         assert abs(some.mean() - p) < 5 * error
-    # Each on its own: 5.5 for the largest of 128.
+    # Each place separately, with 5.5 standard errors for the largest of 128.
     ends = np.concatenate([bits[:, :64], bits[:, -64:]], axis=1).mean(axis=0)
     assert (np.abs(ends - p) < 5.5 * np.sqrt(p * (1 - p) / times)).all()
 
@@ -149,7 +149,7 @@ def test_a_tiny_probability_draws_almost_nothing(p):
 
 
 @pytest.mark.parametrize("p", [0.005, 0.011, 0.041, 0.3, 1.0])
-def test_more_than_was_expected_is_not_cut_short(p):
+def test_more_ones_than_expected_are_not_truncated(p):
     """Random numbers are reserved for probabilities of 0.01 and of 0.04."""
     bits = drawn([0.01, 0.04], p, times=10)
     assert abs(bits.mean() - p) <= 5 * np.sqrt(p * (1 - p) / bits.size)
@@ -162,7 +162,7 @@ def test_more_than_was_expected_is_not_cut_short(p):
 def test_a_row_has_room_for_all_its_ones(p):
     room, row = bernoulli.room_for_ones(p), bernoulli.ROW_BITS
     assert stats.binom.sf(room, row, p) < bernoulli.TRUNCATED
-    # Not wasteful either.
+    # Nor is much more room reserved than needed.
     assert room < row * p + 12 * np.sqrt(row * p) + 50
     # Positions are summed in int32.
     assert room * (row + 1) < 2**31
@@ -201,7 +201,7 @@ def test_calls_outside_of_compiled_code(p):
     np.testing.assert_array_equal(in_compiled_code, first)
 
 
-# What is relied on in Keras
+# Behavior of Keras that we rely on
 
 
 def test_keras_takes_a_seed_that_is_already_drawn():

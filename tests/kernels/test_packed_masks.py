@@ -13,7 +13,7 @@ from dropblock_lib.kernels.packed_masks import grow_blocks
 pytestmark = pytest.mark.backends
 
 few = settings(deadline=None, derandomize=True, max_examples=25)
-# What TensorFlow takes where bytes do not fit; elsewhere `PackedMasks` itself.
+# With the channels first, TensorFlow uses words instead of bytes.
 MASKS = backend.masks_class(32, 3, 1)
 BATCHES = [1, 2, 3, 8, 31, 32, 33, 40, 65, 128]
 
@@ -29,7 +29,7 @@ def bit_of(words, number):
 
 
 def draw(samples, channels, channel_axis=-1, sides=(2, 3), words=random_words):
-    """Masks with the given words, less the bits that are not in use."""
+    """Masks with the given words, without the bits that are not in use."""
 
     def draw_bits(shape, bits):
         in_use = np.uint32((1 << bits) - 1).view("int32")
@@ -54,7 +54,7 @@ def draw(samples, channels, channel_axis=-1, sides=(2, 3), words=random_words):
         (0, 64, (0, 1, 4)),
     ],
 )
-def test_as_few_words_as_samples_and_channels_allow(samples, channels, expected):
+def test_words_are_as_few_as_samples_and_channels_allow(samples, channels, expected):
     assert MASKS.layout(samples, channels) == expected
 
 
@@ -77,7 +77,7 @@ def test_every_unit_has_one_bit(samples, channels):
     assert words.shape == (groups, 1, channels // channels_per_word)
     bits = np.array([bit_of(words, b) for b in range(32)])
     assert bits.sum() == samples * channels
-    # Padding samples have no bit, and they are the last.
+    # Padding samples are the last ones, and have no bits.
     of_samples = bits[::channels_per_word, :, 0, 0][:group_size].T.ravel()
     assert (of_samples == (np.arange(groups * group_size) < samples)).all()
 
@@ -154,7 +154,7 @@ def test_a_block_covers_the_places_after_its_seed(block, side, axis):
     BACKEND != "tensorflow", reason=f"{BACKEND} compiles for known sizes only"
 )
 @pytest.mark.parametrize("samples", BATCHES)
-def test_an_unknown_batch_size_is_packed_alike(samples):
+def test_an_unknown_batch_size_is_packed_in_the_same_way(samples):
     import tensorflow as tf
 
     def draw(samples):

@@ -70,7 +70,7 @@ def unpacked(words, samples, size):
         (32, 64, 1, False),
     ],
 )
-def test_words_of_bytes_where_they_fit(samples, channels, channel_axis, bytes_fit):
+def test_bytes_are_used_where_they_fit(samples, channels, channel_axis, bytes_fit):
     found = backend.masks_class(samples, channels, channel_axis)
     assert issubclass(found, backend.ByteMasks) == bytes_fit
     *_, channels_per_word = found.layout(samples, channels)
@@ -101,7 +101,7 @@ def test_padding_samples_have_no_bits(samples):
 
 
 @pytest.mark.parametrize("samples", [0, *BATCHES])
-def test_an_unknown_batch_size_is_packed_alike(samples):
+def test_an_unknown_batch_size_is_packed_in_the_same_way(samples):
     import tensorflow as tf
 
     groups = -(-samples // 8)
@@ -122,7 +122,7 @@ def test_an_unknown_batch_size_is_packed_alike(samples):
 @pytest.mark.parametrize("samples", [1, 3, 5, 8, 33])
 @pytest.mark.parametrize("block_size", [1, 3, 7])
 def test_samples_and_channels_have_masks_of_their_own(samples, block_size):
-    """With bytes in words, the masks of any two maps agree by chance alone."""
+    """With bytes in words, the masks of any two maps agree only by chance."""
     layer = dbl.DropBlock2D(block_size, 0.7, seed=0)
     calls, side, channels = 40, 9, 32
     x = np.ones((samples, side, side, channels), "float32")

@@ -51,7 +51,7 @@ def test_drops_and_scales_as_where_does(dtype, shared, samples, channel_axis):
     gradient = torch.randn(shape).to(dtype)
     gradient[0, 0] = float("nan")
     scale = torch.tensor(1.25, dtype=dtype)
-    # Contiguous, as another layer may leave it, and expanded as a sum's gradient is.
+    # Other strides, as other layers may leave them, and the expanded gradient of a sum.
     other = x.transpose(1, 3).contiguous().transpose(1, 3)
     for inputs, upstream in ((x, gradient), (other, gradient[:1].expand(shape))):
         found = []
@@ -100,7 +100,7 @@ def test_gradients_of_gradients():
     assert torch.autograd.gradgradcheck(squared, x)
 
 
-def test_inputs_and_masks_are_left_alone():
+def test_inputs_and_masks_are_not_changed():
     import torch
 
     from dropblock_lib.kernels.torch import drop_and_scale

@@ -72,7 +72,7 @@ def test_every_place_has_a_layer_of_its_own():
     assert [layer.keep_prob for layer in drops] == [0.7, 0.7, 0.7]
 
 
-def test_a_seed_fixes_weights_and_noise_and_variants_begin_alike():
+def test_a_seed_fixes_weights_and_noise_and_variants_have_equal_weights():
     x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
 
     def outputs(seed, variant="dropblock-3-0.7", training=True):
@@ -156,7 +156,7 @@ def test_placements_begin_with_the_same_weights_and_seeds():
     )
 
 
-def test_takes_variants_of_ones_own():
+def test_accepts_custom_variants():
     def noise(name=None, seed=None):
         return keras.layers.GaussianNoise(0.1, name=name, seed=seed)
 

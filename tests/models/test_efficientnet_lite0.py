@@ -71,7 +71,7 @@ def random_arrays():
 
 
 def windows(x, size, stride):
-    """TensorFlow's "same" padding: what is odd goes to the right and the bottom."""
+    """TensorFlow's "same" padding: an odd pixel goes to the right and the bottom."""
     pads = []
     for side in x.shape[:2]:
         total = max((-(-side // stride) - 1) * stride + size - side, 0)
@@ -176,7 +176,7 @@ def test_without_file_and_network_the_error_says_what_to_do(monkeypatch, tmp_pat
 
 
 def test_kerashub_s_weights_compute_what_kerashub_does(monkeypatch, tmp_path):
-    # Its weights come from PyTorch: padding alike on both sides, another scaling.
+    # Its weights come from PyTorch, with equal padding on both sides and other scaling.
     made = module._kerashub(SIZE).get_config()
     made |= {"include_stem_padding": True, "stem_conv_padding": "valid"}
     made |= {"batch_norm_epsilon": 1e-5}
@@ -231,7 +231,7 @@ def test_drop_block_follows_the_last_stages_and_the_pyramid(small):
     assert maps == {"P4": (4, 4, 96), "P5": (2, 2, 96), "P6": (1, 1, 96)}
 
 
-def test_the_light_backbone_begins_alike_in_all_variants(small):
+def test_the_light_backbone_has_the_same_initial_weights_in_all_variants(small):
     for a, b in zip(four_dimensional(lite()), four_dimensional(small), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -255,7 +255,7 @@ def test_frozen_stages_and_normalizations_do_not_train():
                 np.testing.assert_array_equal(old, array(new))
 
 
-def test_a_light_detector_is_loaded_as_it_was(small, tmp_path):
+def test_a_saved_light_detector_is_loaded_unchanged(small, tmp_path):
     small.save(tmp_path / "detector.keras")
     copy = keras.saving.load_model(tmp_path / "detector.keras")
     x = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 3)).astype("float32")

@@ -1,4 +1,4 @@
-"""Variants of a network start equal: with keep_prob 1, DropBlock changes no bit."""
+"""With keep_prob 1, a network with DropBlock trains like one without, bit for bit."""
 
 import keras
 import numpy as np
@@ -54,7 +54,7 @@ def trained(variant):
     return losses, weights, len(drop_block_layers)
 
 
-def test_a_resnet_trains_bit_for_bit_alike_with_and_without_an_inactive_drop_block():
+def test_an_inactive_drop_block_changes_no_bit_of_the_training_of_a_resnet():
     losses, weights, layers = trained("none")
     same_losses, same_weights, drop_block_layers = trained("dropblock-3-0.9")
     assert (layers, drop_block_layers) == (0, 32)

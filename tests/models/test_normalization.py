@@ -62,7 +62,7 @@ def moving(layer):
 
 
 def assert_agree(got, expected, tolerance=2e-6):
-    """Equal but for rounding on TensorFlow, and everywhere else exactly."""
+    """Asserts that values are equal, up to rounding on TensorFlow."""
     if not ON_TENSORFLOW:
         tolerance = 0
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=5 * tolerance)
@@ -73,7 +73,7 @@ def normalized(x, mean, variance):
 
 
 def operations(layer, x, **kwargs):
-    """Types of the operations that TensorFlow makes of a call."""
+    """Types of the operations in TensorFlow's graph of a call."""
     import tensorflow as tf
 
     traced = tf.function(lambda x: layer(x, **kwargs))

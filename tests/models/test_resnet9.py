@@ -11,7 +11,7 @@ from dropblock_lib.models.normalization import BatchNormalization
 from dropblock_lib.placements import PLACEMENTS
 from dropblock_lib.variants import VARIANTS, Variant
 
-# 3x3 kernels without bias and four numbers a channel in the normalization that
+# 3x3 kernels without bias and four numbers per channel in the normalization that
 # follows, from 3 to 32 to 64, 64, 64, 128, 256, 256, 256 channels; then a dense layer.
 PARAMETERS = (
     (9 * 3 * 32 + 4 * 32)
@@ -22,8 +22,8 @@ PARAMETERS = (
     + 2 * (9 * 256 * 256 + 4 * 256)
     + (256 + 1) * 10
 )
-# Layer, the layers that read it, keep_prob for a variant of 0.6. Maps are 16 wide in
-# block 1 and 4 wide in block 2.
+# Placement -> (name of a regularizer, names of the layers that read it, its keep_prob
+# in a variant with keep_prob 0.6). Maps are 16 wide in block 1 and 4 wide in block 2.
 PLACES = {
     "main-path-relu": [
         ("drop_block1_1_relu", ["block1_2_conv"], 0.6),
@@ -93,7 +93,7 @@ def test_maps_are_as_the_docstring_says():
         "logits": (10,),
     }
     assert {name: model.get_layer(name).output.shape[1:] for name in shapes} == shapes
-    # Nothing follows the additions.
+    # No ReLU follows the additions.
     assert readers(model, model.get_layer("block1_add")) == ["conv2_conv"]
     assert readers(model, model.get_layer("block2_add")) == ["average"]
     kind = keras.layers.BatchNormalization
@@ -115,7 +115,7 @@ def test_regularizers_sit_where_the_docstring_draws_them(where):
     for drop in dbl.find_drop_block_layers(model):
         side, channels = (16, 4) if "block1" in drop.name else (4, 16)
         assert drop.output.shape[1:] == (side, side, channels)
-    # Skip connections are dropped for the addition alone.
+    # Only the addition reads a dropped skip connection.
     assert readers(model, model.get_layer("pool1"))[0] == "block1_1_conv"
 
 
@@ -137,7 +137,7 @@ def test_paper_code_drops_a_quarter_in_block_1_for_all_variants(variant):
 
 
 @pytest.mark.backends
-def test_variants_begin_alike_and_a_seed_fixes_weights_and_noise():
+def test_variants_have_equal_weights_and_a_seed_fixes_weights_and_noise():
     x = pixels(2, 16, 16, 3)
 
     def made(variant, seed=1, **arguments):
@@ -190,7 +190,7 @@ def test_learns_saves_and_loads(tmp_path):
     np.testing.assert_allclose(outputs(loaded, x), got, rtol=1e-5, atol=1e-5)
 
 
-def test_takes_variants_of_ones_own():
+def test_accepts_custom_variants():
     def noise(name=None, seed=None):
         return keras.layers.GaussianNoise(0.1, name=name, seed=seed)
 

@@ -70,7 +70,7 @@ def test_all_variants_begin_with_the_same_weights(plain, dropping):
         np.testing.assert_array_equal(a, b)
 
 
-def test_no_two_kernels_begin_alike(plain):
+def test_no_two_kernels_have_the_same_initial_values(plain):
     first = [kernel.ravel()[:8].tobytes() for kernel in kernels(plain)]
     assert len(set(first)) == len(first)
 
@@ -128,7 +128,7 @@ def test_without_a_network_the_error_says_so(monkeypatch, tmp_path):
         models.retinanet(weights="imagenet")
 
 
-def test_weights_in_the_cache_are_not_looked_for_elsewhere(monkeypatch, tmp_path):
+def test_weights_in_the_cache_are_not_downloaded(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(downloads, "_probe", lambda *arguments: pytest.fail("asked"))
     path = tmp_path / "models" / downloads.WEIGHTS
@@ -142,7 +142,7 @@ def test_a_missing_file_is_named(tmp_path):
         models.retinanet(weights=str(tmp_path / "nowhere.h5"))
 
 
-def test_weights_of_a_file_see_red_where_the_image_has_it(tmp_path):
+def test_weights_from_a_file_give_the_outputs_of_keras_resnet50(tmp_path):
     trained = keras.applications.ResNet50(
         include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
     )

@@ -11,10 +11,10 @@ import dropblock_lib as dbl
 from dropblock_lib import models
 
 NETWORKS = {"resnet50": models.resnet50, "densenet121": models.densenet121}
-# Those of keras.applications without their tops, and a dense layer to ten classes:
+# keras.applications' networks without their tops, and a dense layer for ten classes:
 # 23,587,712 + 20,490 and 7,037,504 + 10,250.
 PARAMETERS = {"resnet50": 23_608_202, "densenet121": 7_047_754}
-# Blocks, or layers of a dense block, of each of the four groups.
+# Number of blocks, or of layers of the dense block, in each of the four groups.
 GROUPS = {"resnet50": (3, 4, 6, 3), "densenet121": (6, 12, 24, 16)}
 # The ReLUs that a regularizer follows in the slides.
 UNITS = {"resnet50": ("1_relu", "2_relu"), "densenet121": ("0_relu", "1_relu")}
@@ -28,7 +28,7 @@ def pixels(*shape):
 
 @pytest.fixture(scope="module")
 def made():
-    """Networks by their arguments, each built once: that takes seconds."""
+    """Returns networks by their arguments. Each is built once, which takes seconds."""
     networks = {}
 
     def make(name, variant="none", **arguments):
@@ -67,7 +67,7 @@ def test_is_the_network_of_the_paper(made, name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_variants_begin_alike_and_a_seed_fixes_the_weights(made, name):
+def test_variants_have_equal_weights_and_a_seed_fixes_them(made, name):
     x = pixels(2, 32, 32, 3)
     plain = ops.convert_to_numpy(made(name)(x))
     dropping = made(name, "dropblock-3-0.7", stem="imagenet")
@@ -111,7 +111,7 @@ def test_takes_other_sizes_and_classes():
     assert model.get_layer("conv2_block1_1_relu").output.shape[1:3] == (32, 70)
 
 
-def test_batch_normalization_forgets_within_a_short_run(made):
+def test_batch_normalization_has_a_momentum_for_short_runs(made):
     norms = [
         layer
         for layer in made("densenet121").layers

@@ -134,7 +134,7 @@ def test_the_area_drawn_as_dropped_is_that_of_the_mask(keep_prob):
         assert np.isfinite(image.get_array().filled(np.nan)).sum() == feature_map.size
 
 
-def test_nothing_is_missing_where_a_block_covers_the_map():
+def test_there_is_no_shortfall_if_a_block_covers_the_map():
     fig = plots.shortfall(7, (14, 7))
     large, covered = (line.get_xydata() for line in fig.axes[0].lines)
     np.testing.assert_allclose(covered[:, 1], 0, atol=1e-12)
@@ -154,7 +154,7 @@ def test_the_papers_code_drops_at_two_more_places_of_a_block():
     assert texts(plots.two_placements())["DropBlock"] == 2 + 4
 
 
-def test_a_dense_block_keeps_what_it_has_and_adds_to_it():
+def test_a_dense_block_keeps_its_channels_and_adds_more():
     drawn = texts(plots.dense_block(first=40, growth=20, layers=4))
     assert drawn["40"] == 5
     assert drawn["20"] == 1 + 2 + 3 + 4
@@ -216,7 +216,7 @@ def test_losses_go_from_training_to_validation():
     assert labels == ["plain", "DropBlock 7/0.7"]
 
 
-def test_losses_are_equally_long_in_all_panels():
+def test_losses_have_the_same_scale_in_all_panels():
     far = {v: [(a, b + 3) for a, b in runs] for v, runs in LOSSES.items()}
     fig = plots.losses_by_variant({"near": LOSSES, "far": far})
     spans = [np.ptp(ax.get_xlim()) for ax in fig.axes]
@@ -249,7 +249,7 @@ def test_validation_curves_are_labeled_at_their_ends():
     assert title == "SpatialDropout 0.7 is not drawn: it ends at 20%"
 
 
-def test_labels_of_curves_that_end_together_are_apart():
+def test_labels_of_curves_that_end_together_do_not_overlap():
     variants = ("none", "dropout-0.25", "dropblock-3-0.9")
     fig = plots.validation_curves(of_all(HISTORIES["none"], variants))
     [ax] = fig.axes
@@ -277,8 +277,8 @@ def test_differences_are_beside_the_published_ones(titles):
                 assert places == []
 
 
-# A registered function, a name that is not registered, and the variant of a record
-# whose author registered it elsewhere.
+# A registered function, a name that is not registered, and a record's variant that is
+# registered elsewhere.
 OTHERS = ("mine", "dropblock-5-0.8-exact", "theirs")
 OTHER_TITLES = ["mine", "DropBlock 5/0.8, exact", "theirs"]
 
@@ -288,7 +288,7 @@ def of_all(value, variants=("none", *OTHERS)):
 
 
 def labels(fig):
-    """What a figure calls its variants, in its legend or beside its rows."""
+    """The names of a figure's variants, in its legend or beside its rows."""
     shown = [text.get_text() for ax in fig.axes for text in ax.get_yticklabels()]
     legends = [*fig.legends, *(ax.get_legend() for ax in fig.axes)]
     for legend in filter(None, legends):
@@ -321,14 +321,14 @@ def mine(monkeypatch):
 
 
 @pytest.mark.parametrize("name", FIGURES_OF_VARIANTS)
-def test_figures_draw_variants_that_are_not_the_slides(mine, name):
+def test_figures_draw_variants_that_the_slides_do_not_have(mine, name):
     fig = FIGURES_OF_VARIANTS[name]()
     check_figure(fig)
     shown = labels(fig)
     assert [title for title in shown if title in OTHER_TITLES] == OTHER_TITLES
 
 
-def test_a_color_says_what_a_variant_drops(mine, monkeypatch):
+def test_the_color_shows_what_a_variant_drops(mine, monkeypatch):
     blue, red, green, yellow, purple, cyan = (light for light, _ in LINES.values())
     expected = {
         "none": PALETTE["muted"],

@@ -1,4 +1,4 @@
-"""Figures of detection show boxes at their places and losses as they are."""
+"""Figures of detection show boxes and losses correctly."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_boxes_are_drawn_where_they_are():
     assert max(shown.get_array().shape) < 400
 
 
-def test_a_name_leans_away_from_the_nearer_side_and_the_top():
+def test_a_name_is_aligned_away_from_the_nearer_edges():
     left, right = FIGURES["images"]().axes[0].texts
     assert (left.get_ha(), left.get_va()) == ("left", "bottom")
     assert (right.get_ha(), right.get_va()) == ("right", "top")
@@ -128,7 +128,7 @@ def test_the_anchors_of_one_position_are_shown():
 
 def test_an_overlap_is_measured_and_shaded():
     fig = FIGURES["overlaps"]()
-    # 15 x 30 of 2 * 900 - 450; and boxes that do not meet.
+    # 15 x 30 of 2 * 900 - 450; and boxes that do not overlap.
     assert titles(fig) == ["IoU 0.33", "IoU 0.00"]
     shaded = [
         [
@@ -186,7 +186,7 @@ def test_class_losses_are_means_beside_their_yardsticks():
     assert ax.get_ylim() == (0, 2.2)
 
 
-def test_class_losses_that_are_missing_are_announced():
+def test_missing_class_losses_are_announced():
     [ax] = FIGURES["no_class_losses"]().axes
     assert [text.get_text() for text in ax.texts] == ["not run yet"]
     assert not ax.lines

@@ -1,4 +1,4 @@
-"""Figures of doses and effects, also before any run is recorded."""
+"""Figures of doses and effects, including before any run is recorded."""
 
 import pytest
 from drawing import check_figure

@@ -46,7 +46,7 @@ def peer_rates():
 
 
 def points(ax, color):
-    """Places of the marks of one color, without those of the legend."""
+    """Positions of the marks of one color, without those of the legend."""
     found = [
         (line.get_xdata()[0], line.get_ydata()[0])
         for line in ax.lines
@@ -78,7 +78,7 @@ def test_layers_are_at_their_ratio_in_the_panel_of_their_backend():
     assert names == ["32x56x56x64", "8x64x64x256"]
 
 
-def test_layers_of_every_rank_have_the_mark_of_theirs():
+def test_layers_of_every_rank_have_the_same_mark():
     documents = layer_speed()
     row = documents["jax"]["rows"][0]
     volume = {"contestant": "DropBlock3D", "shape": [4, 8, 8, 8, 16], "ratio": 0.3}
@@ -91,11 +91,11 @@ def test_layers_of_every_rank_have_the_mark_of_theirs():
     assert shown == ["DropBlock", "SpatialDropout2D", "x * c"]
 
 
-def test_peers_are_at_their_rate_and_errors_apart():
+def test_peers_are_at_their_rate_and_errors_in_their_own_column():
     ax = plots.peer_rates(peer_rates()).axes[0]
     ours, theirs = (points(ax, MARKS[name][0]) for name in ("DropBlock2D", "KerasCV"))
     np.testing.assert_allclose([rate for rate, _ in ours], [0.096, 0.1])
-    assert theirs[0][0] == 0.03, "what works on one backend is no error"
+    assert theirs[0][0] == 0.03, "a layer that works on one backend has no error"
     errors = [
         tick for tick, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
         if label.get_text() == "error"
@@ -113,7 +113,7 @@ def test_a_peer_far_from_the_nominal_rate_is_named_beside_its_mark():
     [label] = ax.texts
     assert label.get_text() == "KerasCV, 3.0%"
     _, place = points(ax, MARKS["KerasCV"][0])[0]
-    assert label.xy == (0.1, place), "beside the line that the name would cross"
+    assert label.xy == (0.1, place), "the name crosses the line at the nominal rate"
 
 
 def test_only_chosen_peers_are_shown():

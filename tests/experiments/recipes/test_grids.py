@@ -26,7 +26,7 @@ def grid(tmp_path):
     return write
 
 
-def test_what_a_table_leaves_out_is_as_recipe_has_it(grid):
+def test_fields_that_a_table_leaves_out_have_the_defaults_of_recipe(grid):
     [recipe] = read_grid(grid(f"[mine]\n{LEAST}"))
     assert recipe == Recipe("custom_net", "none", "cifar10", profile="mine")
 
@@ -64,7 +64,7 @@ def test_every_field_reaches_the_recipe(grid, monkeypatch):
     assert recipe == Recipe(**fields, profile="all_of_them")
 
 
-def test_none_stands_for_all_images(grid):
+def test_none_means_all_images(grid):
     sizes = 'train_size = ["none"]\ntest_size = "none"\n'
     [recipe] = read_grid(grid(f"[mine]\n{LEAST}{sizes}"))
     assert recipe.train_size is None and recipe.test_size is None
@@ -98,7 +98,7 @@ def test_a_list_stands_for_all_of_its_values(tmp_path_factory, fields, order):
             for values in itertools.product(*fields.values())
         }
     assert len(recipes) == len(expected) and set(recipes) == expected
-    # Stopped at any moment, a grid has compared whole sets of variants.
+    # Whenever a grid is stopped, it has compared complete sets of variants.
     size = len(fields["variant"])
     for start in range(0, len(recipes), size):
         together = recipes[start : start + size]
@@ -144,21 +144,21 @@ def test_errors_name_file_table_and_field(grid, text, says):
         assert part in str(caught.value)
 
 
-def test_two_recipes_of_one_name_are_refused(grid):
-    # The record of the one would stand in the other's way.
+def test_two_recipes_with_the_same_name_are_rejected(grid):
+    # Both recipes would claim the same record.
     for values in ("epochs = [1, 2]", "seed = [3, 3]"):
         with pytest.raises(ValueError, match=r"mine\.toml.*\[mine\].*same name"):
             read_grid(grid(f"[mine]\n{LEAST}{values}\n"))
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_bytes_that_are_not_text_are_rejected(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xff\xfe[mine]")
     with pytest.raises(ValueError, match=r"mine\.toml is not a grid"):
         read_grid(path)
 
 
-def test_keys_above_the_tables_hold_for_all_of_them(grid):
+def test_keys_above_the_tables_apply_to_all_of_them(grid):
     text = f"epochs = 3\n{LEAST}[[a]]\n[[a]]\nepochs = 4\nseed = 1\n[b]\n"
     recipes = read_grid(grid(text))
     found = [(recipe.profile, recipe.seed, recipe.epochs) for recipe in recipes]

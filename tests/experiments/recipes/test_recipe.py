@@ -44,12 +44,12 @@ OTHER = {
     "precision": "mixed_bfloat16",
     "probes": False,
 }
-# What another value needs beside it.
+# Other fields that a value in OTHER requires.
 BESIDE = {"weight_decay": {"optimizer": "sgd"}}
 
 
 def test_name_and_hash_never_change():
-    # Records in the world carry them.
+    # Published records contain the name and the hash.
     assert RECIPE.name == "custom_net-cifar10-dropblock-3-0.9-small-seed0"
     assert RECIPE.name_on("cifar10-jpeg") == (
         "custom_net-cifar10-jpeg-dropblock-3-0.9-small-seed0"
@@ -60,7 +60,7 @@ def test_name_and_hash_never_change():
 def test_every_field_changes_the_hash(monkeypatch):
     use_tiny_net(monkeypatch)
     fields = {field.name for field in dataclasses.fields(Recipe)}
-    # The first two are a detector's, see below; the last follows from the variant.
+    # The first two are for detectors, see below; the last follows from the variant.
     assert set(OTHER) == fields - {"image_size", "weights", "regularizer"}
     changed = [
         dataclasses.replace(RECIPE, **{k: v}, **BESIDE.get(k, {}))
@@ -69,7 +69,7 @@ def test_every_field_changes_the_hash(monkeypatch):
     assert len({recipe.hash for recipe in [RECIPE, *changed]}) == len(OTHER) + 1
 
 
-def test_the_size_of_images_is_a_detectors():
+def test_only_detectors_have_an_image_size():
     detector = Recipe("retinanet", "none", "scenes", image_size=128)
     larger = dataclasses.replace(detector, image_size=256)
     assert detector.hash != larger.hash
@@ -82,7 +82,7 @@ def test_the_size_of_images_is_a_detectors():
         dataclasses.replace(RECIPE, image_size=128)
 
 
-def test_a_later_field_changes_no_earlier_hash():
+def test_a_field_added_later_changes_no_earlier_hash():
     detector = Recipe("retinanet", "none", "scenes", image_size=128)
     assert "weights" not in detector.to_dict()
     trained = dataclasses.replace(detector, weights="imagenet")
@@ -100,7 +100,7 @@ def test_a_later_field_changes_no_earlier_hash():
     "field, value",
     [("dataset", "cifar10"), ("augmentation", "shift"), ("test_size", 10)],
 )
-def test_a_detector_is_not_trained_as_a_classifier(field, value):
+def test_a_detector_rejects_the_fields_of_a_classifier(field, value):
     detector = Recipe("retinanet", "none", "scenes", image_size=128)
     with pytest.raises(ValueError, match=f"argument `{field}`"):
         dataclasses.replace(detector, **{field: value})
@@ -119,7 +119,7 @@ def test_survives_json_and_is_frozen():
     "values",
     [None, {}, {**RECIPE.to_dict(), "depth": 3}, {"network": "custom_net"}],
 )
-def test_refuses_other_dictionaries(values):
+def test_rejects_other_dictionaries(values):
     with pytest.raises(ValueError, match="argument `values`"):
         Recipe.from_dict(values)
 
@@ -216,14 +216,14 @@ def test_small_is_the_slides_comparison_over_three_seeds():
     ],
 )
 def test_the_recipes_of_a_profile_never_change(profile, networks, count, digest):
-    # Records in the world carry their hashes.
+    # Published records contain the hashes of these recipes.
     recipes = sorted(make_recipes(profile, networks), key=lambda r: (r.name, r.hash))
     hashes = "".join(recipe.hash for recipe in recipes)
     assert len(recipes) == count
     assert hashlib.sha256(hashes.encode()).hexdigest()[:12] == digest
 
 
-def test_a_network_without_settings_of_its_own_is_trained_as_custom_net_is():
+def test_a_network_without_settings_of_its_own_is_trained_like_custom_net():
     [recipe] = make_recipes("quick", ["resnet9"], ["cifar10"])
     [model] = make_recipes("quick", ["custom_net"], ["cifar10"], ["none"])
     assert recipe == dataclasses.replace(
@@ -241,7 +241,7 @@ def test_detectors_are_compared_in_the_slides_seven_variants(profile):
     assert "coco2017-mini" in {r.dataset for r in recipes}
 
 
-def test_an_interrupted_grid_has_whole_comparisons():
+def test_an_interrupted_grid_has_complete_comparisons():
     recipes = make_recipes("small", networks=["resnet50"], datasets=["cifar10"])
     for beginning in range(5, 16, 5):
         done = recipes[:beginning]
@@ -249,7 +249,7 @@ def test_an_interrupted_grid_has_whole_comparisons():
         assert len({r.seed for r in done}) == beginning // 5
 
 
-def test_filters():
+def test_a_grid_can_be_filtered():
     [recipe] = make_recipes(
         "full",
         networks=["custom_net"],
@@ -271,6 +271,6 @@ def test_filters():
         ({"profile": "small", "seeds": [-1]}, "seed"),
     ],
 )
-def test_refuses_what_no_profile_has(arguments, name):
+def test_rejects_values_that_no_profile_has(arguments, name):
     with pytest.raises(ValueError, match=f"argument `{name}`"):
         make_recipes(**arguments)

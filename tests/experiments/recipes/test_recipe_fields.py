@@ -25,19 +25,19 @@ def run_tiny(monkeypatch, tmp_path):
     return start
 
 
-def test_keep_prob_falls_by_the_step(run_tiny):
+def test_keep_prob_falls_at_every_step(run_tiny):
     record = run_tiny(keep_prob_schedule="linear")
-    # Twelve steps in three epochs: the history has it after steps 4, 8 and 12.
+    # Twelve steps in three epochs: the history has keep_prob after steps 4, 8 and 12.
     expected = [1 - 0.3 * step / 11 for step in (3, 7, 11)]
     assert record.history["keep_prob"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_constant_keep_prob_stays(run_tiny):
+def test_a_constant_keep_prob_does_not_change(run_tiny):
     record = run_tiny(keep_prob_schedule="constant")
     assert record.history["keep_prob"] == pytest.approx([0.7] * 3, abs=1e-6)
 
 
-def test_the_learning_rate_goes_up_and_down(run_tiny):
+def test_the_learning_rate_of_a_recipe_rises_and_falls(run_tiny):
     record = run_tiny(
         optimizer="sgd",
         learning_rate=0.12,
@@ -49,11 +49,11 @@ def test_the_learning_rate_goes_up_and_down(run_tiny):
     assert record.history["learning_rate"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_not_every_epoch_is_validated_but_the_last_is(run_tiny):
+def test_some_epochs_are_not_validated_but_the_last_is(run_tiny):
     record = run_tiny(epochs=5, validation_every=2, validation_subset=8)
     known = [value is not None for value in record.history["val_loss"]]
     assert known == [False, True, False, True, True]
-    # Eighths, of the images that are watched.
+    # The accuracy is a multiple of 1/8, because 8 images are validated.
     assert all(
         (8 * value).is_integer()
         for value in record.history["val_accuracy"]
@@ -112,7 +112,7 @@ def test_weight_decay_shrinks_kernels(monkeypatch, tmp_path):
     assert all(a > 1.2 * b for a, b in zip(norms[0.0], norms[0.3], strict=True))
 
 
-def test_the_subset_follows_the_seed_if_it_is_told_to(monkeypatch):
+def test_the_subset_depends_on_the_seed_if_requested(monkeypatch):
     use_tiny_net(monkeypatch)
     data = tiny_data()
 
@@ -123,14 +123,14 @@ def test_the_subset_follows_the_seed_if_it_is_told_to(monkeypatch):
     np.testing.assert_array_equal(*fixed)
     own = [images(seed=seed, subset_seed="seed") for seed in (0, 1)]
     assert not np.array_equal(*own)
-    # All arms of a seed share it, and the number 1 is the subset of seed 1.
+    # All arms of a seed share a subset, and subset_seed=1 is the subset of seed 1.
     np.testing.assert_array_equal(
         own[1], images(seed=1, subset_seed="seed", variant="none")
     )
     np.testing.assert_array_equal(own[1], images(seed=5, subset_seed=1))
 
 
-def test_training_and_validation_images_are_apart_in_every_subset(monkeypatch):
+def test_training_and_validation_images_are_disjoint_in_every_subset(monkeypatch):
     use_tiny_net(monkeypatch)
     data = tiny_data()
     for seed in range(3):
@@ -156,7 +156,7 @@ def test_the_placement_reaches_the_network(monkeypatch, tmp_path):
     assert set(seen) == {"a", "b"}
 
 
-def test_the_precision_is_that_of_the_layers_of_the_run_alone(monkeypatch, tmp_path):
+def test_the_precision_applies_only_to_the_layers_of_the_run(monkeypatch, tmp_path):
     dtypes = []
 
     def watched(*args, **kwargs):

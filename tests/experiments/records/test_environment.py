@@ -1,4 +1,4 @@
-"""What a record says of the machine and of the code."""
+"""What a record says about the machine and the code."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from dropblock_lib.experiments.records import environment
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """A git tree with a package in it; the module believes to be there."""
+    """A git tree with a package, in which `environment` is made to look."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
     module = tmp_path / "dropblock_lib" / "experiments" / "records" / "environment.py"
@@ -37,7 +37,7 @@ def git(tree, *arguments):
     ).stdout.strip()
 
 
-def test_commit_and_whether_the_tree_is_as_committed(tree):
+def test_the_commit_and_whether_the_tree_is_clean(tree):
     git(tree, "init", "--quiet")
     git(tree, "add", ".")
     git(tree, "commit", "--quiet", "--message", "first")
@@ -46,7 +46,7 @@ def test_commit_and_whether_the_tree_is_as_committed(tree):
 
     (tree / "results").mkdir()
     (tree / "results" / "new.json").touch()
-    assert environment.git_state()["clean"], "records are what a run adds"
+    assert environment.git_state()["clean"], "records do not count as changes"
 
     (tree / "new.py").touch()
     assert environment.git_state() == {"commit": commit, "clean": False}
@@ -59,7 +59,7 @@ def test_outside_git_there_is_no_commit(tree):
     assert environment.git_state() is None
 
 
-def test_a_package_installed_in_another_tree_does_not_take_its_commit(tree):
+def test_a_package_installed_in_another_tree_does_not_report_its_commit(tree):
     git(tree, "init", "--quiet")
     (tree / ".gitignore").write_text("dropblock_lib/")
     git(tree, "add", ".gitignore")

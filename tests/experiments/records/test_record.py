@@ -1,4 +1,4 @@
-"""Records on disk, and the table made of them."""
+"""Records on disk, and the table made from them."""
 
 import csv
 import dataclasses
@@ -31,7 +31,7 @@ from dropblock_lib.variants import VARIANTS
 
 
 def document_of(record):
-    """A copy of what the record's file holds."""
+    """A copy of the contents of the record's file."""
     return json.loads(json.dumps(record.to_dict()))
 
 
@@ -41,7 +41,7 @@ def test_round_trip(tmp_path):
     assert path.name == "custom_net-cifar10-jpeg-none-small-seed0.json"
     assert Record.read(path) == record
     assert load_records(tmp_path / "records") == [record]
-    assert os.listdir(path.parent) == [path.name], "a temporary file stayed"
+    assert os.listdir(path.parent) == [path.name], "a temporary file remains"
 
 
 def test_records_are_never_overwritten(tmp_path):
@@ -76,7 +76,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
     replace = os.replace
 
     def look_then_replace(source, target):
-        # All that is about to appear is in a finished file of the same folder.
+        # The new content is already complete, in a file of the same folder.
         seen.append((path.read_text(), Path(source).read_text()))
         assert os.path.dirname(source) == os.path.dirname(target)
         replace(source, target)
@@ -132,7 +132,7 @@ def with_value(value, *keys):
         (with_value("a.npz", "weights"), "`weights`"),
     ],
 )
-def test_a_faulty_record_is_named_and_not_read(tmp_path, change, says):
+def test_an_invalid_record_is_named_and_not_read(tmp_path, change, says):
     record = document_of(make_record())
     path = tmp_path / f"{record['name']}.json"
     change(record)
@@ -151,7 +151,7 @@ def test_a_faulty_record_is_named_and_not_read(tmp_path, change, says):
         ({"seconds": "fast"}, "`seconds`"),
     ],
 )
-def test_a_faulty_record_is_named_and_not_written(tmp_path, change, says):
+def test_an_invalid_record_is_named_and_not_written(tmp_path, change, says):
     record = dataclasses.replace(make_record(), **change)
     with pytest.raises(RecordError) as caught:
         record.write(tmp_path / "other")
@@ -173,7 +173,7 @@ def test_a_record_that_is_read_and_written_again_is_the_same_file(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"[]", b"\xff\xfe", b"null"])
-def test_a_file_that_is_no_record_is_named(tmp_path, content):
+def test_a_file_that_is_not_a_record_is_named(tmp_path, content):
     path = tmp_path / "broken.json"
     path.write_bytes(content)
     with pytest.raises(RecordError, match=r"broken\.json is not a record"):
@@ -254,13 +254,13 @@ def test_one_seed_has_no_deviation():
     assert "±" not in format_table([row])
 
 
-def test_a_stand_in_has_no_figure_of_the_slides_beside_it():
+def test_a_stand_in_is_not_shown_beside_results_of_the_slides():
     [row] = summarize([make_record(source="shapes")])
     assert row["slides_accuracy"] is None
     assert format_table([row]).splitlines()[-1].endswith("10")  # the seconds
 
 
-def test_only_like_is_put_together_with_like():
+def test_only_runs_that_differ_in_the_seed_share_a_row():
     records = [
         *three_seeds("dropblock-7-0.9"),
         *three_seeds("none"),
@@ -294,7 +294,7 @@ def test_text_shows_mean_spread_and_n():
     assert "2  jax      0.5500 ± 0.0707" in row and row.endswith("0.7813")
 
 
-def test_csv_and_json_hold_the_same_rows():
+def test_csv_and_json_contain_the_same_rows():
     rows = summarize([*three_seeds("dropout-0.25"), make_record()])
     from_json = json.loads(format_table(rows, "json"))
     assert from_json == rows
@@ -319,7 +319,7 @@ def test_markdown_is_in_percent():
     assert "| plain | 55.00 ± 7.07 |" in row and row.endswith("| 2 | 78.13 |")
 
 
-def test_markdown_names_the_networks_where_there_are_several():
+def test_markdown_names_the_networks_if_there_are_several():
     record = make_record(0)
     recipe = Recipe("resnet50", "none", "cifar10")
     rows = summarize([record, dataclasses.replace(record, recipe=recipe)])
@@ -337,17 +337,17 @@ def test_no_records_make_an_empty_table():
         format_table([], "html")
 
 
-# === The slides' figures ===
+# === The slides' results ===
 
 
-def test_the_slides_figures_are_complete_and_say_what_is_known_of_them():
+def test_the_slides_results_are_complete_and_have_the_known_winners():
     assert len(ACCURACY) == 6
     for (network, _), figures in ACCURACY.items():
         assert len(figures) == 5 and set(figures) <= set(VARIANTS)
         rate = "0.3" if network == "densenet121" else "0.7"
         assert f"spatial-{rate}" in figures
     winners = {key: max(figures, key=figures.get) for key, figures in ACCURACY.items()}
-    # Won by Dropout, as the slides' own tables show.
+    # The winners in the slides' own tables.
     assert winners["custom_net", "cifar10"] == "dropout-0.25"
     assert winners["resnet50", "mnist"] == "dropout-0.25"
     assert winners["densenet121", "cifar10"] == "dropblock-7-0.9"
@@ -359,7 +359,7 @@ def test_the_slides_figures_are_complete_and_say_what_is_known_of_them():
 
 
 def first_layout():
-    """A record as it was written before recipes held numbers."""
+    """A record as it was written before recipes contained numbers."""
     record = document_of(make_record(variant="dropblock-3-0.7"))
     later = {"regularizer", *LATER_FIELDS}
     recipe = {k: v for k, v in record["recipe"].items() if k not in later}
@@ -370,7 +370,7 @@ def first_layout():
     }
 
 
-def test_a_record_of_the_first_layout_is_read_as_one_of_the_present(tmp_path):
+def test_a_record_of_the_first_layout_is_converted(tmp_path):
     old = first_layout()
     path = tmp_path / f"{old['name']}.json"
     path.write_text(json.dumps(old))
@@ -384,7 +384,7 @@ def test_a_record_of_the_first_layout_is_read_as_one_of_the_present(tmp_path):
         "per_channel": True,
     }
     assert recipe.placement == "after-pooling"
-    # It fell once an epoch then.
+    # In the first layout, keep_prob fell once per epoch.
     assert recipe.keep_prob_schedule == "linear-epoch"
     assert new.final == old["final"] and new.history == old["history"]
     assert json.loads(path.read_text()) == old, "the file was changed"
@@ -400,7 +400,7 @@ def test_the_recipe_of_an_old_record_is_that_of_its_profile():
     assert record.recipe == recipe
 
 
-def test_a_changed_record_of_the_first_layout_is_refused(tmp_path):
+def test_a_changed_record_of_the_first_layout_is_rejected(tmp_path):
     old = first_layout()
     old["recipe"]["epochs"] = 3
     path = tmp_path / f"{old['name']}.json"

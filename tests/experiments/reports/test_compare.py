@@ -32,7 +32,7 @@ def test_values_are_ordered_by_seed_and_variants_as_in_the_library():
     ]
 
 
-def test_records_of_two_settings_are_refused():
+def test_records_of_two_settings_are_rejected():
     with pytest.raises(ValueError, match=r"`records`.*one setting"):
         by_variant([*PLAIN, record("dropout-0.25", 0, 0.5, epochs=3)])
 
@@ -47,14 +47,14 @@ def test_seeds_that_agree_are_compared_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         [row] = differences(PLAIN + same)
-    # All of the spread is plain's, 0.01, and with it both degrees of freedom, at
-    # which 95 % lie within 4.303 errors.
+    # Only plain training has a spread, 0.01, so there are two degrees of freedom, for
+    # which 95% are within 4.303 standard errors.
     reach = 4.303 * 0.01 / math.sqrt(3)
     assert row["low"] == pytest.approx(0.1135 - 0.51 - reach, abs=1e-5)
     assert row["high"] == pytest.approx(0.1135 - 0.51 + reach, abs=1e-5)
 
 
-def test_select_takes_those_with_all_the_values():
+def test_select_returns_records_with_all_the_values():
     records = [*PLAIN, record("dropout-0.25", 1, 0.5)]
     assert select(records, variant="none", seed=1) == [PLAIN[1]]
     assert select(records, epochs=2) == records
@@ -62,7 +62,7 @@ def test_select_takes_those_with_all_the_values():
         select(records, variant="spatial-0.3")
 
 
-def test_histories_are_ordered_as_the_values_are():
+def test_histories_are_ordered_like_the_values():
     def with_history(variant, seed, loss):
         return dataclasses.replace(record(variant, seed, 0.5), history={"loss": [loss]})
 
@@ -77,7 +77,7 @@ def test_histories_are_ordered_as_the_values_are():
     ]
 
 
-def test_a_published_ranking_is_held_against_the_seeds():
+def test_a_published_ranking_is_compared_with_the_seeds():
     records = [
         *PLAIN,
         *(record("dropout-0.25", s, a) for s, a in enumerate((0.60, 0.64, 0.62))),
@@ -101,7 +101,7 @@ def test_a_published_ranking_is_held_against_the_seeds():
     )
 
 
-def test_figures_that_are_equal_are_not_ranked():
+def test_equal_published_values_are_not_ranked():
     records = [*PLAIN, *(record("dropout-0.25", s, a) for s, a in enumerate((0, 1)))]
     assert ranking(records, {"none": 0.5, "dropout-0.25": 0.5}) == []
     with pytest.raises(ValueError, match=r"`records`.*\['spatial-0.7'\]"):
@@ -126,7 +126,7 @@ def test_welch_interval_agrees_with_its_formula():
 
 
 def student_t_cdf(t, freedom, steps=20_000):
-    """By the midpoint rule, from the density."""
+    """Integrates the density by the midpoint rule."""
     constant = math.gamma((freedom + 1) / 2) / (
         math.sqrt(freedom * math.pi) * math.gamma(freedom / 2)
     )
@@ -165,7 +165,7 @@ def test_another_metric_is_compared_by_its_own_values():
     assert row["verdict"] == "not told apart"
 
 
-def test_one_seed_has_no_spread_and_is_refused():
+def test_one_seed_has_no_spread_and_is_rejected():
     with pytest.raises(ValueError, match="two seeds"):
         differences([*PLAIN, record("dropout-0.25", 0, 0.6)])
 

@@ -1,4 +1,4 @@
-"""What the chapter says of the detectors' runs, with records made up for it."""
+"""What the chapter says about the detectors' runs, with made-up records."""
 
 import dataclasses
 
@@ -130,7 +130,7 @@ def test_one_seed_has_no_verdict(planned):
     assert "not both recorded" in detectors.format_verdict(of_seed_0[:1])
 
 
-def test_several_seeds_have_a_verdict_by_blocks(planned):
+def test_several_seeds_have_a_blocked_verdict(planned):
     rng = np.random.default_rng(0)
     better = {"dropblock-3-0.9": 0.1, "spatial-0.7": -0.1}
     records = [
@@ -139,7 +139,7 @@ def test_several_seeds_have_a_verdict_by_blocks(planned):
             0.3
             + better.get(recipe.variant, 0)
             + 0.05 * recipe.seed
-            # The seeds are far apart, and the runs of a seed close together.
+            # Seeds differ much, and the runs with the same seed differ little.
             + 0.002 * rng.random(),
         )
         for recipe in planned
@@ -158,7 +158,7 @@ def test_scenes_have_no_supercategories():
     assert heading == ["variant", "AP", "AP50", "AP75", "class loss", "random seeds"]
 
 
-def test_detections_on_photographs_have_names_and_places(planned):
+def test_detections_on_photographs_have_names_and_boxes(planned):
     image = np.zeros((8, 8, 3), "uint8")
     panels = detectors.on_photographs(
         [made_up(planned[0], 0.1)], {"astronaut": image, "coffee": image}, ["none"]

@@ -18,7 +18,7 @@ def test_every_implementation_has_a_cell_for_every_feature():
     for feature, row in cells.items():
         assert set(row) == set(features.IMPLEMENTATIONS.values())
         assert [name for name, cell in row.items() if not cell.found] == [], feature
-        # A table of six columns has room for few letters.
+        # A table with six columns has room for only a few letters.
         assert max(len(cell.short) for cell in row.values()) <= 10
     assert all(line.count("|") == 7 for line in table)
     found = features.feature_list(cells)
@@ -43,7 +43,7 @@ def exact(row):
     return row | {"contestant": "DropBlock2D, exact"}
 
 
-# What the other features are found in.
+# Rows for the other features.
 MORE = [rate((7, 7), 7), rate((4, 4), 7), rate((8, 14), 7), rate((9, 9), 4)]
 
 
@@ -68,7 +68,7 @@ def test_a_cell_says_what_was_counted(feature, rows, short, found):
     assert cell.short == short and found in cell.found
 
 
-def test_what_fails_on_one_backend_may_work_on_another():
+def test_a_feature_that_fails_on_one_backend_may_work_on_another():
     def document(works, **more):
         row = {"contestant": "KerasCV", "feature": "masks", "works": works}
         return {"rows": [row | more]}

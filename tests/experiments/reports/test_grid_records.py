@@ -1,4 +1,4 @@
-"""The records of a grid: which runs are done, and what the page says of them."""
+"""The records of a grid: which runs are done, and what the page says about them."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ def record_of(recipe, **fields):
     return dataclasses.replace(record, recipe=recipe, **fields)
 
 
-def test_a_grid_without_records_tells_how_to_make_them():
+def test_a_grid_without_records_says_how_to_make_them():
     found = recorded("dose", "dose", [])
     assert len(found.recipes) == 65 and found.records == ()
     assert found.account == (
@@ -34,7 +34,7 @@ def test_records_are_in_the_order_of_the_grid_and_others_are_left_out():
     )
 
 
-def test_of_several_backends_the_one_with_most_records_is_taken():
+def test_the_backend_with_the_most_records_is_used():
     recipes = read_grid("dose")[:3]
     records = [record_of(recipe, backend="tensorflow") for recipe in recipes[:2]]
     records.append(record_of(recipes[2], backend="jax"))
@@ -42,7 +42,7 @@ def test_of_several_backends_the_one_with_most_records_is_taken():
 
 
 def some_records(seeds):
-    """Records of four arms of the grid "dose"; later seeds are luckier."""
+    """Records of four arms of the grid "dose"; higher seeds have higher accuracies."""
     names = ["none", "dropblock-1-0.9-exact", "dropblock-1-0.8-exact"]
     names.append("dropblock-7-0.9-exact")
     records = []

@@ -48,7 +48,7 @@ def test_a_table_has_a_column_for_each_run():
     assert len(rows) == len(ARMS)
 
 
-def test_a_missing_run_is_left_open_and_enters_no_mean():
+def test_a_missing_run_has_an_empty_cell_and_enters_no_mean():
     records = runs(0, 1, 2, without={("dropout-0.25", 2)})
     _, _, plain, dropout, _ = pages.format_runs(records).splitlines()
     assert plain.startswith("| plain | 80.00 | 81.00 | 82.00 | 80.50 |")

@@ -28,7 +28,7 @@ def test_power_agrees_with_the_noncentral_t(simultaneous):
     assert detection_power(-difference, *settings) == pytest.approx(expected)
 
 
-def test_the_smallest_detectable_difference_is_found_as_often_as_it_says():
+def test_the_smallest_detectable_difference_is_found_with_the_stated_power():
     arms, seeds, trials = 5, 3, 400
     difference = smallest_detectable(0.5, arms, seeds, power=0.8)
     rng = np.random.default_rng(6)
@@ -41,7 +41,7 @@ def test_the_smallest_detectable_difference_is_found_as_often_as_it_says():
     assert abs(found / trials - 0.8) < 4 * math.sqrt(0.8 * 0.2 / trials)
 
 
-def test_pointwise_power_is_that_of_the_review():
+def test_pointwise_power_agrees_with_published_values():
     # In units of the standard deviation of a paired difference; the published figures
     # are rounded to two decimals.
     sizes = {3: 1.85, 5: 1.33, 8: 1.03, 10: 0.91, 20: 0.63}
@@ -51,7 +51,7 @@ def test_pointwise_power_is_that_of_the_review():
         assert ours < smallest_detectable(math.sqrt(0.5), 5, seeds)
 
 
-def test_the_seeds_needed_are_the_fewest():
+def test_the_number_of_seeds_needed_is_the_smallest():
     for difference in (0.3, 0.65, 1.0, 5.0, -1.0):
         seeds = seeds_needed(difference, 0.5, arms=5)
         assert detection_power(difference, 0.5, 5, seeds) >= 0.8
@@ -60,7 +60,7 @@ def test_the_seeds_needed_are_the_fewest():
     assert seeds == seeds_needed(1.0, 0.5, arms=5) > 2
 
 
-def test_no_noise_needs_no_more_than_two_seeds():
+def test_without_noise_two_seeds_are_enough():
     assert smallest_detectable(0.0, 3, 2) == 0
     assert seeds_needed(0.01, 0.0, arms=3) == 2
     assert detection_power(0.0, 0.0, 3, 2) == pytest.approx(
@@ -77,11 +77,11 @@ def test_no_noise_needs_no_more_than_two_seeds():
         ({"power": 1.0}, r"`power`.*\(0, 1\)"),
     ],
 )
-def test_a_design_that_cannot_be_is_refused(arguments, message):
+def test_an_impossible_design_is_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         smallest_detectable(**{"residual_sd": 0.5, "arms": 3, "seeds": 3, **arguments})
 
 
-def test_a_difference_that_no_number_of_seeds_finds_is_refused():
+def test_a_difference_that_needs_too_many_seeds_is_rejected():
     with pytest.raises(ValueError, match=r"`difference`.*10 seeds.*0.001"):
         seeds_needed(0.001, 0.5, arms=3, most=10)

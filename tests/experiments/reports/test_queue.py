@@ -1,4 +1,4 @@
-"""The queue: its order, its filters, and what is left of it."""
+"""The queue: its order, its filters, and the time left."""
 
 import importlib
 import json
@@ -55,7 +55,7 @@ def step(title, **keys):
     return "\n".join(["[[step]]", f'title = "{title}"', *lines, ""])
 
 
-def test_steps_keep_their_order_and_share_no_run(queue):
+def test_steps_are_in_order_and_share_no_run(queue):
     path = queue(
         step("late", grid="mine", seed=1)
         + step("other", grid=["mine"], profile="oth*")
@@ -144,7 +144,7 @@ def test_the_command_shows_it(queue, tmp_path, capsys):
     assert main(["status", "--queue", str(tmp_path / "no.toml")]) == 1
 
 
-def test_a_run_under_way_elsewhere_is_left_alone(monkeypatch, tmp_path):
+def test_a_run_in_progress_elsewhere_is_skipped(monkeypatch, tmp_path):
     use_tiny_net(monkeypatch)
     monkeypatch.setattr("dropblock_lib.experiments.records.checkpoint.PATIENCE", 0.1)
     module = importlib.import_module("dropblock_lib.experiments.running.run")

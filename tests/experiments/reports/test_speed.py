@@ -1,4 +1,4 @@
-"""Files of benchmarks, the tables made of them, and what stands in the repository."""
+"""Files of benchmarks, the tables made from them, and those in the repository."""
 
 import copy
 import json
@@ -57,7 +57,7 @@ def rate_document():
     return make_benchmark("peer_rates", rows, {}, {"timm": "not installed"}, {})
 
 
-def test_a_benchmark_comes_back_as_it_was_and_replaces_an_older_one(tmp_path):
+def test_a_benchmark_is_read_as_written_and_replaces_an_older_one(tmp_path):
     document = layer_document()
     path = write_benchmark(document, tmp_path)
     assert read_benchmark(path) == document
@@ -79,7 +79,7 @@ def test_a_benchmark_comes_back_as_it_was_and_replaces_an_older_one(tmp_path):
         ({"backend": "mxnet"}, "not that of its benchmark and backend"),
     ],
 )
-def test_what_is_not_whole_is_refused_by_name(tmp_path, change, why):
+def test_an_incomplete_benchmark_is_rejected_by_name(tmp_path, change, why):
     document = layer_document()
     path = write_benchmark(document, tmp_path)
     path.write_text(json.dumps(document | change))
@@ -126,7 +126,7 @@ def test_layers_of_all_ranks_share_a_column():
     ]
 
 
-def test_a_rate_table_names_errors_and_nan():
+def test_a_rate_table_shows_errors_and_nan():
     lines = speed.rate_table(rate_document(), "markdown").splitlines()
     assert lines[2] == "| 14x8 | 7 | 10 | 9.3 | 62.0 (NaN: 56 of 200) | error |"
 
@@ -163,7 +163,7 @@ def test_the_machine_is_described_without_its_name():
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.json")), ids=lambda p: p.stem)
-def test_what_the_repository_holds_was_measured_in_earnest(path):
+def test_benchmarks_in_the_repository_were_not_run_in_smoke_mode(path):
     document = read_benchmark(path)
     assert document["backend"] in BACKENDS
     assert not document["settings"]["smoke"]

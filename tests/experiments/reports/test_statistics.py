@@ -124,7 +124,7 @@ def test_arms_without_any_spread_are_compared_without_a_warning(analysis):
         ({"plain": {0: 1.0, 1: 2.0}, "a": {0: 2.0, 1: 1.0}}, r"`baseline`.*'none'"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(arms, message):
+def test_arms_that_cannot_be_compared_are_rejected(arms, message):
     with pytest.raises(ValueError, match=message):
         blocked(arms)
     with pytest.raises(ValueError, match=message.replace("two seeds", "two")):
@@ -146,7 +146,7 @@ def test_unpaired_analysis_agrees_with_scipys_dunnett(sizes):
     rng = np.random.default_rng(1)
     samples = [rng.normal(0.02 * arm, 0.02, n) for arm, n in enumerate(sizes)]
     arms = as_arms(samples)
-    # SciPy's integral and its root are random; these are its errors over seeds.
+    # SciPy's integral and its root are random; the tolerances are their errors.
     test = dunnett(*samples[1:], control=samples[0], rng=np.random.default_rng(0))
     interval = test.confidence_interval(0.95)
     for i, row in enumerate(unpaired(arms)["rows"]):
@@ -170,7 +170,7 @@ def test_critical_values_are_those_of_dunnetts_table(arms, freedom, published):
 
 
 @pytest.mark.parametrize(("arms", "seeds"), [(3, 2), (5, 3), (13, 5)])
-def test_critical_values_leave_the_stated_probability(arms, seeds):
+def test_critical_values_have_the_stated_probability(arms, seeds):
     from scipy.stats import multivariate_t
 
     critical = blocked(random_arms(arms, seeds), confidence=0.9)["critical_value"]
@@ -181,7 +181,7 @@ def test_critical_values_leave_the_stated_probability(arms, seeds):
     assert inside == pytest.approx(0.9, abs=5e-4)  # a random integral's own error
 
 
-def test_simultaneous_intervals_all_hold_as_often_as_they_say():
+def test_simultaneous_intervals_have_the_stated_coverage():
     rng = np.random.default_rng(5)
     trials, arms, seeds = 400, 5, 3
     critical = blocked(random_arms(arms, seeds))["critical_value"]
@@ -203,7 +203,7 @@ def test_simultaneous_intervals_all_hold_as_often_as_they_say():
     # Four standard errors of a binomial count.
     error = math.sqrt(0.95 * 0.05 / trials)
     assert abs(covered / trials - 0.95) < 4 * error
-    assert alone / trials < 0.95 - 4 * error  # what pointwise intervals do not do
+    assert alone / trials < 0.95 - 4 * error  # pointwise intervals cover too rarely
 
 
 # The analyses without blocks
@@ -224,8 +224,8 @@ def test_welch_agrees_with_scipy():
         assert row["simultaneous"] == pytest.approx(tuple(bonferroni))
 
 
-def test_three_analyses_of_the_same_numbers_differ_in_their_errors_only():
-    # Seeds that differ by ten points, and one point that every seed agrees on.
+def test_three_analyses_of_the_same_numbers_differ_only_in_their_errors():
+    # Seeds differ by ten points, and all of them agree on a difference of one point.
     seeds = np.array([0.5, 0.6, 0.7])
     noise = np.array([[0.0, 0.0, 0.0], [0.001, -0.001, 0.0], [0.0, 0.001, -0.001]])
     arms = as_arms(seeds + noise + np.array([[0.0], [0.01], [-0.01]]))
@@ -267,7 +267,7 @@ def test_an_arm_is_uneven_if_the_residual_shrinks_without_it():
     assert uneven_arms(arms) == pytest.approx(holm(p_values))
 
 
-def test_a_wild_arm_is_named():
+def test_an_arm_with_a_larger_variance_is_named():
     arms = random_arms(4, 4)
     assert blocked(arms)["uneven"] == []
     arms["a2"] = {0: 0.1, 1: 0.9, 2: 0.9, 3: 0.1}
@@ -291,7 +291,7 @@ def test_holm_agrees_with_statsmodels(rng_seed):
     assert [*ours.values()] == pytest.approx(expected)
 
 
-def test_holm_refuses_what_is_no_p_value():
+def test_holm_rejects_values_that_are_not_p_values():
     with pytest.raises(ValueError, match=r"`p_values`.*1.5"):
         holm({"a": 0.1, "b": 1.5})
 
@@ -338,7 +338,7 @@ def test_contrasts_agree_with_least_squares():
         ({"x": {"a1": 1, "a7": -1}}, r"contrasts of the arms.*a7"),
     ],
 )
-def test_what_is_no_contrast_is_refused(named, message):
+def test_weights_that_are_not_a_contrast_are_rejected(named, message):
     with pytest.raises(ValueError, match=f"`named`.*{message}"):
         contrasts(random_arms(2, 2), named)
 
@@ -358,7 +358,7 @@ def test_mcnemar_agrees_with_exact_tests(counts):
     assert (result["only_a"], result["only_b"]) == counts
     p = binomtest(only_a, sum(counts)).pvalue if sum(counts) else 1
     assert result["p"] == pytest.approx(p)
-    # Half the probability of what was seen, in either tail, is taken off.
+    # The mid-p leaves out half of the probability of the observation in each tail.
     seen = binom.pmf(only_a, sum(counts), 0.5)
     expected = 1 if only_a == only_b else p - seen
     assert result["mid_p"] == pytest.approx(expected)
@@ -397,13 +397,13 @@ def test_the_interval_for_paired_accuracies_covers():
         ([[True, False, True]], r"\(1, 3\)"),
     ],
 )
-def test_mcnemar_refuses_what_is_not_one_answer_an_image(right_b, message):
+def test_mcnemar_requires_one_answer_per_image(right_b, message):
     with pytest.raises(ValueError, match=f"`right_b`.*{message}"):
         mcnemar([True, False, True], right_b)
 
 
 def images_right(arms=5, seeds=3, images=10_000):
-    """Runs that are right on the same easy images, and each on some of its own."""
+    """Runs that are all right on easy images, and each on some other images."""
     rng = np.random.default_rng(4)
     easy = rng.random(images) < 0.6
     return {
@@ -453,13 +453,13 @@ def test_bootstrap_leaves_out_seeds_that_an_arm_lacks():
         image_bootstrap(right)
 
 
-def test_bootstrap_refuses_images_of_two_test_sets():
+def test_bootstrap_rejects_images_of_two_test_sets():
     right = {"none": {0: [True, False]}, "a": {0: [True, False, True]}}
     with pytest.raises(ValueError, match=r"`right`.*one length.*\[2, 3\]"):
         image_bootstrap(right)
 
 
-# What the book's records say, as computed independently for its review
+# The book's records, compared with an independent computation
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Verdicts on records: which arms are compared, and what a page shows of them."""
+"""Verdicts on records: which arms are compared, and what a page shows."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ def test_an_arm_below_a_third_of_the_baseline_did_not_learn():
         did_not_learn({**training, "a5": {}})
 
 
-def test_what_did_not_learn_is_listed_and_enters_no_comparison():
+def test_arms_that_did_not_learn_are_listed_and_not_compared():
     arms = random_arms(4, 3)
     learned = {arm: values for arm, values in arms.items() if arm != "a2"}
     arms["a2"] = {1: 0.1}  # run once
@@ -47,7 +47,7 @@ def test_what_did_not_learn_is_listed_and_enters_no_comparison():
     assert compared == blocked(learned)
 
 
-def test_a_baseline_that_alone_learned_is_listed_too():
+def test_arms_are_listed_if_only_the_baseline_learned():
     arms = {"none": {0: 0.9}, "a": {0: 0.1}, "b": {1: 0.1}}
     table = verdicts(arms, {"none": {0: 0.9}, "a": {0: 0.1}, "b": {1: 0.1}})
     assert [row["difference"] for row in table["rows"]] == [
@@ -115,7 +115,7 @@ def test_arms_are_named_by_a_label():
     assert arms["none 9"] == {0: 0.7, 1: 0.7}
 
 
-def test_an_arm_has_one_record_a_seed_and_one_recipe():
+def test_an_arm_has_one_record_per_seed_and_one_recipe():
     again = record("none", 1, 0.5)
     with pytest.raises(ValueError, match=r"`records`.*\('none', 1\)"):
         arms_of(small_table(again))
@@ -148,7 +148,7 @@ def test_a_page_shows_percentage_points_and_what_was_left_out():
     )
 
 
-def test_all_arms_are_compared_where_nothing_tells_who_learned():
+def test_all_arms_are_compared_if_no_metric_shows_which_learned():
     spatial = [record("spatial-0.7", s, 0.1 + s / 100, training=0.1) for s in range(3)]
     records = small_table(*spatial)
     table = verdict_table(records, learned_by=None)
@@ -164,7 +164,7 @@ def records():
     return select(load_records(), profile="small")
 
 
-def test_networks_that_answer_at_chance_are_marked(records):
+def test_networks_at_chance_level_are_marked(records):
     runs = select(records, network="resnet50", dataset="mnist")
     assert verdict_table(runs)["did_not_learn"] == ["dropout-0.25", "spatial-0.7"]
     runs = select(records, network="resnet50", dataset="cifar10")

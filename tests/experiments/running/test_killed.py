@@ -1,4 +1,4 @@
-"""Processes killed by the system, each at a moment where something could break."""
+"""Processes killed by the system, each at a moment when something could break."""
 
 import json
 import os
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.skipif(
 SCRIPT = Path(__file__).parents[2] / "helpers" / "killed.py"
 NAME = "tiny-shapes-dropblock-3-0.7-tiny-seed0"
 IN_AN_EPOCH = ["step:6"]
-# What each process of a chain goes on with is what the one before has left.
+# In a chain, each process continues from what the previous one left.
 WHILE_SAVING = [
     "half:epoch-2.keras",
     "os.rename:state.json",  # the model is written, the state is not
-    "os.remove:epoch-1.keras",  # both are, and the model before is still there
+    "os.remove:epoch-1.keras",  # both are written, the previous model still exists
 ]
 AT_THE_RECORD = [f"os.rename:{NAME}.json"]
 WHILE_CLEANING_UP = ["os.remove:state.json", "os.remove:lock"]
@@ -37,7 +37,7 @@ def processes(results, moments):
         capture_output=True,
         text=True,
         timeout=600,
-        # As this process compiles, see backend.py: rounding depends on it.
+        # The same compiler option as in backend.py, because rounding depends on it.
         env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -48,7 +48,7 @@ def processes(results, moments):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The record of a run that nothing killed."""
+    """The record of an uninterrupted run."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_tiny_net(monkeypatch)
         results = tmp_path_factory.mktemp("whole")
@@ -58,7 +58,7 @@ def whole(tmp_path_factory):
 @pytest.mark.backends
 def test_killed_processes_lose_nothing(whole, tmp_path):
     moments = [*IN_AN_EPOCH, *WHILE_SAVING, *AT_THE_RECORD, *WHILE_CLEANING_UP]
-    if BACKEND == "jax":  # which compiles for seconds every time
+    if BACKEND == "jax":  # JAX compiles for seconds in every process
         moments = [*IN_AN_EPOCH, *AT_THE_RECORD]
     *killed, last = processes(tmp_path, [*moments, "never"])
     assert [report["exit"] for report in killed] == [-signal.SIGKILL] * len(killed)
@@ -67,10 +67,10 @@ def test_killed_processes_lose_nothing(whole, tmp_path):
     [record] = last["records"]
     assert outcome(record) == outcome(whole)
     assert last["files"] == [f"records/{NAME}.json"], "something was left behind"
-    # Those that got to the end of an epoch, or of the run, say where they began.
+    # Processes that reached the end of an epoch, or of the run, say where they began.
     epochs = [resume["epoch"] for resume in record["resumes"]]
     assert epochs == ([1, 2, 3] if len(moments) > 2 else [1, 3])
-    # A record is there from the moment of its rename, and not a moment before.
+    # The record exists once it has been renamed, and not before.
     there = [bool(report["records"]) for report in killed]
     before = moments.index(AT_THE_RECORD[0]) + 1
     assert there == [False] * before + [True] * (len(moments) - before)

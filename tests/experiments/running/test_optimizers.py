@@ -41,7 +41,7 @@ def test_one_cycle_names_the_bad_argument(arguments, name):
         OneCycle(0.1, **arguments)
 
 
-def test_kernels_decay_as_by_l2_and_nothing_else_does():
+def test_only_kernels_decay_and_as_with_an_l2_penalty():
     rng = np.random.default_rng(0)
     values = [rng.normal(size=(3, 2)), rng.normal(size=2)]
     variables = [keras.Variable(value.astype("float32")) for value in values]

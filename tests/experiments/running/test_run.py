@@ -31,11 +31,11 @@ def _tiny_net(monkeypatch):
 
 
 class Stopped(Exception):
-    """Stands for whatever ends a process."""
+    """Represents whatever ends a process."""
 
 
 def stop_at_step(monkeypatch, step):
-    """Raise in the middle of an epoch, when so many steps of the run are done."""
+    """Raises `Stopped` in the middle of an epoch, after this many steps of the run."""
     done = 0
 
     def count(self):
@@ -56,14 +56,14 @@ def forbid_training(monkeypatch):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The record of a run that nothing stopped, and where it is."""
+    """The record of an uninterrupted run, and its folder."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_tiny_net(monkeypatch)
         results = tmp_path_factory.mktemp("whole")
         return run(tiny_recipe(), results_dir=results, data=tiny_data()), results
 
 
-# === What a run leaves ===
+# === Finished runs ===
 
 
 def test_the_record_is_on_disk_and_nothing_else(whole):
@@ -101,7 +101,7 @@ def test_the_record_says_how_it_was_made(whole):
 
 
 @pytest.mark.backends
-def test_the_history_is_what_was_asked_for(whole):
+def test_the_history_has_the_requested_values(whole):
     history = whole[0].history
     assert history["keep_prob"] == pytest.approx([1.0, 0.85, 0.7], abs=1e-6)
     # Cosine over 12 steps, at the beginning of each epoch: steps 0, 4 and 8.
@@ -116,7 +116,7 @@ def test_the_history_is_what_was_asked_for(whole):
     assert whole[0].seconds >= sum(history["seconds"])
 
 
-def test_the_final_figures_are_those_of_the_final_weights(monkeypatch, tmp_path):
+def test_the_final_results_are_those_of_the_final_weights(monkeypatch, tmp_path):
     saved = tmp_path / "last.keras"
     write = Record.write
 
@@ -153,7 +153,7 @@ def test_the_test_set_is_seen_once_at_the_end(monkeypatch, tmp_path):
     predict, fit = keras.Model.predict, keras.Model.fit
 
     def is_test(x):
-        # The last batch is filled up.
+        # The last batch is padded.
         return np.array_equal(x[: len(test_images)], test_images)
 
     def watch_predict(self, x, *arguments, **options):
@@ -176,8 +176,8 @@ def test_the_test_set_is_seen_once_at_the_end(monkeypatch, tmp_path):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="TensorFlow's own compiler"
 )
-def test_compiled_code_is_kept_from_epoch_to_epoch(tmp_path, monkeypatch):
-    # TensorFlow, given a seed, forgets what it has compiled.
+def test_compiled_code_is_reused_in_every_epoch(tmp_path, monkeypatch):
+    # TensorFlow discards compiled functions when it is seeded.
     import tensorflow as tf
 
     events = []
@@ -209,7 +209,9 @@ def test_another_seed_is_another_run_and_noise_differs(whole, tmp_path):
 
 @pytest.mark.backends
 @pytest.mark.parametrize("step", [2, 9])
-def test_a_stopped_run_ends_as_if_it_had_not_been(whole, tmp_path, monkeypatch, step):
+def test_a_stopped_run_ends_like_an_uninterrupted_one(
+    whole, tmp_path, monkeypatch, step
+):
     # Epochs have four steps: stopped in the first, in the third.
     with monkeypatch.context() as stopping:
         stop_at_step(stopping, step)
@@ -261,7 +263,7 @@ def test_a_run_stopped_while_saving_resumes_from_the_save_before(
     assert outcome(record) == outcome(whole[0])
 
 
-def test_what_another_recipe_or_version_began_is_not_continued(
+def test_the_state_of_another_recipe_or_version_is_not_resumed(
     whole, tmp_path, monkeypatch, capsys
 ):
     with monkeypatch.context() as stopping:
@@ -278,7 +280,7 @@ def test_what_another_recipe_or_version_began_is_not_continued(
     assert outcome(record) == outcome(whole[0])
 
 
-def test_an_unreadable_state_is_named_not_swallowed(tmp_path):
+def test_an_unreadable_state_is_reported_and_not_ignored(tmp_path):
     partial = tmp_path / ".partial" / tiny_recipe().name
     partial.mkdir(parents=True)
     (partial / "state.json").write_text('{"recipe": ')
@@ -298,7 +300,7 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, monkeypatch):
             run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
 
 
-# === Records that are there ===
+# === Existing records ===
 
 
 def test_a_run_with_a_record_is_skipped_and_says_so(whole, monkeypatch, capsys):
@@ -318,7 +320,7 @@ def test_a_corrupt_record_is_named_and_not_overwritten(tmp_path, monkeypatch):
     assert path.read_text() == '{"schema": 1,'
 
 
-def test_a_record_of_another_recipe_is_not_taken_for_this_one(whole, monkeypatch):
+def test_a_record_of_another_recipe_is_not_mistaken_for_this_one(whole, monkeypatch):
     forbid_training(monkeypatch)
     with pytest.raises(RecordError, match="epochs is 3 there and 4 here"):
         run(tiny_recipe(epochs=4), results_dir=whole[1], data=tiny_data())
@@ -336,10 +338,10 @@ def test_stand_ins_and_real_data_have_records_of_their_own(
     second = run(recipe, results_dir=tmp_path, data=real)
     assert second.name == "tiny-cifar10-jpeg-dropblock-3-0.7-tiny-seed0"
 
-    # Where both are, the real one is shown.
+    # If both records exist, the one of real data is used.
     forbid_training(monkeypatch)
     assert run_or_load(recipe, results_dir=tmp_path) == second
-    # Once there is a real record, a stand-in adds nothing to it.
+    # With a record of real data, no run on a stand-in is needed.
     (tmp_path / "records" / f"{first.name}.json").unlink()
     assert run(recipe, results_dir=tmp_path, data=stand_in) == second
     assert "only the stand-in shapes" in capsys.readouterr().out
@@ -356,9 +358,7 @@ def test_run_or_load_says_which(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("blocked", ["results", "results/records", "results/.partial"])
-def test_an_unusable_folder_is_found_out_before_training(
-    tmp_path, monkeypatch, blocked
-):
+def test_an_unusable_folder_is_detected_before_training(tmp_path, monkeypatch, blocked):
     forbid_training(monkeypatch)
     path = tmp_path / blocked
     path.parent.mkdir(exist_ok=True)
@@ -375,7 +375,7 @@ def test_a_diverging_run_still_leaves_a_record(tmp_path):
     assert Record.read(path) == record
 
 
-def test_a_model_of_the_registry_is_what_is_trained(tmp_path, monkeypatch):
+def test_the_registered_network_is_trained(tmp_path, monkeypatch):
     made = []
 
     def watch(*arguments, **options):

@@ -1,4 +1,4 @@
-"""The calibration of a classifier, against figures by hand and SciPy."""
+"""The calibration of a classifier, against SciPy and values computed by hand."""
 
 import warnings
 
@@ -30,7 +30,7 @@ def test_calibration_of_eight_predictions_by_hand():
     gaps = 0.55 + 0.38 + 0.3 + 2 * 0.28 + 3 * (0.9 - 2 / 3)
     assert found["ece"] == pytest.approx(gaps / 8)
     of_label = np.array([0.9, 0.1, 0.78, 0.62, 0.45, 0.7, 0.9, 0.22])
-    # Two classes: what one has too little the other has too much.
+    # With two classes, the errors of both are equally large.
     assert found["brier"] == pytest.approx(2 * np.mean((1 - of_label) ** 2))
     right_ones = (0.9 + 0.78 + 0.62 + 0.7 + 0.9) / 5
     assert found["confidence_right"] == pytest.approx(right_ones)
@@ -39,14 +39,14 @@ def test_calibration_of_eight_predictions_by_hand():
     assert found["nll_calibrated"] <= found["nll"]
 
 
-def test_nobody_is_wrong():
+def test_calibration_without_a_wrong_prediction():
     logits = np.array([[2.0, 0.0], [0.0, 2.0]])
     found = calibration(logits, [0, 1], logits, [0, 1])
     assert found["confidence_wrong"] is None
     assert found["temperature"] == pytest.approx(1 / LARGEST_TEMPERATURE)
 
 
-def test_a_network_that_says_nothing_keeps_its_temperature():
+def test_equal_logits_give_a_temperature_of_1():
     assert fit_temperature(np.ones((4, 3)), np.array([0, 1, 2, 0])) == 1
 
 

@@ -1,4 +1,4 @@
-"""Runs of a detector: what their records hold, and that a killed one goes on."""
+"""Runs of a detector: what their records contain, and how killed ones resume."""
 
 import csv
 import dataclasses
@@ -63,7 +63,7 @@ def record(results):
     return run(recipe(), results_dir=results)
 
 
-def test_a_record_holds_losses_precision_and_detections(record, results):
+def test_a_record_contains_losses_precision_and_detections(record, results):
     [on_disk] = load_records(results / "records")
     assert on_disk.to_dict() == json.loads(json.dumps(record.to_dict()))
     assert record.name == "tiny_detector-scenes-dropblock-3-0.7-tiny-seed0"
@@ -84,7 +84,7 @@ def test_a_record_holds_losses_precision_and_detections(record, results):
     assert record.data.train == 12 and record.data.validation == 4
 
 
-def test_a_record_says_what_its_figures_must_be_compared_with(record):
+def test_a_record_contains_reference_values(record):
     final = record.final
     assert 0 <= final["trivial"]["AP50"] < 0.2
     assert 0 < final["uninformed_class_loss"] < final["untrained_class_loss"]
@@ -140,7 +140,7 @@ def test_photographs_and_supercategories_are_in_the_record(monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize("augmentation", ["none", "flip-jitter"])
-def test_images_change_as_the_recipe_says(augmentation):
+def test_images_are_augmented_as_the_recipe_says(augmentation):
     changed = recipe(augmentation=augmentation)
     task = changed.task(changed, load_dataset("scenes"))
     images = [task.epoch(epoch)["x"][0][0] for epoch in (0, 1)]
@@ -162,7 +162,7 @@ def test_a_record_names_the_file_of_the_initial_weights(monkeypatch, tmp_path):
     chosen = recipe(weights="imagenet", epochs=2, train_size=4)
     with pytest.raises(Stop):
         run(chosen, results_dir=tmp_path, progress=StopAfter(1))
-    # The model that is resumed no longer knows.
+    # The loaded model no longer has the attribute `pretrained`.
     found = run(chosen, results_dir=tmp_path)
     assert found.resumes and found.weights == pretrained
     [on_disk] = load_records(tmp_path / "records")
@@ -174,7 +174,7 @@ class Stop(Exception):
 
 
 class StopAfter(LineProgress):
-    """Ends the process, as it were, once an epoch is saved."""
+    """Simulates the end of the process after an epoch is saved."""
 
     def __init__(self, epoch):
         super().__init__(1, io.StringIO())
@@ -185,7 +185,7 @@ class StopAfter(LineProgress):
             raise Stop
 
 
-def test_a_run_that_ended_early_goes_on_to_the_same_numbers(record, tmp_path):
+def test_a_run_that_ended_early_resumes_to_the_same_numbers(record, tmp_path):
     with pytest.raises(Stop):
         run(recipe(), results_dir=tmp_path, progress=StopAfter(2))
     again = run(recipe(), results_dir=tmp_path)
@@ -197,7 +197,7 @@ def test_a_run_that_ended_early_goes_on_to_the_same_numbers(record, tmp_path):
     assert again.detections == record.detections
 
 
-def test_more_images_than_there_are_is_refused(tmp_path):
+def test_requesting_more_images_than_available_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="`train_size`"):
         run(recipe(train_size=10_000), results_dir=tmp_path)
     assert not list(tmp_path.glob("records/*"))
@@ -221,7 +221,7 @@ def test_tables_and_lists_show_average_precision(record, results):
     assert listed["test_accuracy"] is None
 
 
-def test_the_slides_stand_beside_coco(record):
+def test_results_of_the_slides_are_shown_beside_those_on_coco(record):
     coco = dataclasses.replace(
         record,
         recipe=dataclasses.replace(record.recipe, dataset="coco2017-mini"),

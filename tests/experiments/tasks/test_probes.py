@@ -1,4 +1,4 @@
-"""What is asked of a trained classifier, each answer against an independent one."""
+"""The probes of a trained classifier, each against an independent computation."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ NOISY = Variant("dropblock", block_size=3, keep_prob=0.7)
 
 
 def build(variant="none", seed=0, named=True, end="average"):
-    """A network with every kind of noise, as trained: no weight is what it was."""
+    """A network with every kind of noise, all of whose weights have been changed."""
     layers = keras.layers
     layers = [
         keras.Input(SHAPE),
@@ -111,7 +111,7 @@ def test_moments_are_means_over_batches(monkeypatch):
     found = array(norm.moving_variance.value)
     np.testing.assert_allclose(found, variances.mean(axis=0), rtol=1e-3)
     assert norm.momentum == momentum
-    # In inference mode again: a second look changes nothing.
+    # The layers are in inference mode again, so predicting changes nothing.
     network.predict(x, verbose=0)
     np.testing.assert_array_equal(array(norm.moving_variance.value), found)
 
@@ -143,7 +143,7 @@ def all_or_nothing(variant="none", rate_scale=1.0):
 
 
 @pytest.mark.parametrize("rate_scale", [1.0, 0.25])
-def test_blocks_that_cover_the_map_leave_as_many_right_as_are_kept(rate_scale):
+def test_accuracy_equals_the_kept_fraction_if_blocks_cover_the_map(rate_scale):
     count = 1_000
     x = np.full((count, 7, 7, 1), 255, "uint8")
     y = np.ones(count, "int64")
@@ -203,7 +203,7 @@ def test_copies_weights_by_name_or_by_position(named):
     assert drop_block.keep_prob == 0.6
 
 
-def test_refuses_another_architecture():
+def test_rejects_another_architecture():
     with pytest.raises(ValueError, match="argument `target`"):
         probes.copy_weights(build(), build(end="flat"))
 
@@ -212,7 +212,7 @@ def test_refuses_another_architecture():
 
 
 @pytest.mark.parametrize("side", [0, 1, 5, 16])
-def test_a_square_hides_its_pixels_and_no_other(side):
+def test_a_square_hides_exactly_its_pixels(side):
     images = np.zeros((200, 16, 20, 3), "uint8")
     hidden = probes.occlude(images, side) == probes.GRAY
     assert hidden.sum() == 200 * 3 * side**2
@@ -220,7 +220,7 @@ def test_a_square_hides_its_pixels_and_no_other(side):
     assert (hidden.any(axis=1).sum(axis=1) == side).all()
     assert images.max() == 0, "the images were changed"
     if side == 5:
-        # Every place is as probable: some squares touch each edge.
+        # All positions are equally likely, so some squares touch each edge.
         rows, columns = hidden[..., 0].any(axis=2), hidden[..., 0].any(axis=1)
         for touched in (rows[:, 0], rows[:, -1], columns[:, 0], columns[:, -1]):
             assert touched.any()
@@ -254,7 +254,7 @@ def test_noise_has_its_standard_deviation_and_is_clipped():
 
 
 @pytest.mark.parametrize("classes", [2, 256, 300])
-def test_predictions_come_back(classes):
+def test_predictions_are_decoded_as_they_were_encoded(classes):
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(21, classes)), rng.integers(0, classes, 21)
     logits[0, -1] = 99
@@ -326,17 +326,17 @@ def test_evidence_of_hand_made_maps(monkeypatch):
     assert found["count"] == 2
 
 
-def test_says_which_networks_have_no_maps():
+def test_a_network_without_maps_is_rejected():
     with pytest.raises(ValueError, match="argument `model`"):
         activation_maps.class_activation_maps(build(end="flat"), some_images(1)[0])
 
 
-# === All of them ===
+# === All probes ===
 
 
 @pytest.fixture(scope="module")
 def probed():
-    """A model, what was in it before it was probed, and the result."""
+    """A model, its state before it was probed, and the result."""
     model = build(NOISY, seed=3)
     before = state_of(model)
     images = some_split()
@@ -406,7 +406,7 @@ def test_perturbed_images_are_what_the_network_sees(probed):
         assert result[key]["accuracy"][2] == pytest.approx(expected)
 
 
-def test_a_network_that_diverged_has_its_result():
+def test_a_network_that_diverged_has_a_result():
     model = build(NOISY, end="flat")
     kernel = model.get_layer("logits").kernel
     kernel.assign(np.full(kernel.shape, np.nan))

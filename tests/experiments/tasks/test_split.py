@@ -32,12 +32,12 @@ def test_sets_are_disjoint_and_of_the_right_size(first, second, sizes):
 
 
 @pytest.mark.parametrize(("first", "second"), [(400, 100), (7, 501), (37, 3)])
-def test_every_class_has_its_share(first, second):
+def test_every_class_has_its_proportion(first, second):
     labels = uneven_labels()
     for chosen in stratified(labels, first, second):
         counts = np.bincount(labels[chosen], minlength=3)
         expected = len(chosen) * np.bincount(labels) / len(labels)
-        # The first set is what lies between two cuts, each off by less than one.
+        # The first set is between two cuts, each of which is off by less than one.
         assert np.abs(counts - expected).max() < 2
 
 
@@ -98,15 +98,15 @@ def test_says_when_there_are_too_few_images(sizes, name):
         split(tiny_data(), tiny_recipe(**sizes))
 
 
-def test_a_quick_recipe_asks_for_no_more_images_than_a_stand_in_has():
-    # So that a quick run ends well on a machine without the data and a network.
+def test_a_quick_recipe_needs_no_more_images_than_a_stand_in_has():
+    # A quick run must succeed on a machine without the data and without a network.
     for recipe in make_recipes("quick", variants=["none"]):
         if recipe.task is Classification:
             load = BUILT_IN.get(recipe.dataset) or STAND_INS[recipe.dataset]
             assert len(split(load(), recipe).y_test) == recipe.test_size
 
 
-def test_the_fingerprint_sees_every_pixel_and_label():
+def test_the_fingerprint_depends_on_every_pixel_and_label():
     data, changed = tiny_data(), tiny_data()
     assert fingerprint(data) == fingerprint(changed)
     for part in ("x_train", "y_train", "x_test", "y_test"):
