@@ -521,7 +521,7 @@ def test_an_image_without_size_or_name_is_named(folder, key, value):
 @pytest.mark.parametrize("value", ["60", 60.0])
 def test_an_error_about_the_type_of_a_side_shows_the_value(folder, value):
     folder.train["images"][1]["width"] = value
-    text = rf"a width of every image, as positive integers.*\[40, {value!r}\]"
+    text = rf"a width for every image, as positive integers.*\[40, {value!r}\]"
     with pytest.raises(ValueError, match=text):
         read_coco(folder.write().path)
 
