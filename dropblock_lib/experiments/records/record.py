@@ -52,8 +52,8 @@ class DataAccount:
         sha256: Hash of all images and labels; for detection, of all annotations.
         train, validation, test: Numbers of images.
         skipped: For detection, counts of the problems found in each part.
-        too_small: For detection, the number of training boxes that are too small for
-            any anchor.
+        too_small: For detection, the number of training boxes with a side shorter than
+            a pixel in the resized image.
     """
 
     requested: str
