@@ -1,10 +1,10 @@
-"""Count how many of a detector's anchors are assigned to each class.
+"""Counts how many of a detector's anchors are assigned to each class.
 
     DROPBLOCK_DATA=... python -m benchmarks.anchor_classes --dataset coco2017-mini
 
 Writes `anchor_classes-BACKEND.json`, one row per class. The counts give the class loss
-of a detector that ignores the image, which the book compares with recorded losses. The
-file spares readers of the book the photographs.
+of a detector that ignores the image, which the book compares with recorded losses. With
+the file, readers of the book do not need the photographs.
 """
 
 from benchmarks import options

@@ -1,4 +1,4 @@
-"""The layers that are compared. Each draws new noise in every call."""
+"""The layers to compare. Each draws new noise in every call."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -1,4 +1,4 @@
-"""Check that a detector can overfit sixteen drawn images.
+"""Checks that a detector can overfit sixteen drawn images.
 
     python -m benchmarks.detector_overfits --at-least 0.75
 

@@ -6,7 +6,7 @@ MAX_LENGTH = 240
 
 
 def in_one_line(error):
-    """Type and message of an error, without paths of this machine.
+    """Returns type and message of an error, without paths of this machine.
 
     Compilers put a whole traceback into an error's message, and Keras appends the
     arguments of the call.

@@ -1,8 +1,8 @@
-"""Time the mask explorer from a moved slider to a redrawn map.
+"""Times the mask explorer from a moved slider to a redrawn map.
 
     python -m benchmarks.explorer_redraw
 
-Mounts a large explorer and one that compares methods in Chromium ($CHROMIUM, the
+Opens a large explorer and one that compares methods in Chromium ($CHROMIUM, the
 system's or Playwright's own), moves each slider through its range, and prints the
 median and the longest time in milliseconds. At 60 frames a second, a frame takes
 16.7 ms.

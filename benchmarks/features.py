@@ -1,10 +1,10 @@
-"""Try features of DropBlock implementations, one short check for each.
+"""Tries features of DropBlock implementations, with a short check for each.
 
     KERAS_BACKEND=torch python -m benchmarks.features
 
 Writes `features-BACKEND.json`, with a row per implementation and feature: whether it
-works and what was found, or the error. What cannot be run is read in the source that
-its row names. Nothing is timed. `peer_rates` counts what each of them drops.
+works and what was found, or the error. Where code cannot be run, the row cites the
+source that was read. Nothing is timed. `peer_rates` counts what each of them drops.
 """
 
 import keras
@@ -18,7 +18,7 @@ from dropblock_lib.experiments.records.benchmark import make_benchmark, write_be
 BLOCK = 3
 RATE = 0.2
 MAP = (32, 14, 14, 64)  # more units than the largest float16
-# A schedule has this many values, with the last one at the end.
+# The drop rates of a schedule.
 SCHEDULE = np.linspace(0.05, 0.5, 12)
 
 AUTHORS = "authors' code"
@@ -100,14 +100,14 @@ class Implementation:
         self.symbol = drop.__name__
 
     def of_rank(self, rank):
-        """The layer or function of another rank in the same file."""
+        """Returns the layer or function of another rank in the same file."""
         symbol = self.symbol.replace("2", str(rank))
         if symbol not in self.namespace:
             raise LookupError(f"no {symbol}")
         return self.namespace[symbol]
 
     def make(self, rank=2, block=BLOCK, rate=RATE, **arguments):
-        """A function of an array that returns an array of the same dtype."""
+        """Returns a function of an array that returns an array of the same dtype."""
         drop = self.of_rank(rank)
         if self.is_keras:
             first = (
@@ -120,13 +120,13 @@ class Implementation:
         return _on_torch(lambda x: drop(x, rate, block, **arguments))
 
     def dropped(self, shape=MAP, **arguments):
-        """Where ones become zero."""
+        """Returns which ones of an input become zero."""
         rank = len(shape) - 2
         return self.make(rank, **arguments)(np.ones(shape, "float32")) == 0
 
 
 def ranks(implementation):
-    """Each rank drops about `RATE`."""
+    """Checks that each rank drops about `RATE`."""
     found = []
     for rank in (1, 2, 3):
         try:
@@ -139,12 +139,12 @@ def ranks(implementation):
 
 
 def non_square_blocks(implementation):
-    """A single block of 3 by 7 has these sides."""
+    """Checks that a single block of 3 by 7 has these sides."""
     sides = (3, 7)
     dropped = implementation.dropped((512, 14, 14, 4), block=sides, rate=0.02)
     shapes = set()
     for mask in np.moveaxis(dropped, -1, 1).reshape(-1, 14, 14):
-        # A mask with the area of one block has one.
+        # A mask with the area of one block has exactly one.
         if mask.sum() == np.prod(sides):
             shapes.add((int(mask.any(1).sum()), int(mask.any(0).sum())))
     return shapes == {sides}, "blocks of " + " and ".join(
@@ -153,7 +153,7 @@ def non_square_blocks(implementation):
 
 
 def masks(implementation):
-    """Whether channels have masks of their own, and whether they can share one."""
+    """Finds out whether channels have masks of their own, or can share one."""
     shared_by = {contestants.OURS: "per_channel", "timm": "couple_channels"}
     found = {_masks_of(implementation, {})}
     option = shared_by.get(implementation.name)
@@ -169,7 +169,7 @@ def _masks_of(implementation, arguments):
 
 def in_dtype(dtype):
     def check(implementation):
-        """The mean of ones stays 1, of more units than float16 can count."""
+        """Checks that the mean of ones stays 1, for more units than float16 counts."""
         if implementation.is_keras:
             call = implementation.make(dtype=dtype)
             x = keras.ops.ones(MAP, dtype)
@@ -182,13 +182,13 @@ def in_dtype(dtype):
 
 
 def schedule(implementation):
-    """Compiled code drops about what each value of a schedule asks for."""
+    """Checks that compiled code drops about the rate of each step of a schedule."""
     if not implementation.is_keras:
         return _schedule_on_torch(implementation)
     how = {"tensorflow": "tf.function", "jax": "jax.jit", "torch": "not compiled"}
     call, assign = _compiled(implementation)
     followed = _is_followed(call, assign)
-    return followed, f"{how[contestants.BACKEND]}, {_tells(followed)}"
+    return followed, f"{how[contestants.BACKEND]}, {_describe(followed)}"
 
 
 def _is_followed(call, assign):
@@ -199,13 +199,13 @@ def _is_followed(call, assign):
     return True
 
 
-def _tells(followed):
+def _describe(followed):
     is_or_not = "is" if followed else "is not"
     return f"a schedule of {len(SCHEDULE)} values {is_or_not} followed"
 
 
 def _compiled(implementation):
-    """Functions that call a compiled Keras layer, and that set its rate."""
+    """Returns functions that call a compiled Keras layer, and that set its rate."""
     ours = implementation.name == contestants.OURS
     layer = implementation.of_rank(2)(*((BLOCK, 0.9) if ours else (0.1, BLOCK)))
     x = keras.ops.ones(MAP)
@@ -266,7 +266,7 @@ def _schedule_on_torch(implementation):
             message = in_one_line(error).split(".")[0]
             texts.append(f"{name} fails ({message})")
             continue
-        texts.append(f"{name}, {len(graphs)} compilations: {_tells(followed)}")
+        texts.append(f"{name}, {len(graphs)} compilations: {_describe(followed)}")
         return followed, "; ".join(texts)
     return False, "; ".join(texts)
 

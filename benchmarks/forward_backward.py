@@ -1,4 +1,4 @@
-"""A layer's output and gradient in one function, compiled where possible."""
+"""Computes a layer's output and gradient in one function, compiled where possible."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ BACKEND = keras.backend.backend()
 
 
 def prepare(contestant, shape, compiled=True):
-    """Make a function that computes a layer's output and gradient.
+    """Makes a function that computes a layer's output and gradient.
 
     Args:
         contestant: `contestants.Contestant`.
@@ -16,8 +16,8 @@ def prepare(contestant, shape, compiled=True):
 
     Returns:
         A function that returns (output, gradient) once both are computed; and a
-        dict with `mode` and, on JAX, `temp_memory`, which is the bytes beside input
-        and output divided by the input's.
+        dict with `mode` and, on JAX, `temp_memory`, the number of bytes in addition to
+        input and output, divided by the input's.
     """
     layer = contestant.call
     if contestant.channels_first:
@@ -25,8 +25,8 @@ def prepare(contestant, shape, compiled=True):
     if isinstance(layer, keras.Layer) and not layer.built:
         layer.build(shape)
     rng = np.random.default_rng(0)
-    # Arguments, because a compiler would fold constants. They are never zero, so that
-    # only dropped units are.
+    # These are passed as arguments, because a compiler would fold constants. They are
+    # never zero, so that only dropped units are.
     x, gradient = rng.uniform(0.5, 1.5, (2, *shape)).astype("float32")
     prepare_on = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND]
     return prepare_on(layer, x, gradient, compiled)
@@ -89,7 +89,7 @@ def _jax(layer, x, gradient, compiled):
 def _torch(layer, x, gradient, compiled):
     import torch
 
-    # `keras.ops` puts them on the device that Keras uses.
+    # `keras.ops` puts both tensors on the device that Keras uses.
     x = keras.ops.convert_to_tensor(x).detach().requires_grad_()
     gradient = keras.ops.convert_to_tensor(gradient)
     is_keras = isinstance(layer, keras.Layer)

@@ -1,8 +1,9 @@
-"""Timing that is fair on a machine whose speed changes while one measures.
+"""Fair timing on a machine whose speed changes during the measurement.
 
-Every contestant is called once a round. pytest-benchmark and asv take all rounds of
-one contestant before those of the next, so that a processor that slows down, or a
-neighbor that wakes up, hits one of the two; here it hits both, and their ratio stays.
+Every contestant is called once per round. pytest-benchmark and asv time all rounds of
+one contestant before those of the next, so that a processor that slows down, or another
+process that wakes up, affects only one of the two. Here it affects both, and their
+ratio does not change.
 """
 
 import random
@@ -11,7 +12,7 @@ import time
 
 
 def measure(calls, rounds, warm_up=2):
-    """Time every call in every round.
+    """Times every call in every round.
 
     Args:
         calls: Dict of name -> function that returns when its work is done.
@@ -27,7 +28,7 @@ def measure(calls, rounds, warm_up=2):
     seconds = {name: [] for name in calls}
     order, rng = list(calls), random.Random(0)
     for _ in range(rounds):
-        # A new order each round, because a call finds the caches of the one before.
+        # A new order in each round, because calls find the caches of the previous one.
         rng.shuffle(order)
         for name in order:
             start = time.perf_counter()
@@ -37,7 +38,7 @@ def measure(calls, rounds, warm_up=2):
 
 
 def summarize(seconds, base):
-    """Medians and quartiles of times, and ratios to one contestant's.
+    """Returns medians and quartiles of times, and ratios to one contestant's.
 
     Args:
         seconds: From `measure`.

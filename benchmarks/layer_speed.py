@@ -1,4 +1,4 @@
-"""Time DropBlock layers and similar ones, forward and backward.
+"""Times DropBlock layers and similar ones, forward and backward.
 
     KERAS_BACKEND=jax python -m benchmarks.layer_speed
 
@@ -18,7 +18,7 @@ SHAPES = [
     (32, 14, 14, 256),
     (128, 8, 8, 128),
     (8, 64, 64, 256),
-    # Small enough that the overhead of a call shows.
+    # Small enough to show the overhead of a call.
     (64, 4, 4, 128),
     # A sequence and a volume.
     (64, 4096, 64),
@@ -72,7 +72,7 @@ def main(arguments=None):
 
 
 def measure(makers, shape, rounds, warm_up):
-    """One row per contestant: its times, or its error."""
+    """Returns one row per contestant: its times, or its error."""
     calls, rows = {}, {}
     for name, make in makers.items():
         rows[name] = {"contestant": name}
@@ -88,7 +88,7 @@ def measure(makers, shape, rounds, warm_up):
 
 
 def _prepare(make, shape):
-    """Prepare a contestant and call it once; compile it unless that fails."""
+    """Prepares a contestant and calls it once, compiled unless that fails."""
     try:
         call, details = prepare(make(), shape)
         call()

@@ -1,4 +1,4 @@
-"""Measure the built book with Lighthouse's mobile profile.
+"""Measures the built book with Lighthouse's mobile profile.
 
     make book && .venv/bin/python -m benchmarks.lighthouse --runs 5
 

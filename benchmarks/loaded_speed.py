@@ -1,4 +1,4 @@
-"""Time DropBlock2D while other processes keep the processor busy, as data loaders do.
+"""Times DropBlock2D while other processes keep the processor busy, as data loaders do.
 
     KERAS_BACKEND=torch python -m benchmarks.loaded_speed
 

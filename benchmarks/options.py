@@ -7,7 +7,7 @@ from dropblock_lib.experiments.records.benchmark import default_benchmarks_direc
 
 
 def parser(description):
-    """A parser with `--output` and `--smoke`."""
+    """Makes a parser with `--output` and `--smoke`."""
     made = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -27,7 +27,7 @@ def parser(description):
 
 
 def positive(text, minimum=1):
-    """Parse an integer that is at least `minimum`."""
+    """Parses an integer that is at least `minimum`."""
     value = int(text)
     if value < minimum:
         raise argparse.ArgumentTypeError(f"{text} is less than {minimum}")
@@ -35,7 +35,7 @@ def positive(text, minimum=1):
 
 
 def shape(*ranks):
-    """A parser of positive integers separated by "x", as many as one of `ranks`."""
+    """Makes a parser of "x"-separated positive integers, as many as one of `ranks`."""
 
     def parse(text):
         sides = tuple(positive(side) for side in text.split("x"))

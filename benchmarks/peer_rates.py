@@ -1,4 +1,4 @@
-"""Compare what each DropBlock drops with what it is asked to drop.
+"""Compares what each DropBlock drops with what it is asked to drop.
 
     KERAS_BACKEND=torch python -m benchmarks.peer_rates
 
@@ -21,7 +21,7 @@ SIZES = [(56, 56), (14, 14), (8, 8), (7, 7), (4, 4), (8, 14), (14, 8)]
 BLOCKS = [3, 4, 7]
 RATES = [0.1]
 CHANNELS = 8
-# Calls that only estimate how many calls are needed.
+# Number of calls that only estimate how many calls are needed.
 PILOT = 20
 
 
@@ -60,7 +60,7 @@ def main(arguments=None):
 
 
 def observe(case, loaded, chosen):
-    """One row per DropBlock: what it dropped, or its error."""
+    """Returns one row per DropBlock: what it dropped, or its error."""
     block_size, keep_prob = case["block_size"], 1 - case["nominal"]
     makers = {
         name: make
@@ -82,14 +82,14 @@ def observe(case, loaded, chosen):
 
 
 def dropped(call, size, chosen):
-    """The dropped fraction, over enough calls for the requested standard error."""
+    """Measures the dropped fraction, to the requested standard error."""
     shape = (batch(size), *size, CHANNELS)
 
     def fractions(calls):
         # The input is ones, so only dropped units are zero or NaN.
         return [1 - (call(shape) > 0).mean() for _ in range(calls)]
 
-    # The pilot's calls are not counted, because stopping at a low spread is a bias.
+    # The pilot's calls are not counted, because stopping at a low spread causes a bias.
     spread = np.std(fractions(min(PILOT, chosen.calls)), ddof=1)
     needed = int(np.ceil((spread / chosen.standard_error) ** 2))
     found = fractions(min(max(needed, PILOT), chosen.calls))
@@ -102,19 +102,19 @@ def dropped(call, size, chosen):
 
 
 def batch(size):
-    """A batch size at which a call takes about as long for every map size."""
+    """Returns a batch size with which calls take similar times for all map sizes."""
     height, width = size
     return int(np.clip(64 * 14 * 14 // (height * width), 8, 512))
 
 
 def unusable(call, size, calls):
-    """Count the calls on a single map that give NaN or infinity."""
+    """Counts the calls on a single map that give NaN or infinity."""
     count = sum(not np.isfinite(call((1, *size, 1))).all() for _ in range(calls))
     return {"not_finite": count, "single_calls": calls}
 
 
 def caller(contestant):
-    """Make a function of a shape that returns the layer's output for ones."""
+    """Makes a function of a shape that returns the layer's output for ones."""
     layer = contestant.call
     is_keras = isinstance(layer, keras.Layer)
 
@@ -131,7 +131,7 @@ def caller(contestant):
 
 
 def _compiled(layer):
-    """A function that calls a layer; ours is compiled, because eager mode is slow."""
+    """Makes a function that calls a layer, compiled if it is ours and eager is slow."""
 
     def call_it(x):
         return layer(x, training=True)

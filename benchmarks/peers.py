@@ -1,7 +1,7 @@
 """Other packages' DropBlock, imported from their own code.
 
-Only the file with the layer is imported. The whole of timm imports torchvision, which
-must match the version of PyTorch; the whole of KerasCV imports TensorFlow beside
+Only the file with the layer is imported. All of timm would import torchvision, which
+must match the version of PyTorch. All of KerasCV would import TensorFlow as well as
 PyTorch, and the two together can crash a process.
 """
 
@@ -16,7 +16,7 @@ INSTALL = "pip install 'dropblock-lib[peers]'"
 
 
 class Missing(Exception):
-    """A peer that is not installed, or that cannot be imported."""
+    """A peer is not installed, or cannot be imported."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Peer:
         distribution: Name in the package index.
         name: Full name of the layer or function.
         backends: Keras backends on which it runs.
-        hollow: More packages whose `__init__` must not run.
-        stubs: Dict of module that must not be imported -> attributes to replace it.
+        hollow: Other packages whose `__init__` must not run.
+        stubs: Dict of module that must not be imported -> attributes of a replacement.
         volumes: Full name of its function for volumes, if it has one.
     """
 
@@ -76,7 +76,7 @@ def version(label):
 
 
 def load(label, rank=2):
-    """A peer's layer or function for maps of `rank` sides.
+    """Loads a peer's layer or function for maps of `rank` sides.
 
     Raises:
         Missing: If it cannot be imported; the message says why.
@@ -104,7 +104,7 @@ def load(label, rank=2):
 
 
 def load_all(backend, rank=2):
-    """Load the peers of a backend for maps of `rank` sides.
+    """Loads the peers of a backend for maps of `rank` sides.
 
     Returns:
         Two dicts: label -> layer or function, and label -> why it is missing.
@@ -127,7 +127,7 @@ def _parents(module):
 
 
 def _add_hollow_package(name):
-    """Register a package without running its `__init__`."""
+    """Registers a package without running its `__init__`."""
     parent, _, last = name.rpartition(".")
     if parent:
         paths = [f"{path}/{last}" for path in sys.modules[parent].__path__]

@@ -4,8 +4,8 @@ import os
 import platform
 import sys
 
-# By default, glibc returns large blocks to the system and requests them again in
-# every call, which takes as long as the layers do, and varies. It keeps 8 GiB here.
+# By default, glibc returns large blocks to the system and requests them again in every
+# call, which takes as long as the layers, and varies. With these, it keeps up to 8 GiB.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "8589934592",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
@@ -19,14 +19,14 @@ SETTINGS = ALLOCATOR | {
 
 
 def current():
-    """The values that a benchmark's file records."""
+    """Returns the values that a benchmark's file records."""
     return {name: os.environ.get(name) for name in SETTINGS}
 
 
 def restart_with_settings():
-    """Restart this process with `SETTINGS`, because libraries read them only once.
+    """Restarts this process with `SETTINGS`, because libraries read them only once.
 
-    With the option `--default-allocator`, the allocator is left as it is.
+    With the option `--default-allocator`, the allocator's settings are not changed.
     """
     wanted = SETTINGS
     if DEFAULT_ALLOCATOR in sys.argv:

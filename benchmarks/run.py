@@ -1,4 +1,4 @@
-"""Run the benchmarks on every installed backend, then print and draw the results.
+"""Runs the benchmarks on every installed backend, then prints and draws the results.
 
     python -m benchmarks.run --only layer_speed --backends jax torch
 
@@ -28,13 +28,13 @@ def main(arguments=None):
         os.environ["KERAS_BACKEND"] = backend
         for benchmark in chosen.only:
             print(f"== {benchmark} on {backend}", flush=True)
-            # A process each, because memory that one leaves in use slows the next.
+            # Separate processes, because memory that one keeps would slow the next.
             _run_module(benchmark, "--output", folder, *passed_on)
     _run_module("table", "--input", folder, "--plots", str(chosen.plots))
 
 
 def why_not(backend):
-    """The error of importing a backend; empty if it can be imported."""
+    """Returns the error of importing a backend; empty if it can be imported."""
     command = [sys.executable, "-c", f"import {backend}"]
     tried = subprocess.run(command, capture_output=True, text=True)
     lines = tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"]

@@ -1,15 +1,15 @@
-"""Compare a run's speed with its convolutions alone, and with a bare `fit`.
+"""Compares a run's speed with that of its convolutions alone, and of a bare `fit`.
 
     python -m benchmarks.run_speed                  # on TensorFlow
     python -m benchmarks.run_speed --networks densenet121 --only step
 
-Prints two comparisons, each timed in turn:
+Prints two comparisons, in each of which both sides take turns:
 
-- "step": a training step of each network and its convolutions alone (forward, with
+- "step": a training step of each network, against its convolutions alone (forward, and
   the gradients of kernel and input).
 - "run": the epochs of an experiment, with augmentation, validation after every other
-  epoch and saved checkpoints, and epochs of a bare `fit` on the same images. It also
-  prints the time from the start to the first step and from the last epoch to the
+  epoch and saved checkpoints, against epochs of a bare `fit` on the same images. It
+  also prints the time from the start to the first step and from the last epoch to the
   record, without probes.
 
 Run it on an idle machine.
@@ -72,7 +72,7 @@ def _compiled(network, batch):
 
 
 def _convolutions(model, batch):
-    """Make a function that computes a model's convolutions and their gradients."""
+    """Makes a function that computes a model's convolutions and their gradients."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)

@@ -1,9 +1,9 @@
-"""Time a training step with and without regularizers.
+"""Times a training step with and without regularizers.
 
     KERAS_BACKEND=jax python -m benchmarks.step_speed
 
 Writes `step_speed-BACKEND.json`: forward pass, backward pass and optimizer on one batch
-of noise. Each variant has its own network; they train in turn.
+of noise. Each variant has its own network, and the networks train in turn.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Print the benchmarks' results as tables, and draw them.
+"""Prints the benchmarks' results as tables, and draws them.
 
 python -m benchmarks.table --format markdown --plots FOLDER
 """
@@ -57,7 +57,7 @@ def _print_heading(title, document):
 
 
 def _print_reasons(document):
-    """Print why something is missing or not compiled, each reason once."""
+    """Prints why something is missing or not compiled, each reason once."""
     found = [f"without {who}: {why}" for who, why in document["missing"].items()]
     for row in document["rows"]:
         for key, what in (("error", "error"), ("not_compiled", "not compiled")):

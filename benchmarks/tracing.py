@@ -1,4 +1,4 @@
-"""CPU time that a regularizer adds to the first training step, per layer.
+"""Measures the CPU time that a regularizer adds to the first step, per layer.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.tracing
 
@@ -41,7 +41,7 @@ def main(arguments=None):
 
 
 def first_step(network, variant, batch):
-    """CPU seconds to trace a network's training step, and its count of regularizers."""
+    """Returns the CPU seconds of tracing a step, and the number of regularizers."""
     model = training.compiled(getattr(models, network)(variant, seed=0))
     # Every network creates these variables, so their time is left out.
     model.optimizer.build(model.trainable_variables)

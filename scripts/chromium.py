@@ -1,4 +1,4 @@
-"""A Chromium and a server of files, for the PDF and for the tests of pages."""
+"""Finds Chromium and serves files, for the PDF and for the tests of pages."""
 
 import os
 import shutil

@@ -1,16 +1,16 @@
-"""Run the part of the queue that needs a GPU, on a machine lent for minutes.
+"""Runs the part of the queue that needs a GPU, on a machine rented for minutes.
 
     python scripts/gpu.py --data DIR --results DIR --archive FILE --minutes 9
 
 The machine needs Python, this checkout, and JAX or PyTorch with GPU support. The
-folder `--wheels` may have wheels of Keras and other missing packages. `--data` has
-`mnist.npz` and either `cifar10.npz` or `cifar10_jpeg.npz`, the images as JPEG files.
+folder `--wheels` may contain wheels of Keras and other missing packages. `--data`
+contains `mnist.npz` and either `cifar10.npz` or `cifar10_jpeg.npz`, with JPEG images.
 
 For each network, the script times a training step on each backend, compilation
 included, and chooses the backend with the shortest runs. It then trains the queue
-`gpu` in order, five runs side by side, until the time is over. Called again with the
-same results folder, it resumes unfinished runs. Finally it packs all records into the
-archive.
+`gpu` in order, five runs side by side, until the time is up. If it is called again with
+the same results folder, it resumes unfinished runs. Finally it packs all records into
+the archive.
 
 A smoke run shows on a CPU that the script works, with a small network and few steps:
 
@@ -35,7 +35,7 @@ BACKENDS = ("jax", "torch", "tensorflow")
 # All variants of a seed share a backend. It is chosen by the time of a DropBlock
 # variant, because its layers take longest to compile.
 TIMED_VARIANT = "dropblock-7-0.9"
-# Seconds after which timing a step is given up, compilation included.
+# Seconds after which the timing of a step, compilation included, is abandoned.
 STEP_TIMEOUT = 150
 # No runs are started with fewer seconds left.
 RESERVE = 20
@@ -63,7 +63,7 @@ def main(arguments=None):
                     backends[network] = _fastest_backend(own, chosen)
                 left = deadline - time.monotonic() - RESERVE
                 if left <= 0:
-                    print("The time is over.", flush=True)
+                    print("The time is up.", flush=True)
                     return
                 print(f"== {title}: {network} on {backends[network]}", flush=True)
                 _run(own, backends[network], data, chosen, left)
@@ -72,7 +72,7 @@ def main(arguments=None):
 
 
 def _environment(chosen):
-    """Environment variables of every process, for packages and a shared GPU."""
+    """Returns environment variables for packages and a shared GPU."""
     paths = [str(ROOT)]
     if chosen.wheels:
         site = chosen.results / "packages"
@@ -93,7 +93,7 @@ def _environment(chosen):
 
 
 def _plain_data(folder, results):
-    """A folder with `cifar10.npz`, decoded from `cifar10_jpeg.npz` if needed."""
+    """Returns a folder with `cifar10.npz`, made from `cifar10_jpeg.npz` if needed."""
     if (folder / "cifar10.npz").is_file():
         return folder
     import numpy as np
@@ -118,7 +118,7 @@ def _plain_data(folder, results):
 
 
 def _steps(chosen):
-    """The queue as pairs (title, recipes); one tiny step for a smoke run."""
+    """Returns the queue as pairs (title, recipes); one tiny step for a smoke run."""
     from dropblock_lib.experiments.reports.queue import read_queue
 
     steps = [(step.title, list(step.recipes)) for step in read_queue(chosen.queue)]
@@ -136,7 +136,7 @@ def _steps(chosen):
 
 
 def _fastest_backend(recipes, chosen):
-    """The backend on which a network's runs take the least time."""
+    """Returns the backend on which a network's runs take the least time."""
     timed = [recipe for recipe in recipes if recipe.variant == TIMED_VARIANT]
     recipe = (timed or recipes)[0]
     images = recipe.train_size or 50_000
@@ -157,7 +157,7 @@ def _fastest_backend(recipes, chosen):
 
 
 def _time_in_child(recipe, backend):
-    """The result of `time_step` on a backend, or `None` if it fails."""
+    """Returns the result of `time_step` on a backend, or `None` if it fails."""
     child = _child("time_step", backend, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         out, err = child.communicate(json.dumps(recipe.to_dict()), STEP_TIMEOUT)
@@ -176,7 +176,7 @@ def _time_in_child(recipe, backend):
 
 
 def _run(recipes, backend, data, chosen, seconds):
-    """Train recipes side by side; interrupt them when the time is over."""
+    """Trains recipes side by side, and interrupts them when the time is up."""
     request = {
         "recipes": [recipe.to_dict() for recipe in recipes],
         "jobs": chosen.jobs,
@@ -195,7 +195,7 @@ def _run(recipes, backend, data, chosen, seconds):
 
 
 def _child(function, backend, **streams):
-    """Start a function of `CHILDREN`, which reads its argument as JSON from stdin."""
+    """Starts a function of `CHILDREN`, which reads its argument as JSON from stdin."""
     return subprocess.Popen(
         [sys.executable, __file__, function],
         env={**os.environ, "KERAS_BACKEND": backend},
@@ -206,7 +206,7 @@ def _child(function, backend, **streams):
 
 
 def time_step(recipe):
-    """Print the seconds of a recipe's first training step and of a later one."""
+    """Prints the seconds of a recipe's first training step and of a later one."""
     import keras
     import numpy as np
 
@@ -235,7 +235,7 @@ def time_step(recipe):
 
 
 def train(request):
-    """Train recipes side by side."""
+    """Trains recipes side by side."""
     from dropblock_lib.experiments import Recipe, run_side_by_side
 
     recipes = [Recipe.from_dict(recipe) for recipe in request.pop("recipes")]

@@ -1,9 +1,9 @@
-"""Print the built book as one PDF: `make pdf`.
+"""Prints the built book as one PDF: `make pdf`.
 
     python scripts/pdf.py _build/html _build/the-dropblock-book.pdf
 
 Chromium prints all chapters as one document, so that links between them work. It does
-so twice: the first copy tells on which page each chapter begins, and the second has
+so twice: the first copy shows on which page each chapter begins, and the second has
 these numbers in its table of contents.
 """
 
@@ -78,7 +78,7 @@ STYLES = """[...document.head.querySelectorAll("link[rel=stylesheet], style")]
         return element.outerHTML;
     })"""
 
-# One searches the reference, and does not read it on paper.
+# Readers search the reference, and do not read it on paper.
 LEFT_OUT = ("API",)
 
 STYLE = """
