@@ -3,7 +3,7 @@
     python book/setup_cell.py --write    writes it into every notebook of the book
     python book/setup_cell.py --check    fails if a notebook differs
 
-The cell imports the package, and installs it first where it is missing, as in Colab.
+The cell imports the package, and installs it first if it is missing, as in Colab.
 """
 
 import argparse

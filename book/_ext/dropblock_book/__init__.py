@@ -1,4 +1,4 @@
-"""The book's Sphinx extension: what Jupyter Book and its theme leave to us.
+"""The book's Sphinx extension: what Jupyter Book and its theme do not do.
 
 Each module is a small extension with its own `setup`.
 """

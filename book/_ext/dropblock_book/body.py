@@ -1,4 +1,4 @@
-"""Mends the HTML of each page's text: roles, images, listings and terms."""
+"""Improves the HTML of each page's text: roles, images, listings and terms."""
 
 import html
 import os
@@ -18,7 +18,7 @@ IMAGE = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"]+)"[
 # Matplotlib states a drawing's size in points.
 DRAWN_SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
 PIXELS_PER_POINT = 96 / 72
-# The code of a cell that is not folded.
+# The code of a cell, unless it is folded.
 CODE = re.compile(
     r'(?<=<div class="cell docutils container">\n)'
     r'<div class="cell_input docutils container">\n.*?</pre></div>\n</div>\n</div>\n',
@@ -30,8 +30,8 @@ PLAIN = re.compile(r'<span(?: class="(?:n|nn|p|w)")?>([^<]*)</span>')
 
 
 def mend_roles(body):
-    # Docutils writes doc-biblioentry, which ARIA has deprecated. On a phone a wide
-    # table scrolls within its container, which the keyboard must reach.
+    # Docutils writes doc-biblioentry, which ARIA has deprecated. On a phone, a wide
+    # table scrolls within its container, which must be reachable by keyboard.
     body = body.replace("doc-biblioentry", "listitem")
     body = EMPTY_HEADER.sub(r"<td\1></td>", body)
     return body.replace(SCROLLS, f'{SCROLLS} tabindex="0"')
@@ -54,9 +54,9 @@ def mend_images(app, body):
     """States each image's size, and gives each drawing a twin for dark pages.
 
     With the size, text does not move when an image loads. The theme's classes show one
-    drawing of the two: the light one without scripts and on paper.
+    of the two drawings: the light one if there are no scripts, and on paper.
     """
-    # The files are copied when the build ends; here they are still at their source.
+    # Sphinx copies the files only at the end of a build, so the sources are read here.
     sources = {name: source for source, name in app.builder.images.items()}
     darken = read_palette(app.confdir).darken
     target = Path(app.outdir) / "_images"
@@ -72,10 +72,10 @@ def mend_images(app, body):
         dark_name = name.replace(".svg", "-dark.svg")
         target.mkdir(exist_ok=True)
         (target / dark_name).write_text(darken(source.read_text()))
-        # Browsers do not fetch a lazy image that is hidden; schemes.js wakes it up.
+        # Browsers do not load a hidden lazy image; schemes.js makes them load it.
         dark = f'loading="lazy" {rest.replace(name, dark_name)}'
-        # In an element of their own, because the theme hides the caption next to an
-        # image that it hides.
+        # The two have an element of their own, because the theme hides the caption next
+        # to an image that it hides.
         return (
             f'<span class="both-schemes"><img class="only-light" {rest}>'
             f'<img class="only-dark" {dark}></span>'

@@ -1,4 +1,4 @@
-"""Starts the mask explorer on the pages that show one, and loads it on no other."""
+"""Loads and starts the mask explorer, only on the pages that show one."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ def add_files(app, pagename, templatename, context, doctree):
 
 
 def drop_widget_state(app, pagename, templatename, context, doctree):
-    """Leaves out the widget's state, which has the script and the style once more."""
+    """Leaves out the widget's state, which repeats the script and the style."""
     context["script_files"] = [
         script
         for script in context["script_files"]

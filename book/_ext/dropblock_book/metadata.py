@@ -1,11 +1,11 @@
-"""Tells search engines, chats and feeds about the pages.
+"""Adds metadata for search engines, chats and feeds.
 
-Each page gets a description and a preview card, the site a map of its pages, and its
-bare address a card of its own.
+Each page gets a description and a preview card. The site gets a map of its pages, and
+its bare address a card of its own.
 
 Two libraries come close. sphinx-sitemap lists only the pages that the last build wrote.
-sphinxext-opengraph cuts descriptions in the middle of a word, has lists and captions in
-them, and gives no card to the bare address, which readers share most.
+sphinxext-opengraph cuts descriptions in the middle of a word, includes lists and
+captions in them, and gives no card to the bare address, which readers share most.
 """
 
 import re
@@ -51,13 +51,13 @@ def set_addresses(app, config):
 # === Descriptions ===
 
 LONGEST = 160
-# A description shorter than this goes on with the next paragraph.
+# A description shorter than this continues with the next paragraph.
 ENOUGH = 90
 SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 
 
 def paragraphs(doctree):
-    """Yields the page's paragraphs, without lists, captions and what announces them."""
+    """Yields the page's paragraphs, except lists, captions and their introductions."""
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().split())
         if isinstance(paragraph.parent, nodes.section) and text[-1:] in (".", "?", "!"):
@@ -125,7 +125,7 @@ def draw_card(heading, below, palette):
 
 def describe_page(app, pagename, templatename, context, doctree):
     root = app.config.root_doc
-    # Pages without a text of their own are described as the first page is.
+    # Pages without text of their own have the heading and card of the first page.
     owner = pagename if doctree else root
     if pagename == "index":
         doctree = app.env.get_doctree(root)

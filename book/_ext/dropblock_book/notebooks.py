@@ -1,4 +1,4 @@
-"""Shows each notebook as the Makefile has run it, with outputs and run time."""
+"""Shows each notebook as run by the Makefile, with outputs and run time."""
 
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ def seconds(notebook):
 def read_executed(app, docname, content):
     folder = Path(app.srcdir) / "_build" / "executed"
     if docname == app.config.root_doc:
-        # It has code, but is no notebook. It is run again whenever a notebook is.
+        # The first page has code, but is not a notebook. It depends on all notebooks.
         for path in folder.rglob("*.ipynb"):
             app.env.note_dependency(str(path))
     if not app.env.doc2path(docname, base=False).endswith(".ipynb"):
@@ -39,7 +39,7 @@ def read_executed(app, docname, content):
         "error": None,
         "traceback": None,
     }
-    # The directive `nb-exec-table` shows it.
+    # The directive `nb-exec-table` shows this data.
     NbMetadataCollector.set_exec_data(app.env, docname, run)
 
 

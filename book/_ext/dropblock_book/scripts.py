@@ -1,10 +1,10 @@
-"""Defers each page's scripts, and drops those that the page has no use for."""
+"""Defers each page's scripts, and removes those that the page does not need."""
 
 import re
 
 from sphinx.builders.html._assets import _JavaScript
 
-# What a page's text must contain for a script to be of use.
+# What a page's text must contain if a script is needed.
 WORKS_ON = {
     # Sphinx counts the formulas of subpages as the page's own.
     "startup.js": re.compile(r'class="math\b'),
@@ -14,7 +14,7 @@ WORKS_ON = {
     "clipboard.min.js": re.compile(r'class="highlight"'),
     "copybutton.js": re.compile(r'class="highlight"'),
 }
-# The file that an inline script belongs to. None: the version switcher, which this
+# The file that an inline script belongs to; `None` for the version switcher, which this
 # book does not have.
 INLINE = {
     "window.MathJax": "startup.js",

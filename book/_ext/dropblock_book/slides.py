@@ -97,7 +97,7 @@ def find_figures(app):
 
 
 def render(text, picture):
-    """Returns a lecture's HTML; `picture` returns the one of a figure's name."""
+    """Returns a lecture's title and HTML; `picture` returns the HTML of a figure."""
     text = FIGURE.sub(lambda match: picture(match[1]), text)
     markdown = MarkdownIt("commonmark", {"html": True})
     parts = re.split(r"^---$", text, flags=re.MULTILINE)

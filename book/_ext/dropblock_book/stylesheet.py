@@ -1,9 +1,9 @@
-"""Gives every page one style sheet, with the theme's rules that can apply.
+"""Gives every page a single style sheet, with the theme's rules that can apply.
 
-The theme, its icons and other extensions bring ten sheets of 550 KB, and a page waits
+The theme, its icons and other extensions have ten sheets of 550 KB, and a page waits
 for all of them before it shows a word. Once the pages are written, the rules whose
-classes and elements occur on some page or in some script are gathered in one file, with
-the few icons that pages show. The book's own sheets stay as they are.
+classes and elements occur on some page or in some script are collected in one file,
+with the few icons that pages show. The book's own sheets are not changed.
 """
 
 import base64
@@ -34,7 +34,7 @@ RESULT = "theme-in-use.css"
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 DARK = re.compile(r'\[data-theme="?dark"?\]')
 LIGHT = re.compile(r'\[data-theme="?light"?\]')
-# Each font's file, and the family and weight by which the theme's rules ask for it.
+# Each font's file, and the family and weight by which the theme's rules refer to it.
 ICON_FONTS = (
     ("fa-solid-900.ttf", "Font Awesome 6 Free", 900),
     ("fa-regular-400.ttf", "Font Awesome 6 Free", 400),
@@ -62,7 +62,7 @@ class Names(HTMLParser):
         self.in_script = False
 
     def handle_data(self, data):
-        # Scripts write elements and set classes.
+        # Scripts create elements and set classes.
         if self.in_script:
             self.found.update(WORD.findall(data))
 
@@ -91,7 +91,7 @@ def alternatives(tokens):
 
 
 def can_apply(selector, names):
-    """Returns whether everything exists that a selector names, `:not(...)` aside."""
+    """Returns whether all that a selector names exists, except in `:not(...)`."""
     before = ""
     for token in selector:
         if token.type == "hash" and token.value not in names:
@@ -103,10 +103,10 @@ def can_apply(selector, names):
 
 
 def split_by_media(selectors, body):
-    """Yields a rule's text, split into screen and print where the theme matters.
+    """Yields a rule's text, split into screen and print if it depends on the theme.
 
-    A page is printed in light colors, even if its reader has switched to dark: rules of
-    the dark theme apply on the screen only, rules of the light one always on paper.
+    A page is printed in light colors, even if its reader has switched to dark. Rules of
+    the dark theme therefore apply only on screen, and those of the light one in print.
     """
     dark = [selector for selector in selectors if DARK.search(selector)]
     light = [selector for selector in selectors if LIGHT.search(selector)]
@@ -115,7 +115,7 @@ def split_by_media(selectors, body):
     if dark:
         yield f"@media screen{{{','.join(dark)}{{{body}}}}}"
     if light:
-        # An attribute keeps the specificity, so that no other rule wins.
+        # The attribute selector keeps the specificity, so that no other rule wins.
         on_paper = ",".join(LIGHT.sub("[data-theme]", name) for name in light)
         yield f"@media print{{{on_paper}{{{body}}}}}"
 
@@ -145,7 +145,7 @@ def usable_rules(rules, names):
 
 
 def cut_font(path, characters):
-    """Returns a font as WOFF with `characters` only, or None if it has none of them."""
+    """Returns a font as WOFF with only `characters`, or None if it has none of them."""
     font = TTFont(path)
     kept = characters & font.getBestCmap().keys()
     if not kept:

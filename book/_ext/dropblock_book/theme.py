@@ -1,7 +1,7 @@
 """Static files written at build time: the palette, the book's mark and MathJax.
 
-The colors come from `dropblock_lib.palette`, MathJax from the package index, so that
-pages load nothing from another host.
+The colors are those of `dropblock_lib.palette`. MathJax is installed from the package
+index, so that pages load nothing from another host.
 """
 
 import runpy
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 # The mark: a block dropped out of a small feature map, around its seed.
 MARK_SIZE, MARK_BLOCK = 5, 3
 
-# The parts of MathJax that a page with formulas loads, out of 24 MB. Its combined file
+# The parts of MathJax (24 MB in all) that a page with formulas loads. The combined file
 # would add a menu of 430 KB and block the page while it loads.
 MATHJAX_COMPONENTS = ("input/tex", "output/chtml", "a11y/assistive-mml")
 MATHJAX_PARTS = (
@@ -27,7 +27,7 @@ MATHJAX_PARTS = (
 
 def read_palette(root):
     """Returns what `dropblock_lib/palette.py` defines."""
-    # By path: importing the package would start Keras.
+    # Run by its path, because importing the package would start Keras.
     path = Path(root) / "dropblock_lib" / "palette.py"
     return SimpleNamespace(**runpy.run_path(str(path)))
 

@@ -44,7 +44,7 @@ def table(head, rows):
 
 class BuildVersions(SphinxDirective):
     def run(self):
-        # The machine may change although the page does not.
+        # The machine may change even if the page does not.
         self.env.note_reread()
         return [table(("What", "Version"), build_versions().items())]
 
