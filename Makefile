@@ -1,11 +1,11 @@
-# Everything a reader or an author does. It takes Python and make, nothing else.
-# `make help` lists the targets.
+# Commands for readers and authors, which need only Python and make. `make help` lists
+# the targets.
 
 VENV ?= .venv
 PORT ?= 8000
 PROFILE ?= small
 JOBS ?= 2
-# PyTorch is large, and not part of the set.
+# PyTorch is large, so it is not in requirements.txt.
 BACKENDS ?= tensorflow jax \
   $(if $(wildcard $(VENV)/lib/python*/site-packages/torch),torch)
 
@@ -17,14 +17,14 @@ PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile \
   $(patsubst %,--ignore=tests/%,browser cluster colab test_book.py)
 
 NOTEBOOKS := $(wildcard book/*.ipynb)
-# The longest run first: later chapters train larger networks.
+# In reverse order, because later chapters take longer and should start first.
 EXECUTED := $(patsubst %,_build/executed/%,$(shell ls -r $(NOTEBOOKS)))
 # What the outputs of every notebook depend on.
 CONTENT := requirements.txt book/matplotlibrc \
   $(shell find dropblock_lib results -name .partial -prune -o -type f \
     \( -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.js' -o -name '*.css' \) -print)
 DRAWING := _build/ipython/profile_default/ipython_kernel_config.py
-# What pages depend on besides.
+# Other files that pages depend on.
 PAGES := _config.yml _toc.yml pyproject.toml Makefile \
   $(shell find book -type f ! -path '*/.*' ! -name '*.ipynb' ! -name '*.pyc')
 # Two at a time, unless make was called with another number.
@@ -93,7 +93,7 @@ notebooks: $(READY) ## run the notebooks that changed, two at a time
 	@$(IN_PARALLEL) $(EXECUTED)
 
 # nbmake collects nothing below a folder named _build, so a notebook runs in a folder of
-# its own, as a reader's copy does. Only one that ran to its end is moved.
+# its own, like a reader's copy. It is moved only if it ran to the end.
 _build/executed/%.ipynb: %.ipynb $(CONTENT) _build/executed/.environment $(DRAWING)
 	@mkdir -p $(@D)
 	@echo "$< is running"
@@ -106,7 +106,7 @@ _build/executed/%.ipynb: %.ipynb $(CONTENT) _build/executed/.environment $(DRAWI
 	  && sed -n 's|.*passed in|$< ran in|p' "$$folder/log" \
 	  && mv "$$folder/$(<F)" $@
 
-# Pages show drawings, whatever a user's own settings are.
+# Figures on pages are SVG drawings, whatever the user's own settings are.
 $(DRAWING): book/ipython_kernel_config.py
 	@mkdir -p $(@D)
 	@cp $< $@
@@ -134,7 +134,7 @@ serve: book ## build the book and serve it on this machine, PORT=8000
 test: $(addprefix test-,$(BACKENDS)) ## test the library on BACKENDS=...
 	@$(if $(filter torch,$(BACKENDS)),,echo "Not tested on PyTorch. To install it: make torch")
 
-# On TensorFlow all tests, on the others those whose subject is the backend.
+# TensorFlow runs all tests, the other backends those marked `backends`.
 .PHONY: $(addprefix test-,$(BACKENDS))
 $(addprefix test-,$(BACKENDS)): test-%: $(READY)
 	@echo "== Tests on $*"
@@ -164,7 +164,7 @@ results: $(READY) ## run the experiments whose records are missing, RUNFLAGS=...
 	$(BIN)/python -m dropblock_lib.experiments run --grid results/tuning.toml $(RUNFLAGS)
 
 .PHONY: queue
-queue: $(READY) ## run what is missing from the queue, in its order, RUNFLAGS=...
+queue: $(READY) ## run the missing runs of the queue, in order, RUNFLAGS=...
 	nice -n 10 $(BIN)/python -m dropblock_lib.experiments run --queue $(RUNFLAGS)
 
 .PHONY: queue-status
