@@ -1,6 +1,7 @@
 """Text in the palette's colors is readable, and its colors are distinct."""
 
 import pytest
+from colors import contrast
 
 from dropblock_lib.palette import (
     GRID,
@@ -15,20 +16,6 @@ from dropblock_lib.plots import style
 both = pytest.mark.parametrize(
     "palette", [PALETTE, PALETTE_DARK], ids=["light", "dark"]
 )
-
-
-def luminance(color):
-    """Relative luminance as the Web Content Accessibility Guidelines define it."""
-    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one, other):
-    darker, lighter = sorted(map(luminance, (one, other)))
-    return (lighter + 0.05) / (darker + 0.05)
 
 
 def test_light_and_dark_name_the_same_colors():
