@@ -338,7 +338,7 @@ def test_a_schedule_that_has_not_begun_to_drop_triggers_one_warning():
     warned(report, "the schedule did not reach its end: keep_prob is 1, and 0.9 was")
 
 
-def test_a_layer_that_drops_a_fraction_of_the_rate_has_an_end_of_its_own():
+def test_a_layer_that_drops_a_fraction_of_the_rate_has_its_own_end():
     model = trained(dbl.linear_schedule(1.0, 0.9, 2), 2, rate_scale=0.5)
     warned(
         dbl.inspect(model),

@@ -286,7 +286,7 @@ def test_a_shared_mask_is_the_same_in_every_channel():
         ((0.9, (3, 3, 3), (5, 5)), "block_size"),
     ],
 )
-def test_the_gammas_refuse_bad_arguments(function, arguments, name):
+def test_the_gammas_reject_bad_arguments(function, arguments, name):
     with pytest.raises(ValueError, match=f"received for argument `{name}`"):
         function(*arguments)
 

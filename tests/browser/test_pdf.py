@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("pdf")
 @pytest.fixture(scope="module")
 def pdf(book, tmp_path_factory):
     path = tmp_path_factory.mktemp("pdf") / "book.pdf"
-    # In a process of its own, because one can have only one playwright.
+    # In a separate process, because a process can have only one Playwright.
     command = [sys.executable, SCRIPT, book, path]
     printed = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if "No Chromium found" in printed.stderr:

@@ -376,11 +376,11 @@ def test_a_name_lookup_that_hangs_is_abandoned(monkeypatch):
 def test_a_silent_host_is_asked_once(monkeypatch):
     questions = []
 
-    def refuse(*args, **kwargs):
+    def reject(*args, **kwargs):
         questions.append(args)
         raise OSError("network is unreachable")
 
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", reject)
     for _ in range(3):
         assert "unreachable" in downloads.why_unreachable("https://host.invalid/a")
     assert len(questions) == 1

@@ -121,7 +121,7 @@ def test_an_unknown_batch_size_is_packed_in_the_same_way(samples):
 
 @pytest.mark.parametrize("samples", [1, 3, 5, 8, 33])
 @pytest.mark.parametrize("block_size", [1, 3, 7])
-def test_samples_and_channels_have_masks_of_their_own(samples, block_size):
+def test_samples_and_channels_have_separate_masks(samples, block_size):
     """With bytes in words, the masks of any two maps agree only by chance."""
     layer = dbl.DropBlock2D(block_size, 0.7, seed=0)
     calls, side, channels = 40, 9, 32

@@ -64,7 +64,7 @@ def test_is_the_network_of_the_slides(variant):
     assert [layer.count_params() for layer in model.layers[:2]] == [0, 0]
 
 
-def test_every_place_has_a_layer_of_its_own():
+def test_every_place_has_its_own_layer():
     model = models.custom_net("dropblock-7-0.7")
     drops = [model.get_layer(f"drop{i}") for i in (1, 2, 3)]
     assert len({id(layer) for layer in drops}) == 3

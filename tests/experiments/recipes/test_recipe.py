@@ -223,7 +223,7 @@ def test_the_recipes_of_a_profile_never_change(profile, networks, count, digest)
     assert hashlib.sha256(hashes.encode()).hexdigest()[:12] == digest
 
 
-def test_a_network_without_settings_of_its_own_is_trained_like_custom_net():
+def test_a_network_without_its_own_settings_is_trained_like_custom_net():
     [recipe] = make_recipes("quick", ["resnet9"], ["cifar10"])
     [model] = make_recipes("quick", ["custom_net"], ["cifar10"], ["none"])
     assert recipe == dataclasses.replace(

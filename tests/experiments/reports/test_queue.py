@@ -118,7 +118,7 @@ def test_status_counts_runs_and_estimates_what_is_left(queue, tmp_path):
         ("custom_net", "cifar10", {"validation_size": 5000}, 45_000),
         ("custom_net", "digits", {"validation_size": 137}, 1300),
         ("custom_net", "shapes", {"train_size": 48, "validation_size": 16}, 48),
-        # Detectors are validated on images of their own.
+        # Detectors are validated on separate images.
         ("retinanet_light", "scenes", {"validation_size": 100}, 500),
         ("retinanet_light", "coco2017", {"validation_size": 100}, 118_287),
         ("retinanet_light", "scenes", {"train_size": 20, "validation_size": 10}, 20),

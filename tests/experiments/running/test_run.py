@@ -326,9 +326,7 @@ def test_a_record_of_another_recipe_is_not_mistaken_for_this_one(whole, monkeypa
         run(tiny_recipe(epochs=4), results_dir=whole[1], data=tiny_data())
 
 
-def test_stand_ins_and_real_data_have_records_of_their_own(
-    tmp_path, monkeypatch, capsys
-):
+def test_stand_ins_and_real_data_have_separate_records(tmp_path, monkeypatch, capsys):
     recipe = tiny_recipe(dataset="cifar10", epochs=1)
     stand_in = tiny_data("cifar10", "shapes")
     real = tiny_data("cifar10", "cifar10", "cifar10-jpeg")

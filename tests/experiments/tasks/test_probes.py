@@ -168,7 +168,7 @@ def test_accuracy_equals_the_kept_fraction_if_blocks_cover_the_map(rate_scale):
         assert abs(share - kept) <= 4.5 * np.sqrt(kept * (1 - kept) / count)
     # Four batches with the same noise would leave shares of 250 images.
     assert any(round(share * count) % 4 for share in sevens)
-    assert found() == first, "layers without a seed of their own draw anew"
+    assert found() == first, "unseeded layers draw other masks"
 
 
 def test_keep_prob_1_is_the_plain_network():
