@@ -16,8 +16,8 @@ def insert_after(
 ) -> keras.Model:
     """Copies a functional model, and inserts a layer after each chosen layer.
 
-    The copy has layers and variables of its own, with the weights of `model`, and
-    is not compiled. A layer that is called several times gets a new one after each
+    The copy has its own layers and variables, with the weights of `model`, and is
+    not compiled. A layer that is called several times gets a new one after each
     call. Functional and sequential models inside the model are searched as well. If a
     layer is inserted into one of them, or into a `keras.Sequential` or a subclass with
     a functional graph, the copy is a plain functional model.

@@ -161,8 +161,8 @@ class DropBlock2D(BaseDropBlock):
         gamma: Rule for the probability of a seed. `"paper"`, equation
             1, drops somewhat less than `1 - keep_prob`, because blocks
             overlap; `"exact"` drops `1 - keep_prob` in expectation.
-        per_channel: Whether every channel has a mask of its own, as in
-            the paper. If False, the channels of a sample share one.
+        per_channel: Whether each channel gets its own mask, as in the
+            paper. If False, the channels of a sample share one.
         data_format: `"channels_last"` or `"channels_first"`. Defaults
             to `keras.config.image_data_format()`.
         seed: Integer in [0, 2**32), or None. Makes masks repeatable.

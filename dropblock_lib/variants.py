@@ -54,7 +54,7 @@ class Variant:
     """A regularizer, defined by its numbers.
 
     A variant is also a factory: calling it returns a new layer, so that each place in
-    a network has a layer with a name, a random seed and a `keep_prob` of its own.
+    a network has its own layer, with its own name, random seed and `keep_prob`.
     `insert_after` and every network of `dropblock_lib.models` take it.
 
     Args:
@@ -65,7 +65,7 @@ class Variant:
         keep_prob: For DropBlock: the nominal fraction of units to keep, in (0, 1].
         rate: For Dropout and SpatialDropout: the fraction to drop, in [0, 1).
         gamma: For DropBlock: "paper" or "exact".
-        per_channel: For DropBlock: whether every channel has a mask of its own.
+        per_channel: For DropBlock: whether each channel gets its own mask.
         label: Its title in tables and figures. By default it follows from the numbers.
         color: Its color in figures, such as "#CC3311". By default it follows from the
             method and the block size.
@@ -99,7 +99,7 @@ class Variant:
             if value is not None and field not in _FIELDS[self.method]:
                 raise invalid(field, f"None for the method {self.method!r}", value)
         if self.method in _TITLES:
-            # `abs`, because -0.0 would have a name of its own.
+            # `abs`, because -0.0 would get a different name.
             self._set("rate", abs(check_float("rate", self.rate, "[0, 1)")))
         elif self.method == "dropblock":
             height, width = check_sides("block_size", self.block_size)

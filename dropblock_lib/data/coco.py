@@ -56,10 +56,10 @@ def read_coco(
 
     Raises:
         ValueError: If the folder or a file does not exist, a JSON file is not in
-            COCO's format or has dangling references, no box of a split is left or all
-            are fractions of the image, images are missing, or the splits have
-            different categories. The message names the file, and the annotation by
-            its id.
+            COCO's format or has dangling references, a split has no boxes left or all
+            of them are fractions of the image, images are missing, or the splits have
+            different categories. The message names the file, and the id of the
+            annotation.
 
     Example:
 

@@ -46,7 +46,7 @@ class DetectionBatches(keras.utils.PyDataset):
         image_size: Height and width of the square in pixels.
         batch_size: Number of images per batch.
         shuffle: Whether to reorder the images in each epoch.
-        mirror: Whether to mirror half of the images, chosen anew in each epoch.
+        mirror: Whether to mirror half of the images, chosen again in each epoch.
         jitter: Whether to change the scale, position and colors of each image at
             random in each epoch, as `dropblock_lib.data.jitter` does.
         seed: Non-negative integer, the random seed.

@@ -20,7 +20,8 @@ from dropblock_lib.detection.training import (
 
 BOX_FORMAT = "xyxy"  # left, top, right, bottom, in pixels
 ENCODING = "center_xywh"
-# An anchor is assigned to an object from the first IoU on, to none below the second.
+# An anchor is assigned to an object if their IoU is at least the first number, and is
+# background if it is below the second with all objects.
 POSITIVE, BACKGROUND = 0.5, 0.4
 # Standard deviation of the initial kernels of the heads, as in the paper.
 STDDEV = 0.01

@@ -10,8 +10,8 @@ from dropblock_lib.arguments import check_float, check_gamma
 class FocalLoss(keras.losses.Loss):
     """Computes the focal loss of each anchor from logits, summed over the classes.
 
-    With `p` the sigmoid of a logit, `p_t = p` where the class is present and `1 - p`
-    where it is not, and `alpha_t` likewise for `alpha`, each class contributes
+    With `p` the sigmoid of a logit, `p_t = p` and `alpha_t = alpha` where the class
+    is present, and `1 - p` and `1 - alpha` where it is not, each class contributes
 
         -alpha_t (1 - p_t)^gamma log(p_t)
 

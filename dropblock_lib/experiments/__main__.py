@@ -159,7 +159,7 @@ def _of_profiles(options):
     for profile in profiles:
         datasets = options.dataset
         if datasets is not None and len(profiles) > 1:
-            # Each profile is run on those of the data sets that it has.
+            # Each profile runs only on the data sets that it has.
             datasets = [name for name in datasets if name in datasets_of(profile)]
         recipes += make_recipes(
             profile, options.network, datasets, options.variant, options.seeds

@@ -41,7 +41,7 @@ DARK = (
 )
 
 
-class _RefusedError(ValueError, traitlets.TraitError):
+class _InvalidValueError(ValueError, traitlets.TraitError):
     """An invalid value. Traitlets restores all traits that were set with it."""
 
 
@@ -56,7 +56,7 @@ class _Checked(traitlets.TraitType):
             if value != given:
                 raise invalid(name, f"{given}, as in `feature_map`", value)
         except ValueError as error:
-            raise _RefusedError(str(error)) from None
+            raise _InvalidValueError(str(error)) from None
         return value
 
 
@@ -84,7 +84,7 @@ class MaskExplorer(anywidget.AnyWidget):
         height: Integer from 1 to 64, height of the map in pixels.
         width: Integer from 1 to 64, width of the map in pixels.
         channels: Integer from 1 to 16.
-        per_channel: Whether every channel has a mask of its own.
+        per_channel: Whether each channel gets its own mask.
         gamma: `"paper"` or `"exact"`.
         seed: Random seed of the noise, an integer in [0, 2^32).
         picture: Picture to drop: `"cat"`, `"star"`, `"digit"`, `"numbers"` or

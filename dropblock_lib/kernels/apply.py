@@ -27,7 +27,7 @@ def drop_blocks(
         keep_prob: Float32 scalar tensor in (0, 1].
         block_sides: Sides of a block in pixels, integers.
         gamma_rule: `"paper"` or `"exact"`.
-        per_channel: Whether every channel has a mask of its own.
+        per_channel: Whether each channel gets its own mask.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:

@@ -46,7 +46,7 @@ def draw_bits(
         probability: Float32 scalar tensor in [0, 1]: that a bit is 1.
         expected: Increasing probabilities. Random numbers are reserved for each of
             them, and the first one not below `probability` is used. Above the last
-            one, every bit takes a random number of its own.
+            one, every bit takes its own random number.
         shape: Shape of the words, integers or scalar tensors.
         bits: Number of bits to draw in every word, an integer or a scalar tensor.
 

@@ -32,7 +32,8 @@ class PackedMasks:
             of channels at `channel_axis`. A side may be 1 instead of the map's: its
             bit then applies to the whole side.
         samples: Batch size, an integer or a scalar tensor.
-        group_size: Samples in a group, likewise; the last group may have fewer.
+        group_size: Samples in a group, an integer or a scalar tensor; the last group
+            may have fewer.
         channels_per_word: Channels of one sample that share a word.
         channel_axis: 1 or -1.
     """
@@ -55,9 +56,9 @@ class PackedMasks:
         """Draws masks.
 
         Args:
-            samples: Batch size, an integer or a scalar tensor.
-            channels: Masks per sample, likewise.
-            sides: Sides of the masks, likewise.
+            samples: Batch size. This and the next two are integers or scalar tensors.
+            channels: Masks per sample.
+            sides: Sides of the masks.
             channel_axis: 1 or -1.
             draw_bits: Function of a shape and of the number of bits in use per word
                 that returns int32 words. Other bits must be 0.

@@ -63,7 +63,7 @@ def place_ones(noise, probability, words_per_row, bits):
         noise: Float32 tensor (rows, gaps), uniform in [0, 1), in steps of 2**-23.
         probability: Float32 scalar tensor: that a bit is 1.
         words_per_row: Integer or scalar tensor.
-        bits: Number of bits in use per word, likewise.
+        bits: Number of bits in use per word, an integer or a scalar tensor.
 
     Returns:
         Int32 tensor of `rows * words_per_row` words, or more for a single row.

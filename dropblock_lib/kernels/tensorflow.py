@@ -132,7 +132,7 @@ def with_shape_of(inputs, outputs):
 
 
 def share_trace(function, *arguments):
-    """Calls a function that is traced once for all layers that call it alike.
+    """Calls a function that is traced once for all layers with equal settings.
 
     Args:
         function: A hashable function without state, of tensors and numbers. No

@@ -27,7 +27,7 @@ def efficientnet_lite0(
         image_size: Height and width of the images in pixels.
         weights: `None`, `"imagenet"` or the path of an `.npz` file. Its arrays are
             `stem_conv/kernel`, `stem_bn/gamma` (`beta`, `mean`, `var`) and, for the
-            blocks `b0` to `b15`, `b0_expand/kernel`, `b0_expand_bn/gamma` and likewise
+            blocks `b0` to `b15`, `b0_expand/kernel`, `b0_expand_bn/gamma` and the same
             for `dw` and `project`, in Keras' layout.
         seeds: Random seeds of the kernels.
 

@@ -76,7 +76,7 @@ def validation_curves(
     """Validation curves with a label at each line, mean and range over runs.
 
     Args:
-        curves: As for `learning_curves`; without any, the figure says so.
+        curves: As for `learning_curves`. If there are none, the figure says so.
         metric: `"accuracy"` or `"loss"`.
         lowest: Lower end of the axis, or `None`. A variant whose mean ends below it is
             named under the title instead of drawn.

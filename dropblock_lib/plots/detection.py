@@ -85,7 +85,7 @@ def anchors_of_positions(
 
 
 def overlaps(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """The intersection over union of pairs of boxes, a panel each, to one scale.
+    """The intersection over union of pairs of boxes, one panel each, to one scale.
 
     Args:
         pairs: List of (object, anchor), boxes of left, top, right and bottom.

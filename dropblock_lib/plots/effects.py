@@ -98,7 +98,7 @@ def effects(
 
 
 def _say(ax, text, place=None):
-    """Writes a remark into the middle of the axes, or to the right in a row."""
+    """Writes a note in the middle of the axes, or at the right end of a row."""
     x, y, align = (0.5, 0.5, "center") if place is None else (0.98, place, "right")
     where = ax.transAxes if place is None else ax.get_yaxis_transform()
     ax.text(

@@ -42,7 +42,7 @@ MARKS = {
 }
 # A rate is far from the nominal one if they differ by more than this fraction of it.
 _FAR = 0.5
-# The opacity of what a step of doubling adds.
+# The opacity of the units that a doubling step adds.
 _ADDED = 0.4
 # A transparent fill, because "none" becomes black in an SVG.
 RING = {
@@ -56,8 +56,8 @@ RING = {
 def doubling(seeds: np.ndarray, block_size: int) -> Figure:
     """How the seeds of one axis become blocks in a few steps, a strip per step.
 
-    Each step drops what the strip above drops, and the same again, shifted. What a
-    step adds is paler.
+    Each strip drops what the strip above drops, and a shifted copy of that. The units
+    that the copy adds are paler.
 
     Args:
         seeds: Booleans of shape (n,): True at a seed.
@@ -171,8 +171,8 @@ def peer_rates(
     """Measured against nominal rates of DropBlock implementations, by map size.
 
     A ring marks layers that gave NaN or infinity in some calls on a single map. Layers
-    that raised an error have a column of their own. A mark that is far from the nominal
-    rate has its layer's name beside it.
+    that raised an error are in a separate column. A mark far from the nominal rate is
+    labeled with the name of its layer.
 
     Args:
         documents: Dict of backend -> "peer_rates", from `load_benchmarks`. A layer

@@ -74,12 +74,12 @@ class Report:
     def finished(self, order: dict, done: Record, reached: str = "") -> None:
         """Called when a run has its record; `reached` describes the results."""
         self._done[order["index"]] = done
-        self._over(order, reached)
+        self._ended(order, reached)
 
     def failed(self, order: dict, reason: str) -> None:
         """Called when a run has failed."""
         self._failures[order["index"]] = reason
-        self._over(order, reason)
+        self._ended(order, reason)
 
     def records(self) -> list[Record]:
         """Returns the records of all runs, or raises `RunsFailed`."""
@@ -91,14 +91,14 @@ class Report:
             raise RunsFailed(reasons, len(self.recipes))
         return [self._done[index] for index in self.recipes]
 
-    def _over(self, order, line):
+    def _ended(self, order, line):
         if line:
             self.say(f"{self._label(order['index'])}: {line}")
-        total, over = len(self.recipes), len(self._done) + len(self._failures)
-        if over < total:
-            seconds = (time.monotonic() - self._started) / (over - self._skipped)
-            left = clock(seconds * (total - over))
-            self.say(f"{over} of {total} runs over, {left} left")
+        total, ended = len(self.recipes), len(self._done) + len(self._failures)
+        if ended < total:
+            seconds = (time.monotonic() - self._started) / (ended - self._skipped)
+            left = clock(seconds * (total - ended))
+            self.say(f"{ended} of {total} runs ended, {left} left")
 
     def _label(self, index):
         return f"[{index}/{len(self.recipes)}] {self.recipes[index].name}"

@@ -1,4 +1,4 @@
-"""Several runs side by side on one machine, each in a process of its own."""
+"""Several runs side by side on one machine, each in its own process."""
 
 import collections
 import concurrent.futures
@@ -33,7 +33,7 @@ def run_side_by_side(
 ) -> list[Record]:
     """Trains recipes, several at a time; those with a record are skipped.
 
-    Each run is a process, and one that fails leaves the others alone. However this
+    Each run is a process, and one that fails does not affect the others. However this
     process ends, its runs end with it, and nothing is lost.
 
     Args:

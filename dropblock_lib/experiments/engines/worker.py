@@ -1,4 +1,4 @@
-"""One run in a process of its own, for `run_side_by_side`.
+"""One run in its own process, for `run_side_by_side`.
 
 Reads an order as a line of JSON from standard input, which stays open: when it is
 closed, the parent process is gone, and this process ends as well.

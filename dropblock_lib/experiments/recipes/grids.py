@@ -134,7 +134,7 @@ def read_grid(path: Path | str) -> list[Recipe]:
             if recipe.name in recipes:
                 raise table.error(
                     f"two runs have the same name, {recipe.name}, and would claim the "
-                    "same record. Give each a profile of its own."
+                    "same record. Give each its own profile."
                 )
             recipes[recipe.name] = recipe
     return list(recipes.values())

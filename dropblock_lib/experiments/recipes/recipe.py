@@ -77,8 +77,8 @@ class Recipe:
         learning_rate: The largest learning rate.
         learning_rate_schedule: "constant"; "cosine" to fall to zero over the whole
             run; "one-cycle" to rise linearly over `warmup` and fall linearly to zero;
-            or "warmup-cosine" to rise likewise and fall along a cosine. All change at
-            every step.
+            or "warmup-cosine" to rise in the same way and fall along a cosine. All
+            change at every step.
         keep_prob_schedule: "constant"; "linear" to fall from 1 in the first step to
             the variant's `keep_prob` in the last; or "linear-epoch" to fall from 1 in
             the first epoch to it in the last. Only DropBlock has a schedule.
@@ -106,7 +106,7 @@ class Recipe:
         validation_subset: Number of images in the validations during training, or
             `None` for all. The final results use all.
         subset_seed: Random seed of the choice of training and validation images, or
-            "seed" for that of the run: then each seed has images of its own, which all
+            "seed" for that of the run: then each seed has its own images, which all
             variants share.
         precision: "float32", or "mixed_bfloat16" or "mixed_float16" as Keras names
             them.

@@ -133,13 +133,13 @@ def describe(document: dict) -> str:
 
 
 def _check(document, path: Path) -> None:
-    def refuse(why):
+    def reject(why):
         raise BenchmarkError(f"{path} is not a benchmark: {why}.")
 
-    check_sections(document, SCHEMA, _SECTIONS, path.stem, refuse)
+    check_sections(document, SCHEMA, _SECTIONS, path.stem, reject)
     if document["name"] != f"{document['benchmark']}-{document['backend']}":
-        refuse("its name is not that of its benchmark and backend")
+        reject("its name is not that of its benchmark and backend")
     if not document["rows"]:
-        refuse("it has no rows")
+        reject("it has no rows")
     if not all(isinstance(row, dict) for row in document["rows"]):
-        refuse("a row is not a JSON object")
+        reject("a row is not a JSON object")

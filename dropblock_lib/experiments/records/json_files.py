@@ -17,23 +17,23 @@ def read_json(path: Path, what: str, error: type[ValueError]):
 
 
 def check_sections(
-    document, schema: int, sections: dict, name: str, refuse: Callable
+    document, schema: int, sections: dict, name: str, reject: Callable
 ) -> None:
     """Checks a document's schema, sections (key -> type) and name.
 
-    `refuse` is called with the reason, and raises.
+    `reject` is called with the reason, and raises.
     """
     if not isinstance(document, dict):
-        refuse("it is not a JSON object")
+        reject("it is not a JSON object")
     if document.get("schema") != schema:
-        refuse(f"expected schema {schema}, found {document.get('schema')!r}")
+        reject(f"expected schema {schema}, found {document.get('schema')!r}")
     for section, kind in sections.items():
         if section not in document:
-            refuse(f"`{section}` is missing")
+            reject(f"`{section}` is missing")
         if not isinstance(document[section], kind):
-            refuse(f"`{section}` is {document[section]!r}")
+            reject(f"`{section}` is {document[section]!r}")
     if document["name"] != name:
-        refuse(f"its name is {document['name']!r}")
+        reject(f"its name is {document['name']!r}")
 
 
 def write_atomically(path: Path, text: str) -> None:

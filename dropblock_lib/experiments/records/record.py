@@ -162,34 +162,34 @@ class Record:
         """
         path = Path(path)
 
-        def refuse(why) -> NoReturn:
+        def reject(why) -> NoReturn:
             raise RecordError(f"{path} is not a record: {why}.")
 
         try:
             document = upgrade(document)
         except (KeyError, TypeError, ValueError) as error:
-            refuse(repr(error))
-        check_sections(document, SCHEMA, _SECTIONS, path.stem, refuse)
+            reject(repr(error))
+        check_sections(document, SCHEMA, _SECTIONS, path.stem, reject)
         try:
             recipe = Recipe.from_dict(document["recipe"])
         except ValueError as error:
-            refuse(f"its recipe is not valid ({error})")
+            reject(f"its recipe is not valid ({error})")
         if recipe.hash != document["recipe_hash"]:
-            refuse("its recipe does not match its `recipe_hash`")
+            reject("its recipe does not match its `recipe_hash`")
         try:
             data = DataAccount(**document["data"])
         except TypeError as error:
-            refuse(f"`data` is not valid ({error})")
+            reject(f"`data` is not valid ({error})")
         fields = [field.name for field in dataclasses.fields(cls)[2:]]
         found = {field: document[field] for field in fields if field in document}
         record = cls(recipe, data, **found)
         if document["name"] != record.name:
-            refuse(f"its recipe and data are those of the run {record.name!r}")
+            reject(f"its recipe and data are those of the run {record.name!r}")
         if "weights" in document:
             named = document["weights"]
             if not isinstance(named, dict) or set(named) != {"file", "sha256"}:
-                refuse(f"`weights` is {named!r}")
-        _check_metrics(record, refuse)
+                reject(f"`weights` is {named!r}")
+        _check_metrics(record, reject)
         return record
 
     @classmethod
@@ -294,23 +294,23 @@ def find_records(recipe: Recipe, directory: Path | str) -> list[Record]:
     return sorted(found, key=lambda record: record.is_stand_in)
 
 
-def _check_metrics(record, refuse):
+def _check_metrics(record, reject):
     epochs, metrics = record.recipe.epochs, record.recipe.task.metrics
     for key in metrics.history:
         values = record.history.get(key)
         if not isinstance(values, list) or len(values) != epochs:
-            refuse(f"`history` does not have {epochs} values of `{key}`")
+            reject(f"`history` does not have {epochs} values of `{key}`")
     for key in metrics.fractions:
         value = record.final.get(key, "")
         if not (_is_fraction(value) or (value is None and metrics.may_be_none)):
-            refuse(f"`final` has no valid `{key}`")
+            reject(f"`final` has no valid `{key}`")
     for key in metrics.final_losses:
         # None stands for a loss that was not finite, because JSON has no such number.
         if not isinstance(record.final.get(key, ""), (float, type(None))):
-            refuse(f"`final` has no valid `{key}`")
+            reject(f"`final` has no valid `{key}`")
     best = record.best.get(metrics.best, "")
     if not (_is_fraction(best) or (metrics.lowest_is_best and _is_loss(best))):
-        refuse(f"`best` has no valid `{metrics.best}`")
+        reject(f"`best` has no valid `{metrics.best}`")
 
 
 def _is_fraction(value):

@@ -68,7 +68,7 @@ def by_variant(
         `dropblock_lib.VARIANTS`.
 
     Raises:
-        ValueError: As `histories`, or if a record has no such metric.
+        ValueError: As for `histories`, or if a record has no such metric.
     """
     return _as_lists(arms_of(records, metric))
 

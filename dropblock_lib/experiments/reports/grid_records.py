@@ -166,7 +166,7 @@ def recorded(
         A `GridRecords`.
 
     Raises:
-        ValueError: As `read_grid`.
+        ValueError: As for `read_grid`.
 
     Example:
 

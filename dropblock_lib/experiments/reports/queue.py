@@ -85,7 +85,7 @@ def recipes_of(steps: list[Step]) -> list[Recipe]:
 
 
 def passes(recipe: Recipe, wanted: Mapping[str, list | None]) -> bool:
-    """Whether every field matches a value or pattern in `wanted`; `None` is any."""
+    """Whether every field matches a value or pattern; `None` matches anything."""
     return all(
         choices is None
         or any(

@@ -153,7 +153,7 @@ def welch(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dict:
         its own `degrees_of_freedom`.
 
     Raises:
-        ValueError: As `unpaired`.
+        ValueError: As for `unpaired`.
 
     Reference:
         [Welch, 1947](https://doi.org/10.1093/biomet/34.1-2.28).
@@ -197,7 +197,7 @@ def three_verdicts(
         the entries of the rows of `blocked`.
 
     Raises:
-        ValueError: As `blocked`.
+        ValueError: As for `blocked`.
     """
     by_seed = blocked(arms, baseline, confidence)
     complete = {

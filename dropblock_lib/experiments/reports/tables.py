@@ -137,7 +137,7 @@ def _row(group):
     }
     for metric in recipe.task.metrics.table:
         values = [_metric(group[seed], metric) for seed in seeds]
-        known = None not in values  # a loss that is not finite, an AP of no object
+        known = None not in values  # None: not finite, or no objects
         several = known and len(values) > 1
         row[f"{metric}_mean"] = statistics.fmean(values) if known else None
         row[f"{metric}_std"] = statistics.stdev(values) if several else None

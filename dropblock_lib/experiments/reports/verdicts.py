@@ -66,7 +66,7 @@ def arrange(
         value: Function from a record to its value.
 
     Raises:
-        ValueError: As `arms_of`, except for the metric.
+        ValueError: As for `arms_of`, except for the metric.
     """
     records = list(records)
     if not records:
@@ -161,7 +161,7 @@ def verdicts(
         those of the analysis are `None` too.
 
     Raises:
-        ValueError: As `blocked` and `did_not_learn`, or if an arm has no training
+        ValueError: As for `blocked` and `did_not_learn`, or if an arm has no training
             accuracies.
 
     Example:
@@ -219,10 +219,10 @@ def verdict_table(
             compare all arms, as for detectors.
 
     Returns:
-        As `verdicts`.
+        As for `verdicts`.
 
     Raises:
-        ValueError: As `arms_of` and `verdicts`.
+        ValueError: As for `arms_of` and `verdicts`.
     """
     arms = arms_of(records, metric, label)
     if learned_by is None:

@@ -196,8 +196,8 @@ def _existing(recipe, data, directory):
         if done.recipe != recipe:
             raise RecordError(
                 f"{path} is a record of another recipe: "
-                f"{_difference(done.recipe, recipe)}. Give this recipe a "
-                "`profile` of its own, or remove the record."
+                f"{_difference(done.recipe, recipe)}. Give this recipe its "
+                "own `profile`, or remove the record."
             )
         return done, "its record exists"
     if data.label != data.source:

@@ -3,7 +3,7 @@
 A run that is killed resumes after its last whole epoch and ends with the same numbers:
 the order of the images depends on seed and epoch alone, the saved model has its
 optimizer, and the random states of its layers, which Keras does not save, are saved
-beside it.
+with it.
 """
 
 import contextlib

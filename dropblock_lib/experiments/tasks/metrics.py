@@ -16,7 +16,7 @@ class Metrics:
         shown: Results that sum up a finished run in one line.
         best: Key of the history that determines the best epoch.
         lowest_is_best: Whether the best epoch has the lowest value of `best`.
-        table: Columns of the full table, besides those that name the runs.
+        table: Columns of the full table, after those that name the runs.
         short_table: Columns of the book's tables: heading -> metric.
         may_be_none: Whether the fractions may be undefined for some data.
     """

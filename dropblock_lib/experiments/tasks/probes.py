@@ -1,4 +1,4 @@
-"""Probes of a trained classifier, which a record has beside its accuracy.
+"""Probes of a trained classifier, which a record has in addition to its accuracy.
 
 Each probe measures one property of the network: how well its confidence is calibrated,
 how well it withstands noise and blocks, where in an image it finds its evidence. The
