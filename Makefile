@@ -92,8 +92,8 @@ _build/html/.built: $(EXECUTED) $(CONTENT) $(PAGES)
 notebooks: $(READY) ## run the notebooks that changed, two at a time
 	@$(IN_PARALLEL) $(EXECUTED)
 
-# nbmake collects nothing below a folder named _build, so a notebook runs in a folder of
-# its own, like a reader's copy. It is moved only if it ran to the end.
+# nbmake collects nothing below a folder named _build, so a notebook runs in its own
+# folder, like a reader's copy. It is moved only if it ran to the end.
 _build/executed/%.ipynb: %.ipynb $(CONTENT) _build/executed/.environment $(DRAWING)
 	@mkdir -p $(@D)
 	@echo "$< is running"

@@ -120,7 +120,7 @@ class Implementation:
         return _on_torch(lambda x: drop(x, rate, block, **arguments))
 
     def dropped(self, shape=MAP, **arguments):
-        """Returns which ones of an input become zero."""
+        """Returns which units of an input of ones become zero."""
         rank = len(shape) - 2
         return self.make(rank, **arguments)(np.ones(shape, "float32")) == 0
 
@@ -153,7 +153,7 @@ def non_square_blocks(implementation):
 
 
 def masks(implementation):
-    """Finds out whether channels have masks of their own, or can share one."""
+    """Checks whether channels have separate masks, and whether they can share one."""
     shared_by = {contestants.OURS: "per_channel", "timm": "couple_channels"}
     found = {_masks_of(implementation, {})}
     option = shared_by.get(implementation.name)

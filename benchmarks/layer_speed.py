@@ -114,8 +114,8 @@ def _line(case, rows):
 def _parser():
     parser = options.parser("Speed of DropBlock and similar layers on one backend.")
     parser.add_argument("--rounds", type=options.positive, default=21,
-                        help="timed calls of each")  # fmt: skip
-    parser.add_argument("--warm-up", type=int, default=3, help="calls before them")
+                        help="timed calls per layer")  # fmt: skip
+    parser.add_argument("--warm-up", type=int, default=3, help="untimed calls")
     shape = options.shape(3, 4, 5)
     parser.add_argument("--shapes", nargs="+", type=shape, default=SHAPES,
                         metavar="NxHxWxC", help="input shapes")  # fmt: skip

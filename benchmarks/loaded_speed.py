@@ -95,7 +95,7 @@ def _line(case, rows):
 def _parser():
     parser = options.parser("Speed of DropBlock2D beside busy processes.")
     parser.add_argument("--rounds", type=options.positive, default=15,
-                        help="timed calls of each")  # fmt: skip
+                        help="timed calls per layer")  # fmt: skip
     parser.add_argument("--busy", type=options.positive, default=1,
                         help="busy processes")  # fmt: skip
     parser.add_argument("--shapes", nargs="+", type=options.shape(4), default=SHAPES,

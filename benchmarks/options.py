@@ -21,7 +21,7 @@ def parser(description):
     made.add_argument(
         "--smoke",
         action="store_true",
-        help="only show that it runs, in seconds; the times mean nothing",
+        help="a quick check that it runs; its times mean nothing",
     )
     return made
 

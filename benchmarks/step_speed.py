@@ -66,9 +66,9 @@ def _step(model, image, batch):
 def _parser():
     parser = options.parser("Speed of a training step on one backend.")
     parser.add_argument("--rounds", type=options.positive, default=21,
-                        help="timed steps of each")  # fmt: skip
+                        help="timed steps per variant")  # fmt: skip
     parser.add_argument("--warm-up", type=options.positive, default=3,
-                        help="steps before them")  # fmt: skip
+                        help="untimed steps before them")  # fmt: skip
     parser.add_argument("--network", choices=NETWORKS, default="resnet50")
     parser.add_argument("--stem", choices=["imagenet", "cifar"], default="imagenet")
     parser.add_argument("--batch", type=options.positive, default=64)

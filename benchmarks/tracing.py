@@ -3,8 +3,8 @@
     KERAS_BACKEND=tensorflow python -m benchmarks.tracing
 
 The first step traces and compiles. Its CPU time with a regularizer, minus that of the
-plain network, is divided by the number of layers. Each network runs in a process of
-its own, because traced functions are cached. No file is written.
+plain network, is divided by the number of layers. Each network runs in its own
+process, because traced functions are cached. No file is written.
 """
 
 import argparse

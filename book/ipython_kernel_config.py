@@ -1,6 +1,6 @@
-"""How the book's figures are drawn: as SVG, without a date and without paper.
+"""How the book's figures are drawn: as SVG, without a date or a background.
 
-Pages recolor them for the dark. Elsewhere, notebooks show images.
+The book's pages recolor them in dark mode. Elsewhere, notebooks show PNG images.
 """
 
 c = get_config()  # noqa: F821

@@ -78,7 +78,7 @@ STYLES = """[...document.head.querySelectorAll("link[rel=stylesheet], style")]
         return element.outerHTML;
     })"""
 
-# Readers search the reference, and do not read it on paper.
+# The reference is for searching, not for reading on paper.
 LEFT_OUT = ("API",)
 
 STYLE = """

@@ -74,7 +74,7 @@ def mend_images(app, body):
         (target / dark_name).write_text(darken(source.read_text()))
         # Browsers do not load a hidden lazy image; schemes.js makes them load it.
         dark = f'loading="lazy" {rest.replace(name, dark_name)}'
-        # The two have an element of their own, because the theme hides the caption next
+        # Both are inside an extra element, because the theme also hides a caption next
         # to an image that it hides.
         return (
             f'<span class="both-schemes"><img class="only-light" {rest}>'

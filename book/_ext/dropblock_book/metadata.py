@@ -1,7 +1,7 @@
 """Adds metadata for search engines, chats and feeds.
 
 Each page gets a description and a preview card. The site gets a map of its pages, and
-its bare address a card of its own.
+its bare address gets its own card.
 
 Two libraries come close. sphinx-sitemap lists only the pages that the last build wrote.
 sphinxext-opengraph cuts descriptions in the middle of a word, includes lists and
@@ -125,7 +125,7 @@ def draw_card(heading, below, palette):
 
 def describe_page(app, pagename, templatename, context, doctree):
     root = app.config.root_doc
-    # Pages without text of their own have the heading and card of the first page.
+    # Generated pages, such as the search, have the heading and card of the first page.
     owner = pagename if doctree else root
     if pagename == "index":
         doctree = app.env.get_doctree(root)
