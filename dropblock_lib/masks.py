@@ -303,7 +303,7 @@ def drop_block(
     keep_mask = expand_seeds(seeds, block_size, feat_size)
     keep_mask = np.moveaxis(keep_mask, 1, -1)
 
-    # Lines 7 and 8. Unlike a product, `where` lets no dropped NaN through.
+    # Lines 7 and 8. Unlike a product, `where` does not let dropped NaN through.
     scale = keep_mask.size / max(np.count_nonzero(keep_mask), 1)
     return np.where(keep_mask, x * scale, 0).astype(x.dtype)
 

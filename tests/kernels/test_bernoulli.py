@@ -162,7 +162,7 @@ def test_more_ones_than_expected_are_not_truncated(p):
 def test_a_row_has_room_for_all_its_ones(p):
     room, row = bernoulli.room_for_ones(p), bernoulli.ROW_BITS
     assert stats.binom.sf(room, row, p) < bernoulli.TRUNCATED
-    # Nor is much more room reserved than needed.
+    # Not much more room is reserved than needed.
     assert room < row * p + 12 * np.sqrt(row * p) + 50
     # Positions are summed in int32.
     assert room * (row + 1) < 2**31

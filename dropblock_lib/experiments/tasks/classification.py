@@ -150,7 +150,7 @@ class Classification(Task):
         return fed
 
     def final(self, model, history):
-        # Only here is the test set used, with the weights of the last epoch.
+        # The test set is used only here, with the weights of the last epoch.
         size = {"batch_size": self.evaluation_batch}
         if self.recipe.probes:
             return probes.probe(model, self.build, self.images, **size), {}
