@@ -1,9 +1,9 @@
 """Gives every page a single style sheet, with the theme's rules that can apply.
 
-The theme, its icons and other extensions have ten sheets of 550 KB, and a page waits
-for all of them before it shows a word. Once the pages are written, the rules whose
-classes and elements occur on some page or in some script are collected in one file,
-with the few icons that pages show. The book's own sheets are not changed.
+The theme, its icons and other extensions bring eleven sheets of 550 KB, and a page
+waits for all of them before it shows a word. Once the pages are written, the rules
+whose classes and elements occur on some page or in some script are gathered in one
+file, with the few icons that pages show and the book's own sheets, which are not cut.
 """
 
 import base64
@@ -29,7 +29,10 @@ SHEETS = (
     "copybutton.css",
     "mystnb.*.css",
     "sphinx-design.min.css",
+    "exercise.css",
 )
+# Taken whole, after the others. Only pages with an explorer load that of the explorer.
+OWN_SHEETS = ("palette.css", "book.css")
 RESULT = "theme-in-use.css"
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 DARK = re.compile(r'\[data-theme="?dark"?\]')
@@ -189,7 +192,8 @@ def write_stylesheet(app, exception):
             parsed = tinycss2.parse_stylesheet(sheet.read_text(), True, True)
             rules.append(f"/* {sheet.name} */")
             rules += usable_rules(parsed, names)
-    css = "\n".join(rules)
+    own = [(static / name).read_text() for name in OWN_SHEETS]
+    css = "\n".join([*rules, *own])
     fonts = icon_fonts(css, static)
     (static / RESULT).write_text(f'@charset "utf-8";\n{fonts}\n{css}\n')
 
@@ -198,7 +202,10 @@ def link_one_sheet(app, pagename, templatename, context, doctree):
     context["css_files"] = [
         sheet
         for sheet in context["css_files"]
-        if not any(fnmatch(sheet.filename, f"_static/{name}") for name in SHEETS)
+        if not any(
+            fnmatch(sheet.filename, f"_static/{name}")
+            for name in (*SHEETS, *OWN_SHEETS)
+        )
     ]
 
 
