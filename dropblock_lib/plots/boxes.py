@@ -96,18 +96,22 @@ def images_with_boxes(
     return fig
 
 
-def masks_over_image(image: np.ndarray, keep_masks: Mapping[str, np.ndarray]) -> Figure:
+def masks_over_image(
+    image: np.ndarray, keep_masks: Mapping[str, np.ndarray], columns: int = 2
+) -> Figure:
     """Keep masks of one channel at several depths, laid over the image.
 
     Args:
         image: `uint8` `(height, width, 3)`.
         keep_masks: Dict of title -> array `(rows, columns)`, 0 where dropped.
+        columns: Number of panels to a row.
     """
     height, width = image.shape[:2]
-    tall = 3.0 * min(height / width, 1.1) + 0.4
-    with panels(len(keep_masks), 2, 3.0, tall) as (fig, axes):
+    wide = 6.0 / columns
+    tall = wide * min(height / width, 1.1) + 0.4
+    with panels(len(keep_masks), columns, wide, tall) as (fig, axes):
         for ax, (title, keep_mask) in zip(axes, keep_masks.items(), strict=True):
-            draw_photo(ax, image, title, _side(len(keep_masks), 2))
+            draw_photo(ax, image, title, _side(len(keep_masks), columns))
             draw_dropped(ax, keep_mask, (width, height))
     return fig
 

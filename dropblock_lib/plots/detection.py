@@ -36,14 +36,16 @@ if TYPE_CHECKING:  # the module needs KerasHub, which is optional
     from dropblock_lib.detection.anchors import Assignment
 
 
-def pyramid(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure:
-    """An image and a map of each level of its pyramid, all drawn at the same size.
+def pyramid(
+    image: np.ndarray, maps: Mapping[str, np.ndarray], columns: int = 2
+) -> Figure:
+    """An image and a map of each level of its pyramid, all drawn equally large.
 
     Args:
         image: `uint8` `(height, width, 3)`.
         maps: Dict of level -> array `(rows, columns)`.
+        columns: Number of panels to a row.
     """
-    columns = 2 if len(maps) in (1, 3) else 3
     width = 6 / columns
     with panels(1 + len(maps), columns, width, width + 0.35) as (fig, axes):
         draw_photo(axes[0], image, f"{image.shape[0]} x {image.shape[1]}")
@@ -149,7 +151,7 @@ def focal_loss(gammas: Sequence[float]) -> Figure:
         gammas: Floats >= 0, one per curve; 0 is cross-entropy.
     """
     p = np.linspace(0.005, 1, 200)
-    with figure(width=5.9, height=3.6) as (fig, ax):
+    with figure(width=5.9, height=3.0) as (fig, ax):
         for gamma, color in zip(gammas, LINE_COLORS, strict=False):
             name = f"gamma {gamma:g}" + (" (cross-entropy)" if gamma == 0 else "")
             ax.plot(p, -((1 - p) ** gamma) * np.log(p), color=color, label=name)
@@ -203,7 +205,7 @@ def class_losses(
         notice: A banner across the axes, such as "not run yet".
     """
     rows = -(-(len(curves) + len(yardsticks)) // 2)
-    with figure(width=5.9, height=3.2 + 0.28 * rows) as (fig, ax):
+    with figure(width=5.9, height=2.6 + 0.28 * rows) as (fig, ax):
         for number, (label, runs) in enumerate(curves.items()):
             values = np.array(runs, "float64")
             known = np.isfinite(values).all(axis=0)
