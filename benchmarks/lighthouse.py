@@ -2,10 +2,11 @@
 
     make book && .venv/bin/python -m benchmarks.lighthouse --runs 5
 
-Serves `_build/html` compressed, as GitHub Pages does, and measures the index and the
-longest chapter. Needs Node's `npx`, which fetches Lighthouse, and Chromium, whose path
-may be in $CHROME_PATH. Speed depends on the machine and its load, so the median over
-the runs is printed, with the performance score of each run.
+Serves `_build/html` compressed, as GitHub Pages does, and measures the index, some
+chapters and the longest page of the API, or the pages that are named. Needs Node's
+`npx`, which fetches Lighthouse, and Chromium, whose path may be in $CHROME_PATH. Speed
+depends on the machine and its load, so the median over the runs is printed, with the
+performance score of each run, and the audits of the other categories that fail.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from pathlib import Path
 from statistics import median
 
 BOOK = Path(__file__).resolve().parents[1] / "_build" / "html"
+ALWAYS = ("index.html", "08-resnet-50.html")
 COMPRESSED = (".html", ".css", ".js", ".svg", ".json", ".xml")
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 TIMES = {
@@ -59,12 +61,14 @@ class PagesHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def longest_chapter():
+def longest(pattern):
+    """Returns the name of the page with the most words."""
+
     def words(page):
         article = page.read_text().partition("<article")[2].partition("</article")[0]
         return len(re.sub(r"<[^>]+>", " ", article).split())
 
-    return max(BOOK.glob("book/[0-9]*.html"), key=words).name
+    return max(BOOK.glob(f"book/{pattern}.html"), key=words).name
 
 
 def measure(address):
@@ -76,26 +80,38 @@ def measure(address):
         name: report["audits"][audit]["numericValue"] for name, audit in TIMES.items()
     }
     audits["KiB"] /= 1024
-    return scores | audits
+    failed = {
+        audit["id"]
+        for name in CATEGORIES[1:]
+        for audit in report["categories"][name]["auditRefs"]
+        if audit["weight"] and report["audits"][audit["id"]]["score"] == 0
+    }
+    return scores | audits, failed
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("pages", nargs="*", help="such as index.html")
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+    options = parser.parse_args()
     if chromium := shutil.which("chromium"):
         os.environ.setdefault("CHROME_PATH", chromium)
     handler = partial(PagesHandler, directory=str(BOOK))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    for page in ("index.html", longest_chapter()):
+    pages = options.pages or (*ALWAYS, longest("[0-9]*"), longest("api*"))
+    for page in dict.fromkeys(pages):
         address = f"http://127.0.0.1:{server.server_port}/book/{page}"
-        found = [measure(address) for _ in range(runs)]
+        found, failed = zip(
+            *(measure(address) for _ in range(options.runs)), strict=True
+        )
         print(page)
         for name in found[0]:
             print(f"  {name:16}{median(run[name] for run in found):8.2f}")
         each = ", ".join(f"{run['performance']:.0f}" for run in found)
-        print(f"  performance of each run: {each}")
+        print(f"  performance of each run: {each}", flush=True)
+        if failed := set().union(*failed):
+            print(f"  failed: {', '.join(sorted(failed))}", flush=True)
 
 
 if __name__ == "__main__":
