@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -112,6 +113,7 @@ class Page(HTMLParser):
         super().__init__()
         self.links, self.anchors, self.loads, self.unnamed_images = [], set(), [], []
         self.images, self.about, self.canonical = [], {}, None
+        self.anchor_tags = []
         self.title, self.open_tag = "", None
         self.feed(path.read_text())
 
@@ -120,6 +122,7 @@ class Page(HTMLParser):
         self.anchors.add(attributes.get("id"))
         if tag == "a" and attributes.get("href"):
             self.links.append(attributes["href"])
+            self.anchor_tags.append(attributes)
         self.open_tag = tag
         if tag == "link" and attributes.get("rel") == "canonical":
             # Names the page's own address; a browser loads nothing from it.
@@ -297,7 +300,31 @@ def test_figures_load_fast(book, pages):
     assert [alt for alt, size in sizes.items() if size > 200_000] == []
 
 
-def test_page_titles_are_distinct(book, pages):
+def test_every_figure_can_be_downloaded(book, pages):
+    offered = {}
+    page = book / "book" / "figures.html"
+    for attributes in pages[page].anchor_tags:
+        if name := attributes.get("download"):
+            assert name not in offered
+            offered[name] = (page.parent / attributes["href"]).read_bytes()
+    in_archives = {}
+    for path in (book / "_static" / "figures").glob("*.zip"):
+        shown = drawn_figures(pages[book / "book" / f"{path.stem}.html"])
+        with zipfile.ZipFile(path) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        captions = files.pop("captions.txt").decode()
+        assert [name for name in files if f"{name}\nFig. " not in captions] == []
+        assert list(files.values()) == [
+            (book / "book" / light["src"]).read_bytes() for light, dark in shown
+        ]
+        in_archives |= files
+    notebooks = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
+    cells = [cell for notebook in notebooks for cell in notebook.cells]
+    assert len(offered) == sum("figure" in c.metadata.get("mystnb", {}) for c in cells)
+    assert in_archives == offered
+
+
+def test_titles_tell_pages_apart(book, pages):
     titles = {
         path: page.title.strip()
         for path, page in pages.items()

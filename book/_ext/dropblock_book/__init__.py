@@ -14,6 +14,7 @@ MODULES = (
     "scripts",
     "stylesheet",
     "versions",
+    "figures",
     "slides",
 )
 

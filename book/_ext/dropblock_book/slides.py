@@ -9,10 +9,10 @@ import re
 from html import escape
 from pathlib import Path
 
-from docutils import nodes
 from markdown_it import MarkdownIt
 from sphinx.util import logging
 
+from dropblock_book.figures import read_figures
 from dropblock_book.theme import read_palette
 
 FIGURE = re.compile(r"!\[(fig-[\w-]+)\]")
@@ -83,19 +83,6 @@ PAGE = """\
 """
 
 
-def find_figures(app):
-    """Returns the path and the alternative text of each named figure of the book."""
-    found = {}
-    for page in app.env.found_docs:
-        for figure in app.env.get_doctree(page).findall(nodes.figure):
-            for image in figure.findall(nodes.image):
-                if image["uri"].endswith(".svg"):
-                    path = Path(app.srcdir) / image["uri"]
-                    picture = path, image.get("alt", "")
-                    found |= dict.fromkeys(figure["names"] + figure["ids"], picture)
-    return found
-
-
 def render(text, picture):
     """Returns a lecture's title and HTML; `picture` returns the HTML of a figure."""
     text = FIGURE.sub(lambda match: picture(match[1]), text)
@@ -108,17 +95,16 @@ def render(text, picture):
 def write_slides(app, exception):
     if exception or app.builder.format != "html":
         return
-    figures = find_figures(app)
+    figures = {figure.name: figure for figure in read_figures(app)}
     palette = read_palette(app.confdir)
 
     def picture(name):
         if name not in figures:
             logging.getLogger(__name__).warning("no figure %s for the slides", name)
             return ""
-        path, alt = figures[name]
-        data = base64.b64encode(path.read_bytes()).decode()
+        data = base64.b64encode(figures[name].path.read_bytes()).decode()
         source = f"data:image/svg+xml;base64,{data}"
-        return f'<img src="{source}" alt="{escape(alt)}">'
+        return f'<img src="{source}" alt="{escape(figures[name].alt)}">'
 
     for source in sorted(Path(app.srcdir, "book", "slides").glob("*.md")):
         title, slides = render(source.read_text(), picture)
