@@ -123,7 +123,7 @@ _build/executed/.environment: FORCE | $(READY)
 FORCE:
 
 .PHONY: pdf
-pdf: book ## print the whole book, _build/html/the-dropblock-book.pdf
+pdf: book ## print the book and handouts, _build/html/*.pdf
 	$(BIN)/python scripts/pdf.py _build/html _build/html/the-dropblock-book.pdf
 
 .PHONY: serve

@@ -1,15 +1,17 @@
-"""Prints the built book as one PDF: `make pdf`.
+"""Print the built book as one PDF, and a handout for each lecture: `make pdf`.
 
-    python scripts/pdf.py _build/html _build/the-dropblock-book.pdf
+    python scripts/pdf.py _build/html _build/html/the-dropblock-book.pdf
 
 Chromium prints all chapters as one document, so that links between them work. It does
-so twice: the first copy shows on which page each chapter begins, and the second has
-these numbers in its table of contents.
+so twice: the first copy tells on which page each chapter begins, and the second has
+these numbers in its table of contents. Handouts are written beside the book. If they
+are among the built pages, the page for teachers gets links to all of them.
 """
 
 import argparse
 import datetime
 import html
+import re
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -78,8 +80,8 @@ STYLES = """[...document.head.querySelectorAll("link[rel=stylesheet], style")]
         return element.outerHTML;
     })"""
 
-# The reference is for searching, not for reading on paper.
-LEFT_OUT = ("API",)
+# One searches the reference, and does not read it on paper. Chapters have all figures.
+LEFT_OUT = ("API", "book/figures")
 
 STYLE = """
 .whole-book h1 { break-before: page; margin: 90mm 0 0; font-size: 30pt; }
@@ -94,6 +96,40 @@ STYLE = """
 .whole-book .contents span { flex: 1; border-bottom: 1px dotted; margin: 0 2mm 1mm; }
 """
 
+# Puts each slide of a lecture beside lines for notes, with links to published pages.
+LAY_OUT = """home => {
+    document.querySelectorAll("nav, script").forEach(element => element.remove());
+    for (const slide of document.querySelectorAll("section")) {
+        slide.hidden = false;
+        const [row, notes] = ["row", "notes"].map(name => {
+            const element = document.createElement("div");
+            element.className = name;
+            return element;
+        });
+        slide.replaceWith(row);
+        row.append(slide, notes);
+    }
+    for (const link of document.querySelectorAll("a[href]"))
+        link.href = home + link.pathname.slice(1) + link.hash;
+}"""
+
+HANDOUT_STYLE = """
+html { font-size: 10.5pt; }
+.row { display: grid; grid-template-columns: 108mm 1fr; gap: 8mm; height: 81mm;
+  margin-bottom: 6mm; break-inside: avoid; }
+.row section { display: flex; min-height: 0; height: 81mm; padding: 4mm 8mm;
+  break-after: auto; border: 0.3mm solid #59636e; border-radius: 2mm; }
+.row h1 { font-size: 1.8em; }
+/* As high as the text leaves room for. */
+.row img { flex: 0 1 auto; min-height: 0; height: 66mm; object-fit: contain; }
+.notes { background:
+  repeating-linear-gradient(transparent 0 8.7mm, #b4bac0 8.7mm 9mm); }
+"""
+
+# Between these comments the page for teachers says how to get the PDFs, then where.
+TEACHERS = "book/teach.html"
+PRINTED = re.compile("(?<=<!-- printed -->).*(?=<!-- /printed -->)", re.DOTALL)
+
 FOOTER = """<div style="width: 100%; font: 8pt sans-serif; text-align: center">
 <span class="pageNumber"></span></div>"""
 
@@ -105,7 +141,8 @@ def read_parts():
     for part in toc["parts"]:
         if part["caption"] in LEFT_OUT:
             continue
-        parts.append((part["caption"], [page["file"] for page in part["chapters"]]))
+        names = [page["file"] for page in part["chapters"]]
+        parts.append((part["caption"], [n for n in names if n not in LEFT_OUT]))
     return parts
 
 
@@ -155,8 +192,7 @@ def combine(head, parts, articles, titles, pages):
     )
 
 
-def print_pdf(page, address, path):
-    page.goto(address)
+def print_pdf(page, path, **options):
     page.evaluate(
         "Promise.all([...document.images].map(image => image.decode().catch(() => 0)))"
     )
@@ -168,8 +204,8 @@ def print_pdf(page, address, path):
         footer_template=FOOTER,
         margin={"top": "16mm", "bottom": "18mm", "left": "17mm", "right": "17mm"},
         print_background=True,
-        outline=True,
         tagged=True,
+        **options,
     )
 
 
@@ -183,10 +219,38 @@ def first_pages(path, names):
     return found
 
 
+def print_handouts(page, built, address, home, folder):
+    """Prints each lecture's slides, three to a page, and returns the files."""
+    found = []
+    for lecture in sorted((built / "_static").glob("lecture-*.html")):
+        page.goto(f"{address}/_static/{lecture.name}")
+        page.add_style_tag(content=HANDOUT_STYLE)
+        page.evaluate(LAY_OUT, home)
+        found.append(folder / f"{lecture.stem}-handout.pdf")
+        print_pdf(page, found[-1])
+    return found
+
+
+def link_printed(text, book, handouts):
+    """Returns the HTML of the page for teachers with links to the PDFs."""
+    links = [
+        f'<a href="../{name}">lecture {number}</a>'
+        for number, name in enumerate(handouts, start=1)
+    ]
+    printed = (
+        f"Print the handouts, three slides to a page beside lines for notes: "
+        f"{' and '.join(links)}. "
+        f'The whole book is <a href="../{book}">a PDF</a>, too.'
+    )
+    return PRINTED.sub(printed, text)
+
+
 def main(argv=None):
-    parser = argparse.ArgumentParser(description="Print the built book as one PDF.")
+    parser = argparse.ArgumentParser(
+        description="Print the built book as one PDF, and a handout for each lecture."
+    )
     parser.add_argument("built", type=Path, help="folder of the built pages")
-    parser.add_argument("target", type=Path, help="the PDF to write")
+    parser.add_argument("target", type=Path, help="the book's PDF to write")
     options = parser.parse_args(argv)
     if not (options.built / "book" / "index.html").is_file():
         sys.exit(f"No built book in {options.built}. To build it: make book")
@@ -217,12 +281,21 @@ def main(argv=None):
             for _ in range(2):
                 text = combine(head, parts, articles, titles, pages)
                 combined.write_text(text)
-                print_pdf(page, f"{address}/{COMBINED}", options.target)
+                page.goto(f"{address}/{COMBINED}")
+                print_pdf(page, options.target, outline=True)
                 pages = first_pages(options.target, short)
         finally:
             combined.unlink(missing_ok=True)
-            browser.close()
-    print(f"{len(pypdf.PdfReader(options.target).pages)} pages in {options.target}")
+        folder = options.target.parent
+        handouts = print_handouts(page, options.built, address, home, folder)
+        browser.close()
+    if folder.resolve() == options.built.resolve():
+        teachers = options.built / TEACHERS
+        names = [path.name for path in handouts]
+        text = link_printed(teachers.read_text(), options.target.name, names)
+        teachers.write_text(text)
+    for path in (options.target, *handouts):
+        print(f"{len(pypdf.PdfReader(path).pages)} pages in {path}")
 
 
 if __name__ == "__main__":
