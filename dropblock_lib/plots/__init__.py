@@ -1,14 +1,9 @@
 """The book's figures: one function per figure, which returns a Matplotlib figure."""
 
-from dropblock_lib.plots.accuracies import (
-    accuracy_by_variant,
-    differences,
-    sampling_error,
-)
+from dropblock_lib.plots.accuracies import accuracy_by_variant, sampling_error
 from dropblock_lib.plots.blocks import dense_block, residual_blocks, two_placements
 from dropblock_lib.plots.boxes import images_with_boxes, masks_over_image
 from dropblock_lib.plots.curves import (
-    generalization_gap,
     learning_curves,
     losses_by_variant,
     schedules,
@@ -56,14 +51,12 @@ __all__ = [
     "class_losses",
     "covering_places",
     "dense_block",
-    "differences",
     "doubling",
     "effects",
     "evidence",
     "example_step",
     "focal_loss",
     "four_masks",
-    "generalization_gap",
     "guess_scores",
     "image_and_feature_map",
     "images_with_boxes",

@@ -1,4 +1,4 @@
-"""Accuracies of variants, and the differences between them."""
+"""Accuracies of variants."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dropblock_lib.palette import PALETTE
-from dropblock_lib.plots.style import figure, name_rows, panels, variant_color
+from dropblock_lib.plots.style import figure, name_rows, variant_color
 from dropblock_lib.variants import variant_title
 
 SLIDES: dict[str, Any] = {"marker": "x", "color": PALETTE["ink"]}
@@ -75,58 +75,5 @@ def accuracy_by_variant(
         name_rows(ax, [variant_title(variant) for variant, _ in rows])
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         ax.set_xlabel(measure)
-        fig.legend(loc="outside upper left", ncols=3)
-    return fig
-
-
-def differences(
-    settings: Mapping[str, Sequence[Mapping[str, Any]]],
-    published: Mapping[str, Mapping[str, float]] | None = None,
-) -> Figure:
-    """Differences from plain training with their intervals, a panel per setting.
-
-    Args:
-        settings: Dict of title -> rows of `experiments.compare.differences`. Two
-            panels to a row; the second must have the variants of the first.
-        published: Dict of title -> dict of variant -> accuracy of a single run,
-            whose differences are shown as well, or `None`.
-    """
-    published = published or {}
-    ticks = (-30, -3, 0, 3)
-    columns = min(2, len(settings))
-    count, width = len(settings), 5.9 / columns
-    height = 0.37 * max(map(len, settings.values())) + 0.75
-    with panels(count, columns, width, height, sharex=True) as (fig, axes):
-        for number, (title, found) in enumerate(settings.items()):
-            ax = axes[number]
-            ax.axvline(0, color=PALETTE["ink"], lw=1)
-            for place, row in enumerate(found):
-                variant = row["variant"]
-                color = variant_color(variant)
-                ends = [100 * row["low"], 100 * row["high"]]
-                ax.plot(ends, [place, place], color=color, lw=5, alpha=0.4,
-                        solid_capstyle="butt")  # fmt: skip
-                ax.plot(100 * row["difference"], place, "o", color=color, ms=6)
-                singles = published.get(title, {})
-                if variant in singles:
-                    apart = 100 * (singles[variant] - singles["none"])
-                    ax.plot(apart, place, "x", color=PALETTE["ink"], ms=6)
-            ax.set_title(title)
-            name_rows(ax, [variant_title(row["variant"]) for row in found])
-            if number % columns:
-                ax.set_yticklabels([])
-            # On this scale, one variant far off does not squeeze the others together.
-            ax.set_xscale("symlog", linthresh=3, linscale=1.5)
-            ax.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
-            ax.minorticks_off()
-            # The last panel of each column has labels.
-            ax.tick_params(labelbottom=number + columns >= count)
-        fig.supxlabel("percentage points above plain", fontsize=12)
-        muted = PALETTE["muted"]
-        ax = axes[0]
-        ax.plot([], [], "o", color=muted, ms=6, label="mean")
-        ax.plot([], [], color=muted, lw=5, alpha=0.4, label="95 % interval")
-        if published:
-            ax.plot([], [], "x", color=PALETTE["ink"], ms=6, label="slides, one run")
         fig.legend(loc="outside upper left", ncols=3)
     return fig

@@ -1,4 +1,4 @@
-"""Curves over the epochs: schedules, accuracies, losses and gaps."""
+"""Curves over the epochs: schedules, accuracies and losses."""
 
 from collections.abc import Mapping, Sequence
 
@@ -145,26 +145,6 @@ def _label_ends(ax, labels):
         )  # fmt: skip
 
 
-def generalization_gap(curves: Histories, metric: str = "accuracy") -> Figure:
-    """How much better a metric is in training than in validation, by epoch.
-
-    Args:
-        curves: As for `learning_curves`.
-        metric: `"accuracy"`, for training minus validation, or `"loss"`, for
-            validation minus training.
-    """
-    with figure(width=5.9, height=3.9) as (fig, ax):
-        ax.axhline(0, color=PALETTE["muted"], lw=1)
-        for variant, runs in curves.items():
-            _draw_runs(ax, *_known([_gap(run, metric) for run in runs]), variant)
-        ax.set_ylabel(f"gap in {metric}")
-        count_epochs(ax)
-        if metric == "accuracy":
-            ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        fig.legend(loc="outside lower center", ncols=2)
-    return fig
-
-
 def losses_by_variant(
     settings: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
 ) -> Figure:
@@ -213,13 +193,6 @@ def _draw_runs(ax, epochs, values, variant):
         ls=variant_dashes(variant),
     )  # fmt: skip
     ax.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
-
-
-def _gap(history, metric):
-    training, validation = (
-        np.array(history[key], "float64") for key in (metric, f"val_{metric}")
-    )
-    return validation - training if metric == "loss" else training - validation
 
 
 def _known(runs):

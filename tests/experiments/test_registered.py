@@ -143,9 +143,7 @@ def test_every_figure_draws_them(results):
         figure_of(records),
         plots.learning_curves(curves),
         plots.learning_curves(curves, "loss"),
-        plots.generalization_gap(curves),
         plots.validation_curves(curves),
-        plots.differences({"ours": differences}),
         plots.losses_by_variant({"ours": losses}),
         plots.sampling_error({"ours": accuracies}, images=20),
     ):

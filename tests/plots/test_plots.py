@@ -1,4 +1,4 @@
-"""Figures show what they are given: layers, masks, gaps and differences."""
+"""Figures show what they are given: layers, masks, curves and accuracies."""
 
 from collections import Counter
 
@@ -24,12 +24,7 @@ HISTORIES = {
          "loss": [1.5, 0.4], "val_loss": [1.4, 1.2]},
     ],
 }  # fmt: skip
-DIFFERENCES = [
-    {"variant": "dropout-0.25", "difference": 0.02, "low": -0.01, "high": 0.05},
-    {"variant": "spatial-0.7", "difference": -0.1, "low": -0.12, "high": -0.08},
-]
 LOSSES = {"none": [(1.0, 2.0), (1.2, 1.8)], "dropblock-7-0.7": [(1.5, 1.6)]}
-PUBLISHED = {"none": 0.6, "dropout-0.25": 0.63}
 
 
 def texts(fig):
@@ -53,11 +48,8 @@ def lines(fig):
         plots.evidence,
         lambda: plots.pixel_values({"one": [0.2, 0.8], "two": [0.5, 0.5]}),
         lambda: plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}}),
-        lambda: plots.generalization_gap(HISTORIES),
         lambda: plots.validation_curves(HISTORIES, published={"slides": 0.6}),
         lambda: plots.losses_by_variant({"a": LOSSES}),
-        lambda: plots.differences({"a": DIFFERENCES}),
-        lambda: plots.differences(dict.fromkeys("abc", DIFFERENCES), {"a": PUBLISHED}),
         lambda: plots.published_gains({"plain": 76.5, "ours": 78.1}, {"here": 1.6}),
     ],
 )
@@ -192,14 +184,6 @@ def test_each_channel_has_its_mask():
                                [1.12, 0, 2.12, 0.5])  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("metric", "expected"), [("accuracy", [0.2, 0.4]), ("loss", [0.0, 0.9])]
-)
-def test_a_gap_is_positive_where_training_looks_better(metric, expected):
-    drawn = lines(plots.generalization_gap(HISTORIES, metric))["plain"]
-    np.testing.assert_allclose(drawn, expected, atol=1e-12)
-
-
 def test_losses_go_from_training_to_validation():
     first = {variant: runs[:1] for variant, runs in LOSSES.items()}
     fig = plots.losses_by_variant({"one": first, "two": LOSSES})
@@ -262,23 +246,8 @@ def test_validation_curves_without_runs_say_so():
     assert fig.axes[0].get_title(loc="left") == "No run is recorded yet"
 
 
-@pytest.mark.parametrize("titles", [("a",), ("a", "b", "c")])
-def test_differences_are_beside_the_published_ones(titles):
-    fig = plots.differences(dict.fromkeys(titles, DIFFERENCES), {"a": PUBLISHED})
-    shown = [ax for ax in fig.axes if ax.get_visible()]
-    assert [ax.get_title(loc="left") for ax in shown] == list(titles)
-    for title, ax in zip(titles, shown, strict=True):
-        for mark, expected in (("o", [(2, 0), (-10, 1)]), ("x", [(3, 0)])):
-            dots = [line for line in ax.lines if line.get_marker() == mark]
-            places = [xy for line in dots for xy in line.get_xydata()]
-            if mark == "o" or title == "a":
-                np.testing.assert_allclose(places, expected)
-            else:
-                assert places == []
-
-
-# A registered function, a name that is not registered, and a record's variant that is
-# registered elsewhere.
+# A registered function, a name that is not registered, and the variant of a record
+# whose author registered it elsewhere.
 OTHERS = ("mine", "dropblock-5-0.8-exact", "theirs")
 OTHER_TITLES = ["mine", "DropBlock 5/0.8, exact", "theirs"]
 
@@ -301,12 +270,7 @@ FIGURES_OF_VARIANTS = {
     "accuracy_by_variant": lambda: plots.accuracy_by_variant(
         list(of_all([0.5, 0.6]).items()), of_all(0.6)
     ),
-    "differences": lambda: plots.differences(
-        {"a": [{**DIFFERENCES[0], "variant": other} for other in OTHERS]},
-        {"a": of_all(0.6)},
-    ),
     "learning_curves": lambda: plots.learning_curves(of_all(HISTORIES["none"])),
-    "generalization_gap": lambda: plots.generalization_gap(of_all(HISTORIES["none"])),
     "validation_curves": lambda: plots.validation_curves(of_all(HISTORIES["none"])),
     "losses_by_variant": lambda: plots.losses_by_variant({"a": of_all([(1.0, 2.0)])}),
 }
