@@ -28,11 +28,13 @@ from dropblock_lib.experiments.reports import (
     statistics,
     verdicts,
 )
-from dropblock_lib.experiments.reports.grid_records import (
-    GridRecords,
+from dropblock_lib.experiments.reports.effects import (
+    count_verdicts,
+    dose_table,
+    effects_answer,
     effects_table,
-    recorded,
 )
+from dropblock_lib.experiments.reports.grid_records import GridRecords, recorded
 from dropblock_lib.experiments.reports.tables import (
     describe_setting,
     format_table,
@@ -59,9 +61,12 @@ __all__ = [
     "RecordError",
     "RunsFailed",
     "compare",
+    "count_verdicts",
     "decode_predictions",
     "describe_setting",
     "detectors",
+    "dose_table",
+    "effects_answer",
     "effects_table",
     "features",
     "format_table",

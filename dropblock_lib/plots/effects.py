@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.style import figure, name_rows, panels, variant_color
 
-_NONE_YET = "not recorded yet"
+_NONE_YET = "no complete run yet"
 
 
 def against_dose(
@@ -22,7 +22,7 @@ def against_dose(
     Args:
         results: Dict of panel title -> dict of line label -> dict with `variant` (its
             color), `x` (doses, fractions), `y` and, for a band, `low` and `high`. A
-            panel without lines says that no runs are recorded.
+            panel without lines says that no run is complete.
         xlabel: Label of the horizontal axes.
         percent: Titles of the panels whose values are fractions, shown in percent.
     """
@@ -63,8 +63,9 @@ def effects(
 
     Args:
         groups: Dict of panel title -> rows: dicts with `label`, `difference`, `low`,
-            `high` and, for its color, `variant`. A row whose `difference` is `None`
-            says that its runs are not recorded.
+            `high` and, for its color, `variant`. A row without `low` is a single run,
+            an open dot. A row without `difference` says that no run is complete, or
+            its `verdict` if it has one.
         xlabel: Label of the horizontal axis, which all panels share.
         factor: What the values are multiplied by.
     """
@@ -82,13 +83,16 @@ def effects(
             ax.axvline(0, color=PALETTE["ink"], lw=1)
             for place, row in enumerate(found):
                 if row["difference"] is None:
-                    _say(ax, _NONE_YET, place)
+                    _say(ax, row.get("verdict") or _NONE_YET, place)
                     continue
                 color = variant_color(row.get("variant", "none"))
-                ends = [factor * row["low"], factor * row["high"]]
-                ax.plot(ends, [place, place], color=color, lw=5, alpha=0.4,
-                        solid_capstyle="butt")  # fmt: skip
-                ax.plot(factor * row["difference"], place, "o", color=color, ms=6)
+                dot = {"color": color, "ms": 6, "mfc": PALETTE["paper"]}
+                if row["low"] is not None:
+                    ends = [factor * row["low"], factor * row["high"]]
+                    ax.plot(ends, [place, place], color=color, lw=5, alpha=0.4,
+                            solid_capstyle="butt")  # fmt: skip
+                    del dot["mfc"]
+                ax.plot(factor * row["difference"], place, "o", **dot)
             ax.set_title(title)
             name_rows(ax, [row["label"] for row in found])
         if all(row["difference"] is None for found in groups.values() for row in found):

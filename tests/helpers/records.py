@@ -1,5 +1,7 @@
 """Records without a run behind them."""
 
+import dataclasses
+
 from dropblock_lib.experiments import Recipe
 from dropblock_lib.experiments.records.record import DataAccount, Record
 
@@ -47,4 +49,17 @@ def make_record(
         git=None,
         resumes=[],
         date="2026-01-01T00:00:00+00:00",
+    )
+
+
+def record_of(recipe, *, backend="jax", **final):
+    """A valid record of a classifier's recipe, with the given final figures."""
+    record = make_record(epochs=recipe.epochs, backend=backend)
+    source = {"cifar10": "cifar10-jpeg"}.get(recipe.dataset, recipe.dataset)
+    data = {"requested": recipe.dataset, "source": source, "sha256": source}
+    return dataclasses.replace(
+        record,
+        recipe=recipe,
+        data=dataclasses.replace(record.data, **data),
+        final=record.final | final,
     )

@@ -16,6 +16,8 @@ LINE = {
 ROWS = [
     {"label": "a", "difference": 0.01, "low": -0.01, "high": 0.03, "variant": "none"},
     {"label": "b", "difference": None},
+    {"label": "c", "difference": None, "verdict": "did not learn"},
+    {"label": "d", "difference": 0.02, "low": None, "high": None},
 ]
 
 
@@ -43,13 +45,16 @@ def test_a_line_has_the_color_of_its_variant_and_its_values():
 
 
 def test_a_panel_without_lines_says_that_no_runs_are_recorded():
-    assert texts(plots.against_dose({"a": {}, "b": {}})) == ["not recorded yet"] * 2
+    assert texts(plots.against_dose({"a": {}, "b": {}})) == ["no complete run yet"] * 2
 
 
 def test_effects_are_drawn_in_points_on_a_linear_axis():
     fig = plots.effects({"one": ROWS})
     [ax] = fig.axes
     assert ax.get_xscale() == "linear"
-    _, interval, mean = ax.lines
+    _, interval, mean, single = ax.lines
     assert list(interval.get_xdata()) == [-1, 3] and mean.get_xdata() == [1]
-    assert texts(fig) == ["not recorded yet"]
+    assert texts(fig) == ["no complete run yet", "did not learn"]
+    # A single run is an open dot.
+    assert single.get_xdata() == [2]
+    assert single.get_markerfacecolor() != mean.get_markerfacecolor()

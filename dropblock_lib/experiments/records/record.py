@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -281,6 +282,20 @@ def read_all(directory: Path | str) -> tuple[list[Record], dict[Path, RecordErro
         except RecordError as error:
             errors[path] = error
     return records, errors
+
+
+def comparable(records: Iterable[Record]) -> list[Record]:
+    """Those records that may be compared: of one backend, on the same data.
+
+    If there are several groups of such records, the largest is returned; a group of
+    stand-ins only if there is no other.
+    """
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        key = (record.is_stand_in, record.backend, record.data.sha256)
+        groups.setdefault(key, []).append(record)
+    best = max(groups, key=lambda key: (not key[0], len(groups[key])), default=None)
+    return groups[best] if best else []
 
 
 def find_records(recipe: Recipe, directory: Path | str) -> list[Record]:

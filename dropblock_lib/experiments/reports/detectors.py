@@ -1,6 +1,5 @@
 """The detectors of the book: which runs are planned and recorded, and their results."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
@@ -10,11 +9,15 @@ from dropblock_lib.data import COCO_NAMES
 from dropblock_lib.experiments.recipes import slides
 from dropblock_lib.experiments.recipes.grids import read_grid
 from dropblock_lib.experiments.recipes.recipe import Recipe
-from dropblock_lib.experiments.records.record import Record, load_records
+from dropblock_lib.experiments.records.record import Record, comparable, load_records
 from dropblock_lib.experiments.reports.columns import markdown
 from dropblock_lib.experiments.reports.statistics import blocked
 from dropblock_lib.experiments.reports.tables import mean_and_std
-from dropblock_lib.experiments.reports.verdicts import arrange, format_verdicts
+from dropblock_lib.experiments.reports.verdicts import (
+    arrange,
+    format_sentence,
+    format_verdicts,
+)
 from dropblock_lib.models import LABELS
 from dropblock_lib.variants import variant_title
 
@@ -50,14 +53,12 @@ def recorded(
         records: The records to choose from; by default those of the book.
     """
     records = load_records() if records is None else records
-    found = [
+    wanted = {recipe.hash for recipe in recipes}
+    return comparable(
         record
         for record in records
-        if record.recipe in recipes and not record.is_stand_in
-    ]
-    backends = Counter(record.backend for record in found)
-    [(backend, _)] = backends.most_common(1) or [(None, 0)]
-    return [record for record in found if record.backend == backend]
+        if record.recipe.hash in wanted and not record.is_stand_in
+    )
 
 
 def format_plan(recipes: Sequence[Recipe], records: Sequence[Record]) -> str:
@@ -74,14 +75,13 @@ def format_plan(recipes: Sequence[Recipe], records: Sequence[Record]) -> str:
         row = rows.setdefault(recipe.variant, dict.fromkeys(seeds, ""))
         row[recipe.seed] = "recorded" if recipe.hash in done else "not run yet"
     count = sum(recipe.hash in done for recipe in recipes)
-    start = f"all {count}" if count == len(recipes) else f"{count} of {len(recipes)}"
     heading = ["variant", *(f"random seed {seed}" for seed in seeds)]
     table = markdown(
         heading,
         [[variant_title(variant), *row.values()] for variant, row in rows.items()],
         [":--", *[":-:"] * len(seeds)],
     )
-    return f"**Recorded: {start} planned runs.**\n\n{table}"
+    return f"**Recorded: {count} of {len(recipes)} planned runs.**\n\n{table}"
 
 
 def format_recipe(recipe: Recipe) -> str:
@@ -149,19 +149,18 @@ def format_verdict(records: Sequence[Record]) -> str:
     Args:
         records: From `recorded`.
     """
-    if not records:
-        return NOT_RUN
-    keys = _columns(records)["AP50"]
-    arms = arrange(records, lambda record: _look_up(record.final, keys))
-    complete = set.intersection(*(set(values) for values in arms.values()))
-    if "none" not in arms or len(arms) < 2:
-        return "No verdict: plain training and a variant are not both recorded.\n"
-    if len(complete) < 2:
-        return (
-            "No verdict: fewer than two random seeds have a run of every variant, so "
-            "nothing is known about the spread of single runs.\n"
-        )
-    return format_verdicts({**blocked(arms), "did_not_learn": []}, digits=1)
+    table, lacking = _compare(records)
+    return format_verdicts(table, digits=1) if table else lacking
+
+
+def format_answer(records: Sequence[Record]) -> str:
+    """The verdicts of `format_verdict` in one sentence of Markdown.
+
+    Args:
+        records: From `recorded`.
+    """
+    table, lacking = _compare(records)
+    return f"{format_sentence(table)}\n" if table else lacking
 
 
 def yardsticks(records: Sequence[Record]) -> dict[str, float]:
@@ -226,6 +225,22 @@ def on_photographs(
                 ),
             }
     return panels
+
+
+def _compare(records):
+    """The table of `blocked`, or `None` and the reason why there is none."""
+    if not records:
+        return None, NOT_RUN
+    keys = _columns(records)["AP50"]
+    arms = arrange(records, lambda record: _look_up(record.final, keys))
+    if "none" not in arms or len(arms) < 2:
+        return None, "No verdict: plain training and a variant are not both recorded.\n"
+    if len(set.intersection(*(set(values) for values in arms.values()))) < 2:
+        return None, (
+            "No verdict: fewer than two random seeds have a run of every variant, so "
+            "nothing is known about the spread of single runs.\n"
+        )
+    return {**blocked(arms), "did_not_learn": []}, ""
 
 
 def _columns(records):

@@ -3,18 +3,20 @@
 import collections
 import dataclasses
 import fnmatch
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from dropblock_lib.experiments.recipes.grids import as_list, read_grid
 from dropblock_lib.experiments.recipes.recipe import Recipe
-from dropblock_lib.experiments.records.record import Record, load_records
-from dropblock_lib.experiments.reports.columns import Column, format_rows
+from dropblock_lib.experiments.records.record import Record, comparable, load_records
 from dropblock_lib.experiments.reports.statistics import blocked, contrasts
-from dropblock_lib.experiments.reports.verdicts import arms_of
+from dropblock_lib.experiments.reports.verdicts import arms_of, did_not_learn
 from dropblock_lib.variants import get_variant
 
+# The verdict on a contrast with an arm that did not learn.
+IDLE = "an arm did not learn"
 _BLOCKS: dict[object, str] = {1: "units (Dropout)", 32: "whole maps (SpatialDropout)"}
 
 
@@ -22,7 +24,9 @@ _BLOCKS: dict[object, str] = {1: "units (Dropout)", 32: "whole maps (SpatialDrop
 class GridRecords:
     """Runs of a grid, and the records of those that are done.
 
-    An *arm* is a variant in a profile, named "PROFILE VARIANT".
+    An *arm* is a variant in a profile, and named "PROFILE VARIANT". A random seed is
+    *complete* if every arm is recorded with it. Arms that did not learn do not count:
+    they may be run once.
 
     Attributes:
         recipes: All runs, in the order of the grid.
@@ -36,13 +40,40 @@ class GridRecords:
     command: str
 
     @property
+    def did_not_learn(self) -> list[str]:
+        """The arms that did not learn, see `verdicts.did_not_learn`.
+
+        The baseline is plain training. If it has several arms, or none is recorded,
+        the baseline is the one that learned most.
+        """
+        if not self.records:
+            return []
+        trained = arms_of(self.records, "train_accuracy", arm_of)
+        plain = [arm for arm in trained if arm.endswith(" none")] or [*trained]
+        best = max(plain, key=lambda arm: fmean(trained[arm].values()))
+        return did_not_learn(trained, best)
+
+    @property
     def seeds(self) -> list[int]:
-        """The random seeds with which every arm is recorded."""
-        arms = set(map(_arm, self.recipes))
+        """The complete random seeds, in rising order."""
+        arms = {arm_of(recipe) for recipe in self.recipes} - {*self.did_not_learn}
         by_seed = collections.defaultdict(set)
         for record in self.records:
-            by_seed[record.recipe.seed].add(_arm(record.recipe))
-        return sorted(seed for seed, found in by_seed.items() if found == arms)
+            by_seed[record.recipe.seed].add(arm_of(record.recipe))
+        return sorted(seed for seed, found in by_seed.items() if found >= arms)
+
+    @property
+    def compared(self) -> list[Record]:
+        """The records of complete seeds, and all of arms that did not learn.
+
+        Until a seed is complete, these are all records.
+        """
+        seeds, idle = self.seeds, self.did_not_learn
+        return [
+            record
+            for record in self.records
+            if not seeds or record.recipe.seed in seeds or arm_of(record.recipe) in idle
+        ]
 
     @property
     def status(self) -> str:
@@ -56,12 +87,7 @@ class GridRecords:
         if not self.records:
             return f"{self.status} To make them: {command}."
         hours = sum(record.seconds for record in self.records) / 3600
-        machines = {
-            record.hardware["gpus"][0]
-            if record.hardware["gpus"]
-            else f"{record.hardware['cpu']} ({record.hardware['cores']} cores)"
-            for record in self.records
-        }
+        machines = {_machine(record.hardware) for record in self.records}
         return (
             f"{self.status} They took {hours:.1f} hours on "
             f"{', '.join(sorted(machines))}, with {self.records[0].backend}. To repeat "
@@ -69,10 +95,20 @@ class GridRecords:
         )
 
     def arms(self, metric: str = "test_accuracy") -> dict[str, dict[int, float]]:
-        """A metric of the complete seeds: dict of arm -> dict of seed -> value."""
-        seeds = self.seeds
-        records = [record for record in self.records if record.recipe.seed in seeds]
-        return arms_of(records, metric, lambda record: _arm(record.recipe))
+        """A metric of the complete seeds: dict of arm -> dict of seed -> value.
+
+        Arms that did not learn are left out, and arms with a value that is not finite.
+        """
+        seeds, idle = self.seeds, self.did_not_learn
+        records = [
+            record
+            for record in self.records
+            if record.recipe.seed in seeds and arm_of(record.recipe) not in idle
+        ]
+        if not records:
+            return {}
+        arms = arms_of(records, metric, arm_of)
+        return {a: v for a, v in arms.items() if all(map(math.isfinite, v.values()))}
 
     def effects(
         self,
@@ -87,22 +123,32 @@ class GridRecords:
 
         Returns:
             List of dicts with `label`, `difference`, `low`, `high` (the simultaneous
-            interval) and `verdict` (Holm's). All but the label are `None` until two
-            seeds are complete.
+            interval), `verdict` (Holm's) and `runs`, the number of complete seeds. A
+            single run has a difference alone, and a contrast with an arm that did not
+            learn a verdict alone, "an arm did not learn".
         """
-        keys = ("difference", "low", "high", "verdict")
-        if len(self.seeds) < 2:
-            return [{"label": name, **dict.fromkeys(keys)} for name in named]
-        rows = contrasts(self.arms(metric), named)["rows"]
+        runs = len(self.seeds)
+        arms = self.arms(metric) if runs else {}
+        known = {name: w for name, w in named.items() if {*w} <= {*arms}}
+        rows = {}
+        if runs > 1 and known:
+            for row in contrasts(arms, known)["rows"]:
+                low, high = row["simultaneous"]
+                rows[row["contrast"]] = {
+                    "difference": row["estimate"],
+                    "low": low,
+                    "high": high,
+                    "verdict": row["verdict"],
+                }
+        elif runs:
+            for name, weights in known.items():
+                each = [w * fmean(arms[arm].values()) for arm, w in weights.items()]
+                rows[name] = {"difference": math.fsum(each)}
+        empty = dict.fromkeys(("difference", "low", "high", "verdict"))
+        left_out = empty | {"verdict": IDLE if runs else None}
         return [
-            {
-                "label": row["contrast"],
-                "difference": row["estimate"],
-                "low": row["simultaneous"][0],
-                "high": row["simultaneous"][1],
-                "verdict": row["verdict"],
-            }
-            for row in rows
+            {"label": name, **empty, **rows.get(name, left_out), "runs": runs}
+            for name in named
         ]
 
     def dose_lines(self, metric: str = "test_accuracy") -> dict[str, dict]:
@@ -116,32 +162,34 @@ class GridRecords:
         Returns:
             Dict of block size, in words -> line; empty until a seed is complete.
         """
-        if not self.seeds:
-            return {}
-        variants = {_arm(recipe): recipe.variant for recipe in self.recipes}
-        plain = next(arm for arm, variant in variants.items() if variant == "none")
         arms = self.arms(metric)
-        middle = fmean(arms[plain].values())
-        reach = {}
-        if len(self.seeds) > 1:
-            for row in blocked(arms, plain)["rows"]:
-                reach[row["arm"]] = row["pointwise"][1] - row["difference"]
+        variants = {arm_of(recipe): recipe.variant for recipe in self.recipes}
+        plain = next(arm for arm, variant in variants.items() if variant == "none")
+        if plain not in arms:
+            return {}
+        half = {}
+        if len(self.seeds) > 1 and len(arms) > 1:
+            half = {
+                row["arm"]: row["pointwise"][1] - row["difference"]
+                for row in blocked(arms, plain)["rows"]
+            }
         lines = {}
         for arm, variant in variants.items():
-            if arm == plain:
+            if arm not in arms or arm == plain:
                 continue
-            numbers = get_variant(variant)
-            block, keep_prob = numbers.block_size, numbers.keep_prob
-            assert keep_prob is not None
-            name = _BLOCKS.get(block, f"blocks of {block}")
-            start = {"x": [0.0], "y": [middle], "low": [middle], "high": [middle]}
-            line = lines.setdefault(name, {"variant": variant, **start})
-            mean = fmean(arms[arm].values())
-            half = reach.get(arm, 0.0)
-            line["x"].append(round(1 - keep_prob, 6))
-            line["y"].append(mean)
-            line["low"].append(mean - half)
-            line["high"].append(mean + half)
+            line = lines.setdefault(
+                block_title(variant), {"variant": variant, "x": [], "y": []}
+            )
+            for at, dose in ((plain, 0.0), (arm, dose_of(variant))):
+                if dose in line["x"]:
+                    continue
+                mean = fmean(arms[at].values())
+                line["x"].append(dose)
+                line["y"].append(mean)
+                if half:
+                    reach = half.get(at, 0.0)
+                    line.setdefault("low", []).append(mean - reach)
+                    line.setdefault("high", []).append(mean + reach)
         return lines
 
 
@@ -150,8 +198,11 @@ def recorded(
     profile: str | list[str] = "*",
     records: Iterable[Record] | None = None,
     variants: Sequence[str] | None = None,
+    *,
+    network: str | None = None,
+    dataset: str | None = None,
 ) -> GridRecords:
-    """The records of a grid, or of some of its profiles.
+    """The records of a grid, or of some of its runs.
 
     If there are records of several backends or data sets, the most frequent are used:
     results of different backends are never compared.
@@ -161,6 +212,7 @@ def recorded(
         profile: Pattern of its profiles, or a list of patterns.
         records: Records to choose from. By default those of `load_records()`.
         variants: Names of the variants. By default all of them.
+        network, dataset: The network and the data set. By default all of them.
 
     Returns:
         A `GridRecords`.
@@ -170,7 +222,7 @@ def recorded(
 
     Example:
 
-    >>> recorded("dose", "dose").status
+    >>> recorded("slides", network="custom_net", dataset="mnist").status
     """
     patterns = as_list(profile)
     recipes = {
@@ -178,56 +230,46 @@ def recorded(
         for recipe in read_grid(grid)
         if any(fnmatch.fnmatchcase(recipe.profile, pattern) for pattern in patterns)
         and (variants is None or recipe.variant in variants)
+        and network in (None, recipe.network)
+        and dataset in (None, recipe.dataset)
     }
-    groups = collections.defaultdict(dict)
-    for record in load_records() if records is None else records:
-        if record.recipe.hash in recipes:
-            group = groups[record.is_stand_in, record.backend, record.data.sha256]
-            group[record.recipe.hash] = record
-    found = {}
-    if groups:
-        # Real data before stand-ins.
-        best = max(groups, key=lambda key: (not key[0], len(groups[key])))
-        found = groups[best]
+    records = load_records() if records is None else records
+    found = comparable(record for record in records if record.recipe.hash in recipes)
+    by_hash = {record.recipe.hash: record for record in found}
     command = ["python", "-m", "dropblock_lib.experiments", "run", "--grid", grid]
-    if patterns != ["*"]:
-        command += ["--profile", *patterns]
-    if variants is not None:
-        command += ["--variant", *variants]
+    chosen = {
+        "--profile": () if patterns == ["*"] else patterns,
+        "--network": [network] if network else (),
+        "--dataset": [dataset] if dataset else (),
+        "--variant": variants or (),
+    }
+    for option, values in chosen.items():
+        command += [option, *values] if values else []
     return GridRecords(
         recipes=tuple(recipes.values()),
-        records=tuple(found[key] for key in recipes if key in found),
+        records=tuple(by_hash[key] for key in recipes if key in by_hash),
         command=shlex.join(command),
     )
 
 
-def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) -> str:
-    """Rows of `GridRecords.effects` as a table in Markdown.
-
-    Args:
-        rows: From `GridRecords.effects`.
-        factor: What values are multiplied by: 100 for percentage points of an
-            accuracy, 1 for a loss.
-        digits: Number of decimal places.
-    """
-
-    def signed(value):
-        return f"{factor * value:+.{digits}f}"
-
-    def interval(row):
-        return f"{signed(row['low'])} to {signed(row['high'])}"
-
-    def known(cell):
-        return lambda row: "" if row["difference"] is None else cell(row)
-
-    columns = [
-        Column("contrast", lambda row: row["label"]),
-        Column("estimate", known(lambda row: signed(row["difference"])), True),
-        Column("interval", known(interval), True),
-        Column("verdict", lambda row: row["verdict"] or "not recorded yet"),
-    ]
-    return format_rows(rows, columns, "markdown")
+def _machine(hardware):
+    cores = hardware["cores"]
+    processor = f"{hardware['cpu']} ({cores} core{'s' * (cores != 1)})"
+    return next(iter(hardware["gpus"]), processor)
 
 
-def _arm(recipe):
+def arm_of(run: Recipe | Record) -> str:
+    """The name of a run's arm: "PROFILE VARIANT"."""
+    recipe = run.recipe if isinstance(run, Record) else run
     return f"{recipe.profile} {recipe.variant}"
+
+
+def block_title(variant: str) -> str:
+    """The block size of a DropBlock, in words."""
+    block = get_variant(variant).block_size
+    return _BLOCKS.get(block, f"blocks of {block}")
+
+
+def dose_of(variant: str) -> float:
+    """The share of units that a variant drops, if its gamma is exact."""
+    return round(1 - (get_variant(variant).keep_prob or 1.0), 6)

@@ -89,7 +89,7 @@ def describe_setting(records: list[Record]) -> str:
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}; "
         f"augmentation: {recipe.augmentation}; {_describe_optimizer(recipe)}; "
         f"{_describe_schedule(recipe)}; "
-        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}."
+        f"random seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}."
     )
 
 

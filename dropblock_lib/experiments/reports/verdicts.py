@@ -1,7 +1,7 @@
 """Verdicts on the variants in records, and their tables on pages."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -262,12 +262,12 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
     text = markdown(heading, rows, [":--", ":-:", ":-:", ":--"])
 
     seeds = table["seeds"]
-    notes = [f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"]
+    notes = [f"Random seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"]
     if table["residual_sd"] is not None:
         notes += [
             f"residual s.d. {factor * table['residual_sd']:.{digits}f} with "
             f"{table['degrees_of_freedom']} degrees of freedom",
-            f"Dunnett's intervals of {100 * table['confidence']:g} %",
+            f"Dunnett's intervals of {100 * table['confidence']:g}%",
         ]
     notes += [
         f"{variant_title(arm)} varies more over the seeds than the others, which "
@@ -276,8 +276,34 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
     ]
     for seed, arms in table["left_out"].items():
         lacking = ", ".join(map(variant_title, arms))
-        notes.append(f"seed {seed} is left out (no run of {lacking})")
+        notes.append(f"random seed {seed} is left out (no run of {lacking})")
     return f"{text}\n{'; '.join(notes)}.\n"
+
+
+def format_sentence(table: dict) -> str:
+    """A table of `verdicts` as one sentence of Markdown, without numbers.
+
+    Args:
+        table: From `verdict_table` or `verdicts`.
+    """
+    groups = {}
+    for row in table["rows"]:
+        groups.setdefault(row["verdict"], []).append(variant_title(row["arm"]))
+    order = ("higher", "lower", "not told apart", DID_NOT_LEARN)
+    return (
+        f"**Against {_name(table['baseline'])}** over {len(table['seeds'])} runs: "
+        f"{join_groups(groups, order)}."
+    )
+
+
+def join_groups(groups: Mapping[str, list[str]], order: Iterable[str]) -> str:
+    """Lists with headings in one line: "higher: a, b; lower: c"."""
+    found = (f"{key}: {', '.join(groups[key])}" for key in order if key in groups)
+    return "; ".join(found)
+
+
+def _name(baseline):
+    return "plain training" if baseline == "none" else variant_title(baseline)
 
 
 def _mean_difference(values, baseline):

@@ -90,7 +90,11 @@ def test_without_a_record_the_page_says_so(planned):
     text = detectors.format_plan(planned, [])
     assert "**Recorded: 0 of 21 planned runs.**" in text
     assert text.count("not run yet") == 21
-    for report in (detectors.format_results, detectors.format_verdict):
+    for report in (
+        detectors.format_results,
+        detectors.format_verdict,
+        detectors.format_answer,
+    ):
         assert report([]) == detectors.NOT_RUN
     assert detectors.yardsticks([]) == {}
 
@@ -126,8 +130,10 @@ def test_records_of_two_backends_are_not_compared(planned):
 
 def test_one_seed_has_no_verdict(planned):
     of_seed_0 = [made_up(recipe, 0.1) for recipe in planned if recipe.seed == 0]
-    assert "fewer than two random seeds" in detectors.format_verdict(of_seed_0)
-    assert "not both recorded" in detectors.format_verdict(of_seed_0[:1])
+    for report in (detectors.format_verdict, detectors.format_answer):
+        assert "fewer than two random seeds" in report(of_seed_0)
+        assert "fewer than two random seeds" in report(of_seed_0[:4])
+        assert "not both recorded" in report(of_seed_0[:1])
 
 
 def test_several_seeds_have_a_blocked_verdict(planned):
@@ -148,8 +154,19 @@ def test_several_seeds_have_a_blocked_verdict(planned):
     assert rows["DropBlock 3/0.9"][-1] == "higher"
     assert rows["SpatialDropout 0.7"][-1] == "lower"
     assert rows["DropBlock 7/0.9"][-1] == "not told apart"
+    sentence = detectors.format_answer(records)
+    assert sentence.startswith("**Against plain training** over 3 runs: higher: Drop")
     plain = rows_of(detectors.format_results(records))[2]
     assert plain[0] == "plain" and "±" in plain[2]
+
+
+def test_a_seed_that_a_variant_lacks_enters_no_verdict(planned):
+    records = [
+        made_up(recipe, 0.3 + 0.01 * recipe.seed + 0.001 * (number % 3))
+        for number, recipe in enumerate(planned[:18])
+    ]
+    text = detectors.format_verdict(records)
+    assert "Random seeds 0, 1;" in text and "random seed 2 is left out" in text
 
 
 def test_scenes_have_no_supercategories():

@@ -1,17 +1,40 @@
-"""The records of a grid: which runs are done, and what the page says about them."""
+"""The records of a grid: which runs are done, and what they measure."""
 
 import dataclasses
 
 import pytest
-from records import make_record
+from records import make_record, record_of
 
-from dropblock_lib.experiments import effects_table, read_grid, recorded
+from dropblock_lib.experiments import read_grid, recorded
 from dropblock_lib.experiments.reports.statistics import blocked
 
+ARMS = [
+    "none",
+    "dropblock-1-0.9-exact",
+    "dropblock-1-0.8-exact",
+    "dropblock-7-0.9-exact",
+]
+UNITS = {"units": {"dose none": -1, "dose dropblock-1-0.9-exact": 1}}
+BLOCKS = {"blocks": {"dose none": -1, "dose dropblock-7-0.9-exact": 1}}
 
-def record_of(recipe, **fields):
-    record = make_record(epochs=recipe.epochs, backend=fields.pop("backend", "jax"))
-    return dataclasses.replace(record, recipe=recipe, **fields)
+
+def dose_records(seeds, without=(), idle=(), names=ARMS):
+    """Records of four arms of the grid "dose"; later seeds are luckier."""
+    records = []
+    for recipe in read_grid("dose"):
+        name, seed = recipe.variant, recipe.seed
+        if recipe.profile != "dose" or name not in names or seed not in seeds:
+            continue
+        if (name, seed) in without:
+            continue
+        number = names.index(name)
+        noise = 0.001 * ((seed + number) % 3)
+        accuracy = 0.6 + 0.01 * number + 0.02 * seed + noise
+        final = {"test_accuracy": accuracy, "train_accuracy": 0.9}
+        if name in idle:
+            final = {"test_accuracy": 0.1, "train_accuracy": 0.1, "test_loss": None}
+        records.append(record_of(recipe, **final))
+    return recorded("dose", "dose", records, names)
 
 
 def test_a_grid_without_records_says_how_to_make_them():
@@ -41,26 +64,28 @@ def test_the_backend_with_the_most_records_is_used():
     assert len(recorded("dose", "dose", records).records) == 2
 
 
-def some_records(seeds):
-    """Records of four arms of the grid "dose"; higher seeds have higher accuracies."""
-    names = ["none", "dropblock-1-0.9-exact", "dropblock-1-0.8-exact"]
-    names.append("dropblock-7-0.9-exact")
-    records = []
-    for recipe in read_grid("dose"):
-        if recipe.profile != "dose" or recipe.variant not in names:
-            continue
-        if recipe.seed in seeds:
-            number = names.index(recipe.variant)
-            noise = 0.001 * ((recipe.seed + number) % 3)
-            accuracy = 0.6 + 0.01 * number + 0.02 * recipe.seed + noise
-            record = record_of(recipe)
-            final = record.final | {"test_accuracy": accuracy}
-            records.append(dataclasses.replace(record, final=final))
-    return recorded("dose", "dose", records, names)
+def test_real_data_comes_before_a_stand_in():
+    recipes = read_grid("dose")[:3]
+    real, *others = map(record_of, recipes)
+    stand_ins = [
+        dataclasses.replace(
+            record,
+            data=dataclasses.replace(record.data, source="shapes", sha256="shapes"),
+        )
+        for record in others
+    ]
+    assert list(recorded("dose", "dose", [*stand_ins, real]).records) == [real]
+    assert list(recorded("dose", "dose", stand_ins).records) == stand_ins
+
+
+def test_a_network_and_a_data_set_can_be_chosen():
+    found = recorded("slides", records=[], network="resnet50", dataset="mnist")
+    assert len(found.recipes) == 15
+    assert found.command.endswith("--grid slides --network resnet50 --dataset mnist")
 
 
 def test_lines_begin_with_plain_training_and_have_the_blocked_intervals():
-    found = some_records((0, 1, 2))
+    found = dose_records((0, 1, 2))
     lines = found.dose_lines()
     assert list(lines) == ["units (Dropout)", "blocks of 7"]
     line = lines["units (Dropout)"]
@@ -71,21 +96,67 @@ def test_lines_begin_with_plain_training_and_have_the_blocked_intervals():
     assert line["high"][1] - line["y"][1] == pytest.approx(half)
 
 
+def test_lines_of_a_single_run_have_no_band():
+    [line, _] = dose_records((0,)).dose_lines().values()
+    assert len(line["y"]) == 3 and "low" not in line
+
+
 def test_a_seed_counts_once_all_arms_have_it():
-    found = some_records((0, 1))
-    assert found.seeds == [0, 1]
-    found = dataclasses.replace(found, records=found.records[:-1])
+    assert dose_records((0, 1)).seeds == [0, 1]
+    found = dose_records((0, 1), without={("dropblock-1-0.8-exact", 1)})
     assert found.seeds == [0] and set(found.arms()["dose none"]) == {0}
-    assert some_records(()).dose_lines() == {}
+    assert len(found.compared) == 4
+    assert dose_records(()).dose_lines() == dose_records(()).arms() == {}
 
 
-def test_effects_wait_for_two_seeds():
-    named = {"units": {"dose none": -1, "dose dropblock-1-0.9-exact": 1}}
-    table = effects_table(some_records((0,)).effects(named))
-    assert table.splitlines()[-1] == "| units |  |  | not recorded yet |"
-    [row] = some_records((0, 1, 2)).effects(named)
-    assert row["difference"] == pytest.approx(0.01)
-    assert "| units | +1.00 |" in effects_table([row])
+def test_until_a_seed_is_complete_all_records_are_shown():
+    found = dose_records((0,), without={("none", 0)})
+    assert found.seeds == [] and found.compared == list(found.records)
+    assert found.dose_lines() == {}
+
+
+def test_effects_of_no_complete_run_are_unknown():
+    for found in (dose_records(()), dose_records((0,), without={("none", 0)})):
+        [row] = found.effects(UNITS)
+        assert row["runs"] == 0
+        assert row["difference"] is row["low"] is row["verdict"] is None
+
+
+def test_effects_of_one_run_have_no_interval_and_no_verdict():
+    [row] = dose_records((0,)).effects(UNITS)
+    assert row["difference"] == pytest.approx(0.011) and row["runs"] == 1
+    assert row["low"] is row["high"] is row["verdict"] is None
+
+
+def test_effects_of_several_runs_have_intervals():
+    [row] = dose_records((0, 1, 2)).effects(UNITS)
+    assert row["difference"] == pytest.approx(0.01) and row["runs"] == 3
+    assert row["low"] < row["difference"] < row["high"]
+    assert row["verdict"] == "higher"
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_an_arm_that_did_not_learn_is_compared_with_nothing(seeds):
+    idle = "dropblock-7-0.9-exact"
+    found = dose_records(seeds, without={(idle, 1)}, idle=[idle])
+    assert found.did_not_learn == [f"dose {idle}"]
+    # One run of it is enough.
+    assert found.seeds == list(seeds) and len(found.compared) == 3 * len(seeds) + 1
+    blocks, units = found.effects(BLOCKS | UNITS)
+    assert blocks["verdict"] == "an arm did not learn" and blocks["difference"] is None
+    assert (
+        units["difference"]
+        == dose_records(seeds, names=ARMS[:3]).effects(UNITS)[0]["difference"]
+    )
+    assert list(found.dose_lines("test_loss")) == ["units (Dropout)"]
+
+
+def test_a_loss_that_is_not_finite_is_left_out():
+    found = dose_records((0, 1))
+    final = found.records[-1].final | {"test_loss": None}
+    last = dataclasses.replace(found.records[-1], final=final)
+    found = dataclasses.replace(found, records=(*found.records[:-1], last))
+    assert len(found.arms("test_loss")) == 3 and len(found.arms()) == 4
 
 
 def test_patterns_choose_profiles():

@@ -1,43 +1,48 @@
 """Pages say what is recorded so far, and no more."""
 
+import dataclasses
+
 import pytest
-from records import make_record
+from records import record_of
 
-from dropblock_lib.experiments import pages, slides
+from dropblock_lib.experiments import pages, read_grid, recorded, slides
 
-ARMS = {"none": 0.8, "dropout-0.25": 0.7, "dropblock-7-0.9": 0.81}
+ARMS = {
+    "none": 0.8,
+    "dropout-0.25": 0.7,
+    "spatial-0.7": 0.5,
+    "dropblock-3-0.9": 0.81,
+    "dropblock-7-0.9": 0.82,
+}
+NOISE = {("dropout-0.25", 1): 0.001}
 
 
-def runs(*seeds, without=()):
-    return [
-        make_record(
-            seed, variant, test_accuracy=accuracy + seed / 100, train_accuracy=0.9
-        )
-        for variant, accuracy in ARMS.items()
-        for seed in seeds
-        if (variant, seed) not in without
-    ]
+def runs(*seeds, without=(), idle=(), source=None):
+    """The runs of CustomNet on CIFAR-10 with some seeds, but for those left out."""
+    records = []
+    for recipe in read_grid("slides"):
+        run = (recipe.variant, recipe.seed)
+        if (recipe.network, recipe.dataset) != ("custom_net", "cifar10"):
+            continue
+        if recipe.seed not in seeds or run in without:
+            continue
+        tested = ARMS[recipe.variant] + recipe.seed / 100 + NOISE.get(run, 0)
+        trained = 0.9
+        if recipe.variant in idle:
+            tested = trained = 0.1
+        record = record_of(recipe, test_accuracy=tested, train_accuracy=trained)
+        if source:
+            data = dataclasses.replace(record.data, source=source)
+            record = dataclasses.replace(record, data=data)
+        records.append(record)
+    return recorded("slides", records=records, network="custom_net", dataset="cifar10")
 
 
 def test_without_runs_a_page_says_so():
-    assert pages.format_runs([]) == pages.NOT_RUN
-    assert pages.format_answer([]) == ""
-    assert pages.complete_seeds([]) == []
-    assert "Not run yet" in pages.format_results([])
-
-
-def test_records_are_found_by_the_fields_of_their_recipes():
-    records = runs(0, 1)
-    assert len(pages.find(records, variant="none")) == 2
-    assert pages.find(records, network="resnet50") == []
-
-
-def test_records_of_one_backend_and_of_real_data_are_found():
-    others = [make_record(seed, backend="torch") for seed in (0, 1)]
-    stand_ins = [make_record(seed, source="shapes") for seed in range(9)]
-    found = runs(0)
-    assert pages.find([*others, *stand_ins, *found], network="custom_net") == found
-    assert pages.find(stand_ins, network="custom_net") == stand_ins
+    assert pages.format_runs(runs()) == pages.NOT_RUN
+    assert pages.format_answer(runs()) == ""
+    text = pages.format_results(runs())
+    assert "Not run yet" in text and "**0 of 15 runs recorded.** To make them" in text
 
 
 def test_a_table_has_a_column_for_each_run():
@@ -48,44 +53,56 @@ def test_a_table_has_a_column_for_each_run():
     assert len(rows) == len(ARMS)
 
 
-def test_a_missing_run_has_an_empty_cell_and_enters_no_mean():
-    records = runs(0, 1, 2, without={("dropout-0.25", 2)})
-    _, _, plain, dropout, _ = pages.format_runs(records).splitlines()
+def test_a_table_of_one_run_has_no_mean():
+    heading, _, plain, *_ = pages.format_runs(runs(0)).splitlines()
+    assert heading == "| variant | run 0 | training | slides |"
+    assert plain.startswith("| plain | 80.00 | 90.00 |")
+
+
+def test_a_missing_run_is_left_open_and_enters_no_mean():
+    found = runs(0, 1, 2, without={("dropout-0.25", 2)})
+    _, _, plain, dropout, *_ = pages.format_runs(found).splitlines()
     assert plain.startswith("| plain | 80.00 | 81.00 | 82.00 | 80.50 |")
-    assert dropout.startswith("| Dropout 0.25 | 70.00 | 71.00 |  | 70.50 |")
+    assert dropout.startswith("| Dropout 0.25 | 70.00 | 71.10 |  | 70.55 |")
 
 
 def test_a_stand_in_is_not_compared_with_the_slides():
-    records = [make_record(source="shapes")]
-    assert "slides" not in pages.format_runs(records)
+    assert "slides |" not in pages.format_runs(runs(0, source="shapes"))
 
 
 def test_a_variant_that_did_not_learn_needs_no_second_run():
-    idle = make_record(0, "spatial-0.7", test_accuracy=0.1, train_accuracy=0.1)
-    assert pages.complete_seeds([*runs(0, 1), idle]) == [0, 1]
-    assert "did not learn: SpatialDropout 0.7" in pages.format_answer(
-        [*runs(0, 1), idle]
-    )
+    found = runs(0, 1, without={("spatial-0.7", 1)}, idle=["spatial-0.7"])
+    spatial = pages.format_runs(found).splitlines()[4]
+    assert spatial.startswith("| SpatialDropout 0.7 | 10.00 |  | 10.00 | 10.00 |")
+    assert "did not learn: SpatialDropout 0.7" in pages.format_answer(found)
 
 
 @pytest.mark.parametrize(
-    ("records", "expected"),
+    ("found", "expected"),
     [
         (runs(0), "Only run 0 has every variant"),
         (runs(0, 1, without={("none", 1)}), "Only run 0 has every variant"),
-        (runs(1, without={("none", 1)}) + runs(0)[:1], "No run has every variant"),
+        (runs(0, 1, without={("none", 0)}), "Only run 1 has every variant"),
+        (runs(0, without={("dropblock-7-0.9", 0)}), "No run has every variant"),
+        (
+            runs(0, 1, without={(arm, seed) for arm in ARMS for seed in (0, 1)
+                                if arm != "none"}),
+            "No run has every variant",
+        ),
     ],
-)
-def test_one_complete_run_allows_no_verdict(records, expected):
-    answer = pages.format_answer(records)
+)  # fmt: skip
+def test_one_complete_run_allows_no_verdict(found, expected):
+    answer = pages.format_answer(found)
     assert answer.startswith("**No verdict yet.**")
     assert expected in answer
+    assert f"{len(found.records)} of 15 runs recorded" in pages.format_results(found)
 
 
-def test_two_complete_runs_allow_one():
-    records = runs(0, 1)
-    records[3] = make_record(1, "dropout-0.25", test_accuracy=0.711, train_accuracy=0.9)
-    answer = pages.format_answer(records)
+@pytest.mark.parametrize(("seeds", "count"), [((0, 1), 2), ((0, 1, 2), 3)])
+def test_several_complete_runs_allow_one(seeds, count):
+    answer = pages.format_answer(runs(*seeds))
     assert "| Dropout 0.25 |" in answer
-    assert "over 2 runs: " in answer
+    assert (
+        f"**Against plain training** over {count} runs: higher: DropBlock 3" in answer
+    )
     assert "lower: Dropout 0.25" in answer

@@ -13,6 +13,7 @@ from dropblock_lib.experiments.reports.statistics import blocked
 from dropblock_lib.experiments.reports.verdicts import (
     arms_of,
     did_not_learn,
+    format_sentence,
     format_verdicts,
     verdict_table,
     verdicts,
@@ -58,7 +59,7 @@ def test_arms_are_listed_if_only_the_baseline_learned():
         "| a | -80.00 |  | did not learn |",
         "| b |  |  | did not learn |",
         "",
-        "Seed 0.",
+        "Random seed 0.",
     ]
 
 
@@ -142,9 +143,13 @@ def test_a_page_shows_percentage_points_and_what_was_left_out():
         "| SpatialDropout 0.7 | -41.00 |  | did not learn |",
     ]
     assert lines[-1] == (
-        f"Seeds 0, 1, 2; residual s.d. {100 * table['residual_sd']:.2f} with 2 degrees "
-        "of freedom; Dunnett's intervals of 95 %; seed 3 is left out (no run of "
-        "Dropout 0.25)."
+        "Random seeds 0, 1, 2; residual s.d. "
+        f"{100 * table['residual_sd']:.2f} with 2 degrees of freedom; Dunnett's "
+        "intervals of 95%; random seed 3 is left out (no run of Dropout 0.25)."
+    )
+    assert format_sentence(table) == (
+        "**Against plain training** over 3 runs: higher: Dropout 0.25; did not learn: "
+        "SpatialDropout 0.7."
     )
 
 
