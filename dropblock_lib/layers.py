@@ -153,7 +153,7 @@ class DropBlock2D(BaseDropBlock):
     At inference the layer returns its input.
 
     Args:
-        block_size: Side of a block in pixels: an integer, or a tuple
+        block_size: Side of a block in units: an integer, or a tuple
             of sides. Blocks are clipped to the map, per axis.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
             Assigning it, `layer.keep_prob = 0.8`, takes effect in

@@ -43,10 +43,10 @@ def gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
 
     Args:
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
-        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
+        block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
             A block larger than the map is clipped to it, per axis.
-        feat_size: Side of the feature map in pixels, in the same form. Two integers
-            mean a map of two sides.
+        feat_size: Side of the feature map in units, likewise. Two integers mean a
+            map of two sides.
 
     Returns:
         Float. The paper's gamma.
@@ -83,8 +83,8 @@ def exact_gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
 
     Args:
         keep_prob: Float in (0, 1]. Expected fraction of units to keep.
-        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in pixels, in the same form.
+        block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in units, likewise.
 
     Returns:
         Float in [0, 1].
@@ -119,8 +119,8 @@ def expected_drop_rate(gamma: float, block_size: Sides, feat_size: Sides) -> flo
 
     Args:
         gamma: Float >= 0. Probability of a seed; from 1 on, every place is a seed.
-        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in pixels, in the same form.
+        block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in units, likewise.
 
     Returns:
         Float in [0, 1].
@@ -141,11 +141,11 @@ def expected_drop_rate(gamma: float, block_size: Sides, feat_size: Sides) -> flo
 
 
 def seed_shape(block_size: Sides, feat_size: Sides) -> tuple[int, ...]:
-    """Sides of the valid seed region, in pixels.
+    """Sides of the valid seed region, in units.
 
     Args:
-        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in pixels, in the same form.
+        block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in units, likewise.
 
     Returns:
         Tuple: along each axis, the number of places where a block fits into the map.
@@ -166,8 +166,8 @@ def cover_counts(block_size: Sides, feat_size: Sides) -> np.ndarray:
     """Counts, for each unit, the places of the valid seed region that would drop it.
 
     Args:
-        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in pixels, in the same form.
+        block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in units, likewise.
 
     Returns:
         Integer array of the map's shape: 1 in a corner of the map, up to the number of
@@ -193,10 +193,10 @@ def expand_seeds(
     Args:
         seeds: Array whose last axes are the valid seed region, (..., h, w) in 2D:
             0 where a block is set, 1 where none is.
-        block_size: Side of a block in pixels: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in pixels, in the same form. Defaults to
-            the smallest map, (h + block height - 1, w + block width - 1) in 2D. Pass
-            it where the block is larger than the map, to clip the block.
+        block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
+        feat_size: Side of the feature map in units, likewise. Defaults to the
+            smallest map, (h + block height - 1, w + block width - 1) in 2D. Pass it
+            where the block is larger than the map, to clip the block.
 
     Returns:
         Keep mask of the dtype of `seeds`, (..., H, W) in 2D: 0 where a unit is
@@ -256,7 +256,7 @@ def drop_block(
         x: Array (samples, height, width, channels), the activations A; or one with 1 or
             3 sides in place of height and width. Integers and Booleans are converted
             to float32, as the layer does.
-        block_size: Side of a block in pixels: an integer, or a tuple of sides.
+        block_size: Side of a block in units: an integer, or a tuple of sides.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
         rng: `numpy.random.Generator`. It draws uniform noise once, in the shape of
             the seeds: (samples, h, w, channels), or one channel if they share it.

@@ -30,8 +30,8 @@ def noise(seed, masks, height, width):
     Args:
         seed: Random seed, an integer in [0, 2^32).
         masks: Number of masks.
-        height: Height of the map in pixels.
-        width: Width of the map in pixels.
+        height: Height of the map in units.
+        width: Width of the map in units.
 
     Returns:
         Float array (masks, height, width) in [0, 1), in steps of 2^-32.

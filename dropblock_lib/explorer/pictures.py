@@ -140,8 +140,8 @@ def feature_map(picture, height, width, channels):
 
     Args:
         picture: One of `PICTURES`.
-        height: Height of the map in pixels.
-        width: Width of the map in pixels.
+        height: Height of the map in units.
+        width: Width of the map in units.
         channels: Number of channels.
 
     Returns:

@@ -19,7 +19,7 @@ class Result(NamedTuple):
 
 
 def block_of(state: Any, method: str) -> tuple[int, int]:
-    """Height and width of a block in pixels, clipped to the map."""
+    """Height and width of a block in units, clipped to the map."""
     if method == "dropout":
         return 1, 1
     if method == "spatial":

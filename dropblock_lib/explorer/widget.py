@@ -79,10 +79,10 @@ class MaskExplorer(anywidget.AnyWidget):
             sides of up to 64 and up to 16 channels; it sets `height`, `width` and
             `channels`. By default the map of a picture.
         method: `"dropblock"`, `"dropout"` or `"spatial"`.
-        block_size: Integer from 1 to 64, side of a block in pixels.
+        block_size: Integer from 1 to 64, side of a block in units.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
-        height: Integer from 1 to 64, height of the map in pixels.
-        width: Integer from 1 to 64, width of the map in pixels.
+        height: Integer from 1 to 64, height of the map in units.
+        width: Integer from 1 to 64, width of the map in units.
         channels: Integer from 1 to 16.
         per_channel: Whether each channel gets its own mask.
         gamma: `"paper"` or `"exact"`.
@@ -176,7 +176,7 @@ class MaskExplorer(anywidget.AnyWidget):
 
     @property
     def block(self) -> tuple[int, int]:
-        """Height and width of a block in pixels, clipped to the map."""
+        """Height and width of a block in units, clipped to the map."""
         return block_of(self, self.method)
 
     @property
