@@ -14,7 +14,7 @@ def insert_after(
     factory: Callable[[str], Any],
     where: str | Callable[[keras.Layer], bool],
 ) -> keras.Model:
-    """Copies a functional model, and inserts a layer after each chosen layer.
+    """Copies a functional model and adds a layer after each chosen one.
 
     The copy has its own layers and variables, with the weights of `model`, and is
     not compiled. A layer that is called several times gets a new one after each

@@ -209,7 +209,7 @@ class Inspection:
 
 
 def inspect(model: Any, inputs: Any = None) -> Inspection:
-    """Reports what each layer of a model drops, and warns of likely mistakes.
+    """Reports what each layer of a model drops, and warns of faults.
 
     It finds `DropBlock1D`, `2D` and `3D`, `Dropout`, `SpatialDropout1D`, `2D` and `3D`,
     `GaussianDropout` and `AlphaDropout`, in nested models and in layers inside layers

@@ -37,8 +37,8 @@ Sides: TypeAlias = int | tuple[int, ...]
 def gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
     """Probability of a seed at one place of the valid seed region (equation 1).
 
-    It ignores that blocks overlap: each seed drops a block of b units, `block_size`²
-    of them in 2D, so dropping a fraction 1 - `keep_prob` of the map takes
+    It ignores that blocks overlap: each seed drops a block of b units, in 2D
+    `block_size ** 2` of them, so dropping a fraction `1 - keep_prob` of the map takes
     `(1 - keep_prob) / b` seeds per unit, all of them in the valid seed region.
 
     Args:
