@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import html
 import math
+import re
 import sys
 from collections import Counter
 from typing import Any
@@ -133,13 +134,16 @@ class InspectedLayer:
         lines = [self.path, self.kind, maps, block]
         layer = "<br>".join(html.escape(line) for line in lines if line)
         asked = self.expected_rate if self.keep_prob is None else 1 - self.keep_prob
-        measured = (self.training_rate, self.inference_rate)
+        rates = (self.training_rate, self.inference_rate)
+        measured = " / ".join(_number(rate, ".1%") for rate in rates)
+        if rates == (None, None):
+            measured = "not called"
         return (
             # Lets a long path break.
             layer.replace("/", "/<wbr>").replace("_", "_<wbr>"),
             _number(asked, ".1%"),
             _number(self.expected_rate, ".1%"),
-            " / ".join(_number(rate, ".1%") for rate in measured),
+            measured,
         )
 
 
@@ -186,7 +190,7 @@ class Inspection:
                 text += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
             text += "</tbody></table>"
         if self.warnings:
-            items = "".join(f"<li>{html.escape(w)}</li>" for w in self.warnings)
+            items = "".join(f"<li>{_code(html.escape(w))}</li>" for w in self.warnings)
             text += f"<p>Warnings:</p><ul>{items}</ul>"
         return text
 
@@ -667,3 +671,7 @@ def _times(sides):
 
 def _number(value, form):
     return "" if value is None else format(value, form)
+
+
+def _code(text):
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text)

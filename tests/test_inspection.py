@@ -537,6 +537,22 @@ def test_html_is_escaped():
     assert "<b>" not in text and "<li>drop: the block" in text
 
 
+def test_html_says_what_was_not_called_and_sets_code():
+    class Unused(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.on, self.off = block("on"), block("off")
+
+        def call(self, x):
+            return self.on(x)
+
+    model = Unused()
+    model(X)
+    text = dbl.inspect(model, X)._repr_html_()
+    assert text.count("<td>not called</td>") == 1
+    assert "<code>call</code>" in text and "`" not in text
+
+
 def test_html_has_few_columns():
     nested = sequential(block("drop_1"), layers.Dropout(0.25))
     report = dbl.inspect(sequential(nested), X)
