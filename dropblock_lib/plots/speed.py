@@ -137,7 +137,7 @@ def layer_speed(
         for backend, document in documents.items()
     }
     inputs = _unique(tuple(r["shape"]) for rows in chosen.values() for r in rows)
-    height = 0.34 * len(inputs) * len(chosen) + 0.45 * len(chosen) + 1.1
+    height = 0.27 * len(inputs) * len(chosen) + 0.45 * len(chosen) + 1.1
     with panels(len(chosen), 1, 5.9, height / len(chosen), sharex=True) as (fig, axes):
         for ax, (backend, rows) in zip(axes, chosen.items(), strict=True):
             ax.axvline(1, color=PALETTE["ink"], lw=1.2)
@@ -193,7 +193,7 @@ def peer_rates(
     names = [n for n in contestants if any(n == name for _, name in found)]
     highest = max(row.get("dropped", 0) for row in found.values())
     beyond = 1.12 * max(highest, nominal)
-    with figure(width=5.9, height=0.95 * len(sizes) + 1.6) as (fig, ax):
+    with figure(width=5.9, height=0.7 * len(sizes) + 1.6) as (fig, ax):
         ax.axvline(nominal, color=PALETTE["ink"], lw=1.2)
         for (size, name), row in found.items():
             color, mark = MARKS[name]
