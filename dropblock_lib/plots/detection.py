@@ -60,7 +60,7 @@ def anchors_of_positions(
     anchors: Mapping[str, np.ndarray],
     positions: Mapping[str, tuple[int, int]],
 ) -> Figure:
-    """The anchors of one position on each of several levels.
+    """The anchors of one position on each of several levels, a panel each.
 
     Args:
         image: `uint8` `(height, width, 3)`.
@@ -70,11 +70,8 @@ def anchors_of_positions(
     """
     height, width = image.shape[:2]
     found = {level: anchors[level][place] for level, place in positions.items()}
-    shown = np.concatenate([*found.values(), [[0, 0, width, height]]])
-    low, high = shown[:, :2].min(0) - 4, shown[:, 2:].max(0) + 4
     side = 6 / len(positions)
-    ratio = (high - low)[1] / (high - low)[0]
-    with panels(len(found), len(found), side, side * ratio + 0.35) as (fig, axes):
+    with panels(len(found), len(found), side, side + 0.35) as (fig, axes):
         for ax, (level, boxes) in zip(axes, found.items(), strict=True):
             rows, columns = anchors[level].shape[:2]
             draw_photo(ax, image, f"{level}: {rows} x {columns}", SHOWN_SIDE // 2)
@@ -82,7 +79,12 @@ def anchors_of_positions(
             center = (boxes[0, :2] + boxes[0, 2:]) / 2
             ax.plot(*center, "o", color=PALETTE["paper"], ms=6, mew=0)
             ax.plot(*center, "o", color=FOUND["color"], ms=4, mew=0)
-            ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]))
+            shown = np.concatenate([boxes, [[0, 0, width, height]]])
+            low, high = shown[:, :2].min(0), shown[:, 2:].max(0)
+            # A square, so that all panels are of one size.
+            reach = (high - low).max() / 2 + 4
+            x, y = (low + high) / 2
+            ax.set(xlim=(x - reach, x + reach), ylim=(y + reach, y - reach))
     return fig
 
 
@@ -157,7 +159,7 @@ def focal_loss(gammas: Sequence[float]) -> Figure:
             ax.plot(p, -((1 - p) ** gamma) * np.log(p), color=color, label=name)
         ax.axvspan(0.6, 1, color=PALETTE["kept"], alpha=0.1, lw=0)
         ax.text(0.8, 1.6, "easy", ha="center", color=PALETTE["muted"])
-        ax.set(xlabel="probability of what is true", ylabel="loss")
+        ax.set(xlabel="probability of the right answer", ylabel="loss")
         ax.set(xlim=(0, 1), ylim=(0, 4.5))
         ax.legend()
     return fig
