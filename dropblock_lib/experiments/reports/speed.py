@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.reports.columns import aligned, markdown
+from dropblock_lib.variants import variant_title
 
 FORMATS = ("text", "markdown")
 BACKEND_LABELS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
@@ -67,9 +68,10 @@ def step_table(documents: dict[str, dict], format: str = "text") -> str:
     lines = []
     for backend, document in documents.items():
         for row in document["rows"]:
-            line = [BACKEND_LABELS[backend], row["variant"], row["layers"]]
+            title = variant_title(row["variant"])
+            line = [BACKEND_LABELS[backend], title, row["layers"]]
             lines.append([*line, _milliseconds(row), _times(row)])
-    heading = ["backend", "variant", "layers", "step, ms", "of none"]
+    heading = ["backend", "variant", "layers", "step, ms", "ratio to plain"]
     return _formatted(heading, lines, format)
 
 

@@ -136,8 +136,8 @@ def test_a_step_table_has_all_backends():
     documents = {name: {"rows": rows} for name in ("tensorflow", "jax")}
     lines = speed.step_table(documents, "markdown").splitlines()
     assert lines[2:] == [
-        "| TensorFlow | none | 0 | 250.00 | 1.00 |",
-        "| JAX | none | 0 | 250.00 | 1.00 |",
+        "| TensorFlow | plain | 0 | 250.00 | 1.00 |",
+        "| JAX | plain | 0 | 250.00 | 1.00 |",
     ]
     with pytest.raises(ValueError, match=r"`format`.*'html'"):
         speed.step_table(documents, "html")
