@@ -13,20 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import interleaved, options, process
+from benchmarks import interleaved, layer_speed, options, process
 from dropblock_lib.experiments.records.benchmark import make_benchmark, write_benchmark
 
 HERE = Path(__file__).resolve().parent.parent
 BEFORE, AFTER = "before", "after"
-# Maps of two sides only, because early versions have no other layers.
-SHAPES = [
-    (32, 56, 56, 64),
-    (32, 32, 32, 64),
-    (32, 14, 14, 256),
-    (128, 8, 8, 128),
-    (8, 64, 64, 256),
-    (64, 4, 4, 128),
-]
+# Early versions have layers for two sides only.
+SHAPES = [shape for shape in layer_speed.SHAPES if len(shape) == 4]
 
 
 def main(arguments=None):
