@@ -1,4 +1,4 @@
-"""A process of `benchmarks.versions`: times one version's layer on request."""
+"""Times the layer of one version on request, in a process of `benchmarks.versions`."""
 
 import sys
 import time
@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 
 def main(folder, shape, block_size, keep_prob):
-    """Answers each line of the standard input with the seconds of one call."""
-    # Before anything imports the package that this file belongs to.
+    """Answers each line on standard input with the seconds that one call takes."""
+    # Set before any import from the package that this file belongs to.
     sys.path.insert(0, folder)
     import dropblock_lib as dbl
     from benchmarks.forward_backward import prepare

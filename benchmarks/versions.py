@@ -1,9 +1,9 @@
-"""Time DropBlock2D of two versions of this package in one interleaved run.
+"""Times DropBlock2D of two versions of this package in one interleaved run.
 
     git worktree add ../before v0.1
     KERAS_BACKEND=jax python -m benchmarks.versions ../before
 
-Each version runs in a process of its own, and the two take turns. Writes
+Each version runs in its own process, and the two take turns. Writes
 `versions-BACKEND.json`: median and quartiles of both, and their ratio to the times of
 the earlier version.
 """
@@ -80,7 +80,7 @@ class _Version:
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True, cwd=HERE
         )
-        # It answers once the layer is compiled.
+        # The process answers once its layer is compiled.
         self.time()
 
     def time(self):
@@ -106,7 +106,7 @@ def _parser():
     parser = options.parser("Speed of DropBlock2D in two versions of this package.")
     parser.add_argument("before", type=Path, help="checkout of the earlier version")
     parser.add_argument("--rounds", type=options.positive, default=41,
-                        help="timed calls of each")  # fmt: skip
+                        help="timed calls per version")  # fmt: skip
     parser.add_argument("--shapes", nargs="+", type=options.shape(4), default=SHAPES,
                         metavar="NxHxWxC", help="input shapes")  # fmt: skip
     parser.add_argument("--blocks", nargs="+", type=options.positive, default=[3, 7])

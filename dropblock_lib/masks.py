@@ -45,8 +45,8 @@ def gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
         block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
             A block larger than the map is clipped to it, per axis.
-        feat_size: Side of the feature map in units, likewise. Two integers mean a
-            map of two sides.
+        feat_size: Side of the feature map in units, in the same form. Two integers
+            mean a map of two sides.
 
     Returns:
         Float. The paper's gamma.
@@ -84,7 +84,7 @@ def exact_gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
     Args:
         keep_prob: Float in (0, 1]. Expected fraction of units to keep.
         block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in units, likewise.
+        feat_size: Side of the feature map in units, in the same form.
 
     Returns:
         Float in [0, 1].
@@ -120,7 +120,7 @@ def expected_drop_rate(gamma: float, block_size: Sides, feat_size: Sides) -> flo
     Args:
         gamma: Float >= 0. Probability of a seed; from 1 on, every place is a seed.
         block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in units, likewise.
+        feat_size: Side of the feature map in units, in the same form.
 
     Returns:
         Float in [0, 1].
@@ -145,7 +145,7 @@ def seed_shape(block_size: Sides, feat_size: Sides) -> tuple[int, ...]:
 
     Args:
         block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in units, likewise.
+        feat_size: Side of the feature map in units, in the same form.
 
     Returns:
         Tuple: along each axis, the number of places where a block fits into the map.
@@ -167,7 +167,7 @@ def cover_counts(block_size: Sides, feat_size: Sides) -> np.ndarray:
 
     Args:
         block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in units, likewise.
+        feat_size: Side of the feature map in units, in the same form.
 
     Returns:
         Integer array of the map's shape: 1 in a corner of the map, up to the number of
@@ -194,9 +194,9 @@ def expand_seeds(
         seeds: Array whose last axes are the valid seed region, (..., h, w) in 2D:
             0 where a block is set, 1 where none is.
         block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
-        feat_size: Side of the feature map in units, likewise. Defaults to the
-            smallest map, (h + block height - 1, w + block width - 1) in 2D. Pass it
-            where the block is larger than the map, to clip the block.
+        feat_size: Side of the feature map in units, in the same form. Defaults to
+            the smallest map, (h + block height - 1, w + block width - 1) in 2D. Pass
+            it where the block is larger than the map, to clip the block.
 
     Returns:
         Keep mask of the dtype of `seeds`, (..., H, W) in 2D: 0 where a unit is

@@ -1,11 +1,11 @@
-"""Print the built book as one PDF, and a handout for each lecture: `make pdf`.
+"""Prints the built book as one PDF, and a handout for each lecture: `make pdf`.
 
     python scripts/pdf.py _build/html _build/html/the-dropblock-book.pdf
 
 Chromium prints all chapters as one document, so that links between them work. It does
-so twice: the first copy tells on which page each chapter begins, and the second has
-these numbers in its table of contents. Handouts are written beside the book. If they
-are among the built pages, the page for teachers gets links to all of them.
+so twice: the first copy shows on which page each chapter begins, and the second has
+these numbers in its table of contents. Handouts are written to the same folder. If that
+is the folder of the built pages, the page for teachers gets links to all PDFs.
 """
 
 import argparse
@@ -80,7 +80,7 @@ STYLES = """[...document.head.querySelectorAll("link[rel=stylesheet], style")]
         return element.outerHTML;
     })"""
 
-# One searches the reference, and does not read it on paper. Chapters have all figures.
+# The reference is for searching, not for paper, and the figures are in the chapters.
 LEFT_OUT = ("API", "book/figures")
 
 STYLE = """
@@ -96,7 +96,8 @@ STYLE = """
 .whole-book .contents span { flex: 1; border-bottom: 1px dotted; margin: 0 2mm 1mm; }
 """
 
-# Puts each slide of a lecture beside lines for notes, with links to published pages.
+# Puts each slide of a lecture next to lines for notes, and makes its links lead to the
+# published pages.
 LAY_OUT = """home => {
     document.querySelectorAll("nav, script").forEach(element => element.remove());
     for (const slide of document.querySelectorAll("section")) {
@@ -120,13 +121,14 @@ html { font-size: 10.5pt; }
 .row section { display: flex; min-height: 0; height: 81mm; padding: 4mm 8mm;
   break-after: auto; border: 0.3mm solid #59636e; border-radius: 2mm; }
 .row h1 { font-size: 1.8em; }
-/* As high as the text leaves room for. */
+/* Takes the height that the text leaves. */
 .row img { flex: 0 1 auto; min-height: 0; height: 66mm; object-fit: contain; }
 .notes { background:
   repeating-linear-gradient(transparent 0 8.7mm, #b4bac0 8.7mm 9mm); }
 """
 
-# Between these comments the page for teachers says how to get the PDFs, then where.
+# Between these comments, the page for teachers says how to make the PDFs. Links to the
+# PDFs replace that text.
 TEACHERS = "book/teach.html"
 PRINTED = re.compile("(?<=<!-- printed -->).*(?=<!-- /printed -->)", re.DOTALL)
 

@@ -132,7 +132,7 @@ def _chosen(options):
 
 
 def _filtered(recipes, wanted):
-    """The recipes that pass all filters; an error for a value that none has."""
+    """The recipes that pass all filters. A value that no recipe has is an error."""
     for field, choices in wanted.items():
         option = "seeds" if field == "seed" else field
         for choice in choices or []:

@@ -57,7 +57,7 @@ def draw_bits(
     cond = _cond_now if _is_known(probability) else ops.cond
 
     if backend.is_exporting():
-        # One path for every value of the probability.
+        # The exported program cannot branch on the probability.
         return dense_bits(rng_seed, probability, shape, bits)
 
     def draw(expected):

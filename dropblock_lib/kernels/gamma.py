@@ -49,7 +49,7 @@ def as_float(size: Size, dtype: str = "float32") -> Tensor:
 
 
 def _is_symbol(size):
-    """Whether it is a symbol of PyTorch: as a tensor it would become a constant."""
+    """Whether a size is a PyTorch symbol. As a tensor, it would become a constant."""
     return hasattr(size, "__sym_float__")
 
 
@@ -142,7 +142,8 @@ def _cover_counts(block, side):
     """`masks.cover_counts` along one axis, for a `side` that may be a tensor."""
     block = minimum(block, side)
     i = ops.arange(side, dtype="int32")
-    # The smaller of `i` and `side - block`. A symbol and a tensor have no minimum.
+    # This is min(i, side - block), which PyTorch cannot compute for a tensor and a
+    # symbol.
     last = side - block - ops.maximum(side - block - i, 0)
     first = ops.maximum(i - block + 1, 0)
     return ops.cast(last - first + 1, "float32")

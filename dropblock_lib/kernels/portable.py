@@ -26,7 +26,7 @@ def is_concrete(tensor):
 
 
 def is_exporting():
-    """Whether a program is recorded that cannot branch on a tensor's value."""
+    """Whether the model is being exported as a program that cannot branch on values."""
     return False
 
 

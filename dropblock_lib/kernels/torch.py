@@ -39,7 +39,7 @@ ODD_BITS, ODD_PAIRS, LOW_NIBBLES = (
     0x0F0F0F0F0F0F0F0F,
 )
 LOWEST_BITS = 0x0101010101010101
-# PyTorch before 2.7 cannot tell.
+# Added in PyTorch 2.7.
 _is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
@@ -49,20 +49,21 @@ def is_concrete(tensor):
 
 
 def is_exporting():
-    """Whether `torch.export` records a program, which cannot branch on values."""
+    """Whether `torch.export` is recording a program, which cannot branch on values."""
     return _is_exporting()
 
 
 def draw_seed(generator):
-    """The next random seed, which an exported program does without.
+    """The next random seed, which an exported program does not use.
 
-    Keras seeds PyTorch's generators with the value of a tensor, which no program can.
+    Keras seeds PyTorch's generators with the value of a tensor, and an exported program
+    cannot read values.
     """
     return generator.state.value if is_exporting() else generator.next()
 
 
 def uniform(shape, seed):
-    """`portable.uniform`; an exported program draws as Keras' Dropout does there."""
+    """`portable.uniform`. An exported program draws from PyTorch's global generator."""
     if is_exporting():
         return torch.rand(tuple(shape), device=seed.rng_seed.device)
     return portable.uniform(shape, seed)

@@ -48,7 +48,7 @@ def custom_net(
 
     At the default shape the network has 309,290 parameters, 308,394 of them trainable
     (the other 896 are the batch normalizations' moving moments), with any variant:
-    the `keep_prob` of a `DropBlock2D` is a variable, and not among its weights. The
+    the `keep_prob` of a `DropBlock2D` is a variable, but not among its weights. The
     slides print 309,962, because their layer has 2 * H * W weights.
 
     The network takes raw pixels, 0 to 255, scales them to [-1, 1], and returns logits:

@@ -104,7 +104,7 @@ def masks_over_image(
     Args:
         image: `uint8` `(height, width, 3)`.
         keep_masks: Dict of title -> array `(rows, columns)`, 0 where dropped.
-        columns: Number of panels to a row.
+        columns: Number of panels per row.
     """
     height, width = image.shape[:2]
     wide = 6.0 / columns

@@ -44,7 +44,7 @@ def pyramid(
     Args:
         image: `uint8` `(height, width, 3)`.
         maps: Dict of level -> array `(rows, columns)`.
-        columns: Number of panels to a row.
+        columns: Number of panels per row.
     """
     width = 6 / columns
     with panels(1 + len(maps), columns, width, width + 0.35) as (fig, axes):
@@ -60,7 +60,7 @@ def anchors_of_positions(
     anchors: Mapping[str, np.ndarray],
     positions: Mapping[str, tuple[int, int]],
 ) -> Figure:
-    """The anchors of one position on each of several levels, a panel each.
+    """The anchors of one position on each of several levels, one panel per level.
 
     Args:
         image: `uint8` `(height, width, 3)`.
@@ -81,7 +81,7 @@ def anchors_of_positions(
             ax.plot(*center, "o", color=FOUND["color"], ms=4, mew=0)
             shown = np.concatenate([boxes, [[0, 0, width, height]]])
             low, high = shown[:, :2].min(0), shown[:, 2:].max(0)
-            # A square, so that all panels are of one size.
+            # A square, so that all panels have the same size.
             reach = (high - low).max() / 2 + 4
             x, y = (low + high) / 2
             ax.set(xlim=(x - reach, x + reach), ylim=(y + reach, y - reach))

@@ -63,9 +63,9 @@ def effects(
 
     Args:
         groups: Dict of panel title -> rows: dicts with `label`, `difference`, `low`,
-            `high` and, for its color, `variant`. A row without `low` is a single run,
-            an open dot. A row without `difference` says that no run is complete, or
-            its `verdict` if it has one.
+            `high` and, for its color, `variant`. A row without `low` is a single run
+            and has an open dot. A row without `difference` shows its `verdict` or, if
+            it has none, that no run is complete.
         xlabel: Label of the horizontal axis, which all panels share.
         factor: What the values are multiplied by.
     """

@@ -53,7 +53,7 @@ def make_record(
 
 
 def record_of(recipe, *, backend="jax", **final):
-    """A valid record of a classifier's recipe, with the given final figures."""
+    """A valid record of a classifier's recipe, with the given final results."""
     record = make_record(epochs=recipe.epochs, backend=backend)
     source = {"cifar10": "cifar10-jpeg"}.get(recipe.dataset, recipe.dataset)
     data = {"requested": recipe.dataset, "source": source, "sha256": source}

@@ -13,7 +13,7 @@ from dropblock_book.theme import read_palette
 
 # Screen readers would announce an empty header.
 EMPTY_HEADER = re.compile(r'<th( class="head[^"]*")>\s*(?:<p>\s*</p>)?\s*</th>')
-# Voice control needs the name that one sees.
+# Removed, because voice control needs a control's visible text as its name.
 LABEL = '<summary aria-label="Toggle hidden content">'
 SCROLLS = 'class="pst-scrollable-table-container"'
 IMAGE = re.compile(r'<img (?P<rest>[^>]*src="(?:\.\./)*_images/(?P<name>[^"]+)"[^>]*)>')
@@ -75,11 +75,11 @@ def mend_images(app, body):
         dark_name = name.replace(".svg", "-dark.svg")
         target.mkdir(exist_ok=True)
         (target / dark_name).write_text(darken(source.read_text()))
-        # Browsers do not fetch a lazy image that is hidden; schemes.js wakes it up.
+        # Browsers do not load a hidden lazy image; schemes.js makes them load it.
         lazy = "" if "loading=" in rest else 'loading="lazy" '
         dark = lazy + rest.replace(name, dark_name)
-        # In an element of their own, because the theme hides the caption next to an
-        # image that it hides.
+        # Both are inside an extra element, because the theme also hides a caption next
+        # to an image that it hides.
         return (
             f'<span class="both-schemes"><img class="only-light" {rest}>'
             f'<img class="only-dark" {dark}></span>'

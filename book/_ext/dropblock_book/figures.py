@@ -1,4 +1,4 @@
-"""Offers every figure of the book as SVG: a page of all, and an archive per chapter."""
+"""Offers every figure of the book as SVG, on one page and in an archive per chapter."""
 
 import zipfile
 from collections.abc import Iterable
@@ -86,7 +86,7 @@ def show(figure, source):
 
 
 def show_figures(app, pagename, templatename, context, doctree):
-    """Fills the page of all figures when each of them has its number."""
+    """Fills the page of all figures, after Sphinx has numbered them."""
     if pagename != PAGE:
         return
     sections = []
@@ -108,7 +108,7 @@ def show_figures(app, pagename, templatename, context, doctree):
 
 
 def write_archive(path: Path, figures: list[Figure], home: str) -> None:
-    """Writes figures and a list of their captions to a ZIP file, always the same."""
+    """Writes figures and their captions to a ZIP file, the same file in every build."""
     captions = [TERMS]
     files = {}
     for figure in figures:
@@ -118,7 +118,7 @@ def write_archive(path: Path, figures: list[Figure], home: str) -> None:
     files["captions.txt"] = "\n".join(captions)
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in files.items():
-            # With the date that `ZipInfo` has by default.
+            # `ZipInfo` has a fixed date by default.
             archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
 
 

@@ -31,7 +31,8 @@ SHEETS = (
     "sphinx-design.min.css",
     "exercise.css",
 )
-# Taken whole, after the others. Only pages with an explorer load that of the explorer.
+# Included whole, after the others. The explorer's sheet is separate, because few pages
+# need it.
 OWN_SHEETS = ("palette.css", "book.css")
 RESULT = "theme-in-use.css"
 WORD = re.compile(r"[A-Za-z_][\w-]*")

@@ -285,10 +285,10 @@ def read_all(directory: Path | str) -> tuple[list[Record], dict[Path, RecordErro
 
 
 def comparable(records: Iterable[Record]) -> list[Record]:
-    """Those records that may be compared: of one backend, on the same data.
+    """The records that may be compared: of one backend, on the same data.
 
-    If there are several groups of such records, the largest is returned; a group of
-    stand-ins only if there is no other.
+    If there are several such groups, the largest is returned. A group of stand-ins is
+    returned only if there is no other.
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:

@@ -67,14 +67,14 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
 
 
 def effects_answer(rows: Sequence[dict], factor: float = 100, digits: int = 2) -> str:
-    """What rows of `GridRecords.effects` allow to say, in one paragraph of Markdown.
+    """What rows of `GridRecords.effects` show, in one paragraph of Markdown.
 
     Args:
         rows, factor, digits: As for `effects_table`.
 
     Returns:
-        A string that ends in a newline. It says so if there is no complete run, or a
-        single one.
+        A string that ends in a newline. If there is no complete run, or only one, it
+        says so.
     """
     runs = sorted({row["runs"] for row in rows})
     if runs[-1] == 0:
@@ -126,8 +126,8 @@ def count_verdicts(rows: Sequence[Mapping]) -> dict[str, int]:
         Dict with "higher", "lower", "not told apart" and "no verdict".
     """
     found = [row["verdict"] for row in rows]
-    told = {key: found.count(key) for key in ("higher", "lower", "not told apart")}
-    return told | {"no verdict": len(found) - sum(told.values())}
+    counts = {key: found.count(key) for key in ("higher", "lower", "not told apart")}
+    return counts | {"no verdict": len(found) - sum(counts.values())}
 
 
 def _verdict(row):

@@ -24,9 +24,9 @@ _BLOCKS: dict[object, str] = {1: "units (Dropout)", 32: "whole maps (SpatialDrop
 class GridRecords:
     """Runs of a grid, and the records of those that are done.
 
-    An *arm* is a variant in a profile, and named "PROFILE VARIANT". A random seed is
-    *complete* if every arm is recorded with it. Arms that did not learn do not count:
-    they may be run once.
+    An *arm* is a variant in a profile, named "PROFILE VARIANT". A random seed is
+    *complete* if every arm is recorded with it, except for arms that did not learn,
+    which need only one run.
 
     Attributes:
         recipes: All runs, in the order of the grid.
@@ -55,7 +55,7 @@ class GridRecords:
 
     @property
     def seeds(self) -> list[int]:
-        """The complete random seeds, in rising order."""
+        """The complete random seeds, in ascending order."""
         arms = {arm_of(recipe) for recipe in self.recipes} - {*self.did_not_learn}
         by_seed = collections.defaultdict(set)
         for record in self.records:
@@ -64,9 +64,9 @@ class GridRecords:
 
     @property
     def compared(self) -> list[Record]:
-        """The records of complete seeds, and all of arms that did not learn.
+        """The records of complete seeds, and those of arms that did not learn.
 
-        Until a seed is complete, these are all records.
+        If no seed is complete, these are all records.
         """
         seeds, idle = self.seeds, self.did_not_learn
         return [
@@ -97,7 +97,7 @@ class GridRecords:
     def arms(self, metric: str = "test_accuracy") -> dict[str, dict[int, float]]:
         """A metric of the complete seeds: dict of arm -> dict of seed -> value.
 
-        Arms that did not learn are left out, and arms with a value that is not finite.
+        Arms that did not learn, or that have a value that is not finite, are left out.
         """
         seeds, idle = self.seeds, self.did_not_learn
         records = [

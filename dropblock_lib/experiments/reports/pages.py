@@ -1,4 +1,4 @@
-"""What a page says of a table of variants while some of its runs may be missing."""
+"""The text of a page about a table of variants, some runs of which may be missing."""
 
 from dropblock_lib.experiments.recipes import slides
 from dropblock_lib.experiments.reports.columns import markdown
@@ -57,7 +57,7 @@ def format_runs(found: GridRecords) -> str:
 
 
 def format_answer(found: GridRecords) -> str:
-    """What the complete runs allow to say of every variant, in Markdown.
+    """What the complete runs show about every variant, in Markdown.
 
     Args:
         found: As for `format_runs`.

@@ -160,7 +160,7 @@ def test_several_seeds_have_a_blocked_verdict(planned):
     assert plain[0] == "plain" and "±" in plain[2]
 
 
-def test_a_seed_that_a_variant_lacks_enters_no_verdict(planned):
+def test_a_seed_that_a_variant_lacks_is_left_out_of_the_verdict(planned):
     records = [
         made_up(recipe, 0.3 + 0.01 * recipe.seed + 0.001 * (number % 3))
         for number, recipe in enumerate(planned[:18])

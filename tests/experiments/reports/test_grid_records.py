@@ -19,7 +19,7 @@ BLOCKS = {"blocks": {"dose none": -1, "dose dropblock-7-0.9-exact": 1}}
 
 
 def dose_records(seeds, without=(), idle=(), names=ARMS):
-    """Records of four arms of the grid "dose"; later seeds are luckier."""
+    """Records of four arms of the grid "dose"; higher seeds have higher accuracies."""
     records = []
     for recipe in read_grid("dose"):
         name, seed = recipe.variant, recipe.seed

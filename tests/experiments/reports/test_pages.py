@@ -18,7 +18,7 @@ NOISE = {("dropout-0.25", 1): 0.001}
 
 
 def runs(*seeds, without=(), idle=(), source=None):
-    """The runs of CustomNet on CIFAR-10 with some seeds, but for those left out."""
+    """The runs of CustomNet on CIFAR-10 with some seeds, except those in `without`."""
     records = []
     for recipe in read_grid("slides"):
         run = (recipe.variant, recipe.seed)
@@ -59,7 +59,7 @@ def test_a_table_of_one_run_has_no_mean():
     assert plain.startswith("| plain | 80.00 | 90.00 |")
 
 
-def test_a_missing_run_is_left_open_and_enters_no_mean():
+def test_a_missing_run_has_an_empty_cell_and_enters_no_mean():
     found = runs(0, 1, 2, without={("dropout-0.25", 2)})
     _, _, plain, dropout, *_ = pages.format_runs(found).splitlines()
     assert plain.startswith("| plain | 80.00 | 81.00 | 82.00 | 80.50 |")
