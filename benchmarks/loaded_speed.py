@@ -93,7 +93,7 @@ def _line(case, rows):
 
 
 def _parser():
-    parser = options.parser("Speed of DropBlock2D beside busy processes.")
+    parser = options.parser("Speed of DropBlock2D while other processes are busy.")
     parser.add_argument("--rounds", type=options.positive, default=15,
                         help="timed calls per layer")  # fmt: skip
     parser.add_argument("--busy", type=options.positive, default=1,

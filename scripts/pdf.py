@@ -240,7 +240,7 @@ def link_printed(text, book, handouts):
         for number, name in enumerate(handouts, start=1)
     ]
     printed = (
-        f"Print the handouts, three slides to a page beside lines for notes: "
+        f"Print the handouts, three slides to a page next to lines for notes: "
         f"{' and '.join(links)}. "
         f'The whole book is <a href="../{book}">a PDF</a>, too.'
     )

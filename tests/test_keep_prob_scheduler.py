@@ -433,7 +433,7 @@ def test_a_resume_of_unknown_length_counts_accumulated_steps():
 
 @pytest.mark.skipif(
     BACKEND == "torch",
-    reason="Keras refuses steps_per_execution above 1 on torch",
+    reason="Keras rejects steps_per_execution above 1 on torch",
 )
 def test_with_several_steps_per_execution_it_changes_once_per_execution():
     model, recorder = compiled_model(steps_per_execution=5), Recorder()

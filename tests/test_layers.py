@@ -351,7 +351,7 @@ def test_a_block_of_one_unit_behaves_as_dropout(rule):
         # Neighbors are independent: they are dropped together only by chance.
         for axis in (0, 1, 2, 3):
             together = dropped & np.roll(dropped, 1, axis)
-            # A unit is in two pairs, hence the covariance of adjacent pairs.
+            # Each unit is in two pairs, so adjacent pairs are correlated.
             p = rate**2
             variance = p * (1 - p) + 2 * (rate**3 - p**2)
             assert abs(together.mean() - p) < 5 * math.sqrt(variance / dropped.size)

@@ -73,10 +73,10 @@ PRESETS = {
         },
     },
 }
-BESIDE = {"marks": False, "compare": True}
+SIDE_BY_SIDE = {"marks": False, "compare": True}
 # Three things to try.
 TRIES = [
-    {"label": TEXTS["tries"][name], "state": PHOTO | change | BESIDE}
+    {"label": TEXTS["tries"][name], "state": PHOTO | change | SIDE_BY_SIDE}
     for name, change in {
         "dropout": {"method": "dropout"},
         "dropblock": {"method": "dropblock"},

@@ -296,7 +296,7 @@ def test_bad_input_is_named(state):
         assert getattr(explorer, name) == before
 
 
-REFUSED = {
+REJECTED = {
     "method": "dropconnect",
     "block_size": 0,
     "keep_prob": 0,
@@ -321,7 +321,7 @@ def assigned_while_held(explorer, state):
 
 
 @pytest.mark.parametrize("set_all", [dbl.MaskExplorer.set_state, assigned_while_held])
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REJECTED)
 def test_an_invalid_value_leaves_the_whole_state_unchanged(name, set_all):
     explorer = dbl.MaskExplorer(seed=3)
     before, seen = explorer.page_html(), []
@@ -329,9 +329,9 @@ def test_an_invalid_value_leaves_the_whole_state_unchanged(name, set_all):
     good = {"seed": 4, "marks": False, "picture": "digit", "gamma": "paper"}
     good.pop(name, None)
     for state in (
-        {name: REFUSED[name]},
-        {**good, name: REFUSED[name]},
-        {name: REFUSED[name], **good},
+        {name: REJECTED[name]},
+        {**good, name: REJECTED[name]},
+        {name: REJECTED[name], **good},
     ):
         with pytest.raises(ValueError, match=f"argument `{name}`"):
             set_all(explorer, state)

@@ -45,7 +45,7 @@ OTHER = {
     "probes": False,
 }
 # Other fields that a value in OTHER requires.
-BESIDE = {"weight_decay": {"optimizer": "sgd"}}
+REQUIRED = {"weight_decay": {"optimizer": "sgd"}}
 
 
 def test_name_and_hash_never_change():
@@ -63,7 +63,7 @@ def test_every_field_changes_the_hash(monkeypatch):
     # The first two are for detectors, see below; the last follows from the variant.
     assert set(OTHER) == fields - {"image_size", "weights", "regularizer"}
     changed = [
-        dataclasses.replace(RECIPE, **{k: v}, **BESIDE.get(k, {}))
+        dataclasses.replace(RECIPE, **{k: v}, **REQUIRED.get(k, {}))
         for k, v in OTHER.items()
     ]
     assert len({recipe.hash for recipe in [RECIPE, *changed]}) == len(OTHER) + 1
