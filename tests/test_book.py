@@ -384,12 +384,24 @@ def test_the_site_map_lists_every_page(book):
     assert set(listed) == {f"{home}{name}.html" for name in chapters}
 
 
-def test_the_style_sheet_contains_only_what_pages_can_use(book):
+def test_pages_wait_for_one_style_sheet(book, pages):
+    for path, page in pages.items():
+        loads = [urlsplit(load).path for load in page.loads]
+        sheets = {load.rpartition("/")[2] for load in loads if load.endswith(".css")}
+        expected = {"theme-in-use.css"} if path != book / "index.html" else set()
+        if "data-mask-explorer=" in path.read_text():
+            expected.add("explorer.css")
+        assert sheets == expected, path
+
+
+def test_the_style_sheet_holds_only_what_pages_can_use(book):
     css = (book / "_static" / "theme-in-use.css").read_text()
     # The theme has 550 KB, with hundreds of icons and grid columns.
     assert len(css) < 200_000
     assert ".fa-rocket" in css
     assert ".fa-dragon" not in css
+    # The book's own rules come last and are not cut.
+    assert css.rstrip().endswith((ROOT / "book/_static/book.css").read_text().rstrip())
 
 
 def test_run_times_are_those_of_the_notebooks_that_make_ran(book):

@@ -16,7 +16,9 @@ CHAPTERS = sorted(parse_toc_yaml(ROOT / "_toc.yml"))
 PAGES = [f"{name}.html" for name in [*CHAPTERS, "search", "genindex"]]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-# Rules that later versions of axe and Lighthouse check by default.
+# In pixels, about sixteen screens.
+LONGEST = 15_000
+# By later versions of axe, and by Lighthouse.
 ALSO_CHECKED = ("label-content-name-mismatch", "target-size")
 
 
@@ -89,6 +91,12 @@ def test_page_does_not_scroll_sideways_on_a_phone(opened):
     resize(opened.page, PHONE)
     width = opened.page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"]
+
+
+def test_page_is_not_too_long(opened):
+    resize(opened.page, DESKTOP)
+    height = opened.page.evaluate("document.documentElement.scrollHeight")
+    assert height <= LONGEST
 
 
 def test_every_formula_is_set(opened):

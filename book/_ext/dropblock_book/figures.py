@@ -51,8 +51,9 @@ class Figure:
 def read_figures(app) -> list[Figure]:
     """Returns the figures of all pages in the book's order."""
     found = []
-    for page in sorted(app.env.found_docs):
-        numbers = app.env.toc_fignumbers.get(page, {}).get("figure", {})
+    numbered = app.env.toc_fignumbers
+    for page in sorted(name for name in numbered if "figure" in numbered[name]):
+        numbers = numbered[page]["figure"]
         for figure in app.env.get_doctree(page).findall(nodes.figure):
             caption = next(figure.findall(nodes.caption))
             for image in figure.findall(nodes.image):
