@@ -1,16 +1,17 @@
 """The detectors of the book: which runs are planned and recorded, and their results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 import numpy as np
 
 from dropblock_lib.data import COCO_NAMES
 from dropblock_lib.experiments.recipes import slides
-from dropblock_lib.experiments.recipes.grids import read_grid
 from dropblock_lib.experiments.recipes.recipe import Recipe
-from dropblock_lib.experiments.records.record import Record, comparable, load_records
+from dropblock_lib.experiments.records.record import Record, load_records
+from dropblock_lib.experiments.reports import grid_records
 from dropblock_lib.experiments.reports.columns import markdown
+from dropblock_lib.experiments.reports.grid_records import GridRecords
 from dropblock_lib.experiments.reports.statistics import blocked
 from dropblock_lib.experiments.reports.tables import mean_and_std
 from dropblock_lib.experiments.reports.verdicts import (
@@ -32,56 +33,42 @@ _SCENES = {"AP": ("AP",), "AP50": ("AP50",), "AP75": ("AP75",)}
 NOT_RUN = "*Not run yet: no run is recorded.*\n"
 
 
-def planned(profile: str) -> list[Recipe]:
-    """The recipes of a profile of the grid `detect`, in the order of the grid.
+def recorded(profile: str, records: Iterable[Record] | None = None) -> GridRecords:
+    """The runs of a profile of the grid `detect`, and the records of those done.
+
+    Records of stand-ins are left out.
 
     Args:
         profile: `"detect"`, `"detect_scratch"`, `"detect_scenes"` or `"detect_full"`.
-    """
-    return [recipe for recipe in read_grid("detect") if recipe.profile == profile]
-
-
-def recorded(
-    recipes: Sequence[Recipe], records: Sequence[Record] | None = None
-) -> list[Record]:
-    """The records of recipes, without those of stand-ins.
-
-    They are from the backend with the most records: backends are not comparable.
-
-    Args:
-        recipes: From `planned`.
         records: The records to choose from; by default those of the book.
     """
     records = load_records() if records is None else records
-    wanted = {recipe.hash for recipe in recipes}
-    return comparable(
-        record
-        for record in records
-        if record.recipe.hash in wanted and not record.is_stand_in
-    )
+    real = [record for record in records if not record.is_stand_in]
+    return grid_records.recorded("detect", profile, real)
 
 
-def format_plan(recipes: Sequence[Recipe], records: Sequence[Record]) -> str:
-    """How many of the planned runs are recorded, and which, as Markdown.
+def format_plan(found: GridRecords) -> str:
+    """Which of the planned runs are recorded, what they took, and how to repeat them.
 
     Args:
-        recipes: From `planned`.
-        records: From `recorded`.
+        found: From `recorded`.
+
+    Returns:
+        A string in Markdown that ends in a newline.
     """
-    done = {record.recipe.hash for record in records}
-    seeds = sorted({recipe.seed for recipe in recipes})
+    done = {record.recipe.hash for record in found.records}
+    seeds = sorted({recipe.seed for recipe in found.recipes})
     rows = {}
-    for recipe in recipes:
+    for recipe in found.recipes:
         row = rows.setdefault(recipe.variant, dict.fromkeys(seeds, ""))
         row[recipe.seed] = "recorded" if recipe.hash in done else "not run yet"
-    count = sum(recipe.hash in done for recipe in recipes)
     heading = ["variant", *(f"random seed {seed}" for seed in seeds)]
     table = markdown(
         heading,
         [[variant_title(variant), *row.values()] for variant, row in rows.items()],
         [":--", *[":-:"] * len(seeds)],
     )
-    return f"**Recorded: {count} of {len(recipes)} planned runs.**\n\n{table}"
+    return f"{table}\n{found.account}\n"
 
 
 def format_recipe(recipe: Recipe) -> str:
@@ -112,7 +99,7 @@ def format_results(records: Sequence[Record]) -> str:
     reports the most common class with the mean box.
 
     Args:
-        records: From `recorded`.
+        records: The records of `recorded`.
     """
     if not records:
         return NOT_RUN
@@ -147,7 +134,7 @@ def format_verdict(records: Sequence[Record]) -> str:
     complete random seeds, there is no verdict, and the text says so.
 
     Args:
-        records: From `recorded`.
+        records: The records of `recorded`.
     """
     table, lacking = _compare(records)
     return format_verdicts(table, digits=1) if table else lacking
@@ -157,7 +144,7 @@ def format_answer(records: Sequence[Record]) -> str:
     """The verdicts of `format_verdict` in one sentence of Markdown.
 
     Args:
-        records: From `recorded`.
+        records: The records of `recorded`.
     """
     table, lacking = _compare(records)
     return f"{format_sentence(table)}\n" if table else lacking
@@ -167,7 +154,7 @@ def yardsticks(records: Sequence[Record]) -> dict[str, float]:
     """The class losses of detectors that ignore the image, for `plots.class_losses`.
 
     Args:
-        records: From `recorded`; all of the same data and anchors.
+        records: The records of `recorded`; all of the same data and anchors.
     """
     if not records or "uninformed_class_loss" not in records[0].final:
         return {}
@@ -187,7 +174,8 @@ def on_photographs(
     """What detectors of COCO found on photographs, for `plots.images_with_boxes`.
 
     Args:
-        records: From `recorded`. The lowest random seed of each variant is shown.
+        records: The records of `recorded`. The lowest random seed of each variant is
+            shown.
         photographs: Dict of name, as in a record's `detections["photographs"]` ->
             `uint8` image.
         variants: The variants to show side by side.

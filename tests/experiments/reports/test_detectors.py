@@ -78,7 +78,7 @@ def rows_of(text):
 
 @pytest.fixture(scope="module")
 def planned():
-    return detectors.planned("detect")
+    return list(detectors.recorded("detect", []).recipes)
 
 
 def test_all_seven_variants_are_planned_with_three_seeds(planned):
@@ -87,8 +87,8 @@ def test_all_seven_variants_are_planned_with_three_seeds(planned):
 
 
 def test_without_a_record_the_page_says_so(planned):
-    text = detectors.format_plan(planned, [])
-    assert "**Recorded: 0 of 21 planned runs.**" in text
+    text = detectors.format_plan(detectors.recorded("detect", []))
+    assert "**0 of 21 runs recorded.** To make them: `python" in text
     assert text.count("not run yet") == 21
     for report in (
         detectors.format_results,
@@ -101,10 +101,11 @@ def test_without_a_record_the_page_says_so(planned):
 
 def test_a_record_from_a_folder_is_counted_and_shown(planned, tmp_path):
     made_up(planned[0], 0.15).write(tmp_path)
-    found = detectors.recorded(planned, load_records(tmp_path))
+    runs = detectors.recorded("detect", load_records(tmp_path))
+    found = runs.records
     assert [record.recipe for record in found] == planned[:1]
-    text = detectors.format_plan(planned, found)
-    assert "**Recorded: 1 of 21 planned runs.**" in text
+    text = detectors.format_plan(runs)
+    assert "**1 of 21 runs recorded.** They took 0.2 hours on abacus" in text
     assert rows_of(text)[2] == ["plain", "recorded", "not run yet", "not run yet"]
     heading, _, plain, trivial = rows_of(detectors.format_results(found))
     shown = dict(zip(heading, plain, strict=True))
@@ -119,13 +120,13 @@ def test_a_record_from_a_folder_is_counted_and_shown(planned, tmp_path):
 def test_records_of_stand_ins_and_of_other_recipes_are_left_out(planned):
     stand_in = made_up(planned[0], 0.5, source="scenes")
     other = made_up(dataclasses.replace(planned[1], epochs=5), 0.5)
-    assert detectors.recorded(planned, [stand_in, other]) == []
+    assert detectors.recorded("detect", [stand_in, other]).records == ()
 
 
 def test_records_of_two_backends_are_not_compared(planned):
     records = [made_up(recipe, 0.1) for recipe in planned[:3]]
     records[0] = dataclasses.replace(records[0], backend="jax")
-    assert detectors.recorded(planned, records) == records[1:]
+    assert list(detectors.recorded("detect", records).records) == records[1:]
 
 
 def test_one_seed_has_no_verdict(planned):
@@ -170,7 +171,7 @@ def test_a_seed_that_a_variant_lacks_is_left_out_of_the_verdict(planned):
 
 
 def test_scenes_have_no_supercategories():
-    planned = detectors.planned("detect_scenes")
+    planned = detectors.recorded("detect_scenes", []).recipes
     heading, *_ = rows_of(detectors.format_results([made_up(planned[0], 0.6)]))
     assert heading == ["variant", "AP", "AP50", "AP75", "class loss", "random seeds"]
 
