@@ -250,11 +250,12 @@ def _backends(rates, name):
 
 
 def _speed(layers, name):
-    """The range of times at keep_prob 0.9, as multiples of those of Dropout."""
+    """The range of times at keep_prob 0.9 on 2D maps, as multiples of Dropout's."""
     ranges, texts = {}, []
     for backend, document in layers.items():
         for contestant, kind in ((name, ""), (f"{name}, shared", " with one mask")):
             rows = select(document, contestant=contestant, keep_prob=0.9)
+            rows = [row for row in rows if len(row["shape"]) == 4]
             ratios = [row["ratio"] for row in rows if "ratio" in row]
             if not ratios:
                 continue
