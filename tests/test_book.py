@@ -394,7 +394,7 @@ def test_pages_wait_for_one_style_sheet(book, pages):
         assert sheets == expected, path
 
 
-def test_the_style_sheet_holds_only_what_pages_can_use(book):
+def test_the_style_sheet_contains_only_what_pages_can_use(book):
     css = (book / "_static" / "theme-in-use.css").read_text()
     # The theme has 550 KB, with hundreds of icons and grid columns.
     assert len(css) < 200_000

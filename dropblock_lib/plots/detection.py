@@ -199,11 +199,11 @@ def class_losses(
 
     Args:
         curves: Dict of variant, or of any other label -> list of runs, each with one
-            value per epoch or step, `None` where it was not measured. Drawn are the
-            mean and the range of the runs.
-        yardsticks: Dict of label -> class loss, drawn as a level line. The axis ends at
-            twice the highest, and begins at zero if a curve comes near it.
-        xlabel: What the values are counted by.
+            value per epoch or step, `None` where it was not measured. The figure shows
+            the mean and the range of the runs.
+        yardsticks: Dict of label -> class loss, drawn as a horizontal line. The axis
+            ends at twice the highest, and begins at zero if a curve comes near it.
+        xlabel: What the values are counted in, `"epoch"` or `"step"`.
         notice: A banner across the axes, such as "not run yet".
     """
     rows = -(-(len(curves) + len(yardsticks)) // 2)
@@ -221,11 +221,11 @@ def class_losses(
             ax.axhline(loss, color=PALETTE["ink"], lw=1.2, ls=("--", ":")[number % 2],
                        label=f"{label}: {loss:.2f}")  # fmt: skip
         ax.set(xlabel=xlabel, ylabel="class loss")
-        # The first steps of a run that diverges would flatten all others.
+        # Otherwise the first steps of a diverging run would flatten the others.
         limit = 2 * max(yardsticks.values(), default=0) or None
         top = min(filter(None, (limit, ax.get_ylim()[1])))
         lowest = min((np.nanmin(line.get_ydata()) for line in ax.lines), default=0)
-        # Seven curves that end together need the space below them.
+        # Starting above zero leaves more room for curves that end close together.
         ax.set_ylim(0.9 * lowest if lowest > top / 3 else 0, top)
         if curves:
             ax.locator_params(axis="x", integer=True)

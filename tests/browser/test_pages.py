@@ -16,9 +16,9 @@ CHAPTERS = sorted(parse_toc_yaml(ROOT / "_toc.yml"))
 PAGES = [f"{name}.html" for name in [*CHAPTERS, "search", "genindex"]]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-# In pixels, about sixteen screens.
+# Pixels, about sixteen screens.
 LONGEST = 15_000
-# By later versions of axe, and by Lighthouse.
+# Rules that later versions of axe and Lighthouse check by default.
 ALSO_CHECKED = ("label-content-name-mismatch", "target-size")
 
 

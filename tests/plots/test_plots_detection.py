@@ -186,14 +186,14 @@ def test_class_losses_are_means_beside_their_yardsticks():
     assert ax.get_ylim() == (0, 2.2)
 
 
-def test_class_losses_that_stay_high_are_drawn_without_the_space_below_them():
+def test_high_class_losses_have_an_axis_that_starts_above_zero():
     high = {"plain": [[0.8, 0.7]], "dropblock-7-0.9": [[0.8, 0.6]]}
     [ax] = plots.class_losses(high, {"untrained": 1.1}).axes
     low, top = ax.get_ylim()
     assert low == pytest.approx(0.54) and 1.1 < top < 2.2
 
 
-def test_class_losses_that_are_missing_are_announced():
+def test_missing_class_losses_are_announced():
     [ax] = FIGURES["no_class_losses"]().axes
     assert [text.get_text() for text in ax.texts] == ["not run yet"]
     assert not ax.lines

@@ -34,7 +34,7 @@ NOT_RUN = "*Not run yet: no run is recorded.*\n"
 
 
 def recorded(profile: str, records: Iterable[Record] | None = None) -> GridRecords:
-    """The runs of a profile of the grid `detect`, and the records of those done.
+    """The runs of a profile of the grid `detect`, and the records of finished ones.
 
     Records of stand-ins are left out.
 
