@@ -4,6 +4,7 @@ import html
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pypdf
@@ -35,7 +36,8 @@ def pdf(printed):
 
 
 def squeezed(text):
-    return re.sub(r"\s+", "", text)
+    """Returns `text` without space and without ligatures."""
+    return re.sub(r"\s+", "", unicodedata.normalize("NFKC", text))
 
 
 def flattened(outline):
