@@ -72,3 +72,10 @@ def comma_separated(rows: Sequence[dict]) -> str:
             joined = {key: " ".join(map(str, value)) for key, value in lists.items()}
             writer.writerow(row | joined)
     return text.getvalue()
+
+
+def signed(value: float | None, factor: float, digits: int) -> str:
+    """A difference with its sign, times `factor`; an empty cell if it is `None`."""
+    if value is None:
+        return ""
+    return f"{round(factor * value, digits) + 0.0:+.{digits}f}"  # never -0.00

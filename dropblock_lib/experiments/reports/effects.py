@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from dropblock_lib.experiments.reports.columns import Column, format_rows, markdown
+from dropblock_lib.experiments.reports.columns import (
+    Column,
+    format_rows,
+    markdown,
+    signed,
+)
 from dropblock_lib.experiments.reports.grid_records import (
     IDLE,
     GridRecords,
@@ -42,12 +47,12 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
         return _NO_RESULT
 
     def interval(row):
-        ends = (_signed(row[end], factor, digits) for end in ("low", "high"))
+        ends = (signed(row[end], factor, digits) for end in ("low", "high"))
         return "" if row["low"] is None else " to ".join(ends)
 
     columns = [
         Column("contrast", lambda row: row["label"]),
-        Column("estimate", lambda r: _signed(r["difference"], factor, digits), True),
+        Column("estimate", lambda r: signed(r["difference"], factor, digits), True),
         Column("interval", interval, True),
         Column("verdict", _verdict),
         Column("runs", lambda row: row["runs"], True),
@@ -86,7 +91,7 @@ def effects_answer(rows: Sequence[dict], factor: float = 100, digits: int = 2) -
         )
     groups = {}
     for row in rows:
-        estimate = _signed(row["difference"], factor, digits)
+        estimate = signed(row["difference"], factor, digits)
         text = f"{row['label']} ({estimate})" if estimate else row["label"]
         groups.setdefault(_HEADINGS[_verdict(row)], []).append(text)
     several = [str(count) for count in runs if count > 1]
@@ -132,12 +137,6 @@ def count_verdicts(rows: Sequence[Mapping]) -> dict[str, int]:
 
 def _verdict(row):
     return row["verdict"] or (ONE_RUN if row["runs"] else NO_RUN)
-
-
-def _signed(value, factor, digits):
-    if value is None:
-        return ""
-    return f"{round(factor * value, digits) + 0.0:+.{digits}f}"  # never -0.00
 
 
 def _pair(values):

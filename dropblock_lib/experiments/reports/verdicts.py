@@ -1,5 +1,6 @@
 """Verdicts on the variants in records, and their tables on pages."""
 
+import functools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from statistics import fmean
@@ -7,7 +8,7 @@ from typing import Any
 
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.records.record import Record
-from dropblock_lib.experiments.reports.columns import markdown
+from dropblock_lib.experiments.reports.columns import markdown, signed
 from dropblock_lib.experiments.reports.statistics import Arms, blocked
 from dropblock_lib.variants import variant_order, variant_title
 
@@ -242,17 +243,12 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
     Returns:
         A string that ends in a newline.
     """
-
-    def signed(value):
-        if value is None:
-            return ""
-        return f"{round(factor * value, digits) + 0.0:+.{digits}f}"  # never -0.00
-
+    cell = functools.partial(signed, factor=factor, digits=digits)
     rows = [
         [
             variant_title(row["arm"]),
-            signed(row["difference"]),
-            " to ".join(map(signed, row["simultaneous"] or ())),
+            cell(row["difference"]),
+            " to ".join(map(cell, row["simultaneous"] or ())),
             row["verdict"],
         ]
         for row in table["rows"]
