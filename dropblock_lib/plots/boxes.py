@@ -117,8 +117,9 @@ def masks_over_image(
 
 
 def _side(count, columns):
-    """Pixels of each photograph: fewer if there are several rows of them."""
-    return int(SHOWN_SIDE // (0.7 * -(-count // columns) + 0.3))
+    """Pixels of each photograph: fewer if there are several rows, or if it is small."""
+    side = SHOWN_SIDE * min(1, 2 / columns)
+    return int(side // (0.7 * -(-count // columns) + 0.3))
 
 
 def _draw_names(ax, boxes, names):
