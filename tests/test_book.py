@@ -300,6 +300,17 @@ def test_figures_load_fast(book, pages):
     assert [alt for alt, size in sizes.items() if size > 200_000] == []
 
 
+def test_the_first_figure_does_not_wait_for_the_others(pages):
+    pages_with_figures = [
+        figures for page in pages.values() if (figures := drawn_figures(page))
+    ]
+    assert any(len(figures) > 1 for figures in pages_with_figures)
+    for figures in pages_with_figures:
+        (first, *_), *others = figures
+        assert "fetchpriority" not in first
+        assert {light["fetchpriority"] for light, _ in others} <= {"low"}
+
+
 def test_every_figure_can_be_downloaded(book, pages):
     offered = {}
     page = book / "book" / "figures.html"

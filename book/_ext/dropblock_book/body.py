@@ -1,6 +1,7 @@
 """Improves the HTML of each page's text: roles, images, listings and terms."""
 
 import html
+import itertools
 import os
 import re
 from pathlib import Path
@@ -57,8 +58,10 @@ def mend_images(app, body):
     """States each image's size, and gives each drawing a twin for dark pages.
 
     With the size, text does not move when an image loads. The theme's classes show one
-    of the two drawings: the light one if there are no scripts, and on paper.
+    of the two drawings: the light one if there are no scripts, and on paper. The first
+    image does not wait for those below it.
     """
+    images = itertools.count()
     # Sphinx copies the files only at the end of a build, so the sources are read here.
     sources = {name: source for source, name in app.builder.images.items()}
     darken = read_palette(app.confdir).darken
@@ -70,6 +73,8 @@ def mend_images(app, body):
         size = size_of(source)
         if size and "width=" not in rest:
             rest = f'width="{size[0]}" height="{size[1]}" {rest}'
+        if next(images):
+            rest = f'fetchpriority="low" {rest}'
         if source.suffix != ".svg":
             return f"<img {rest}>"
         dark_name = name.replace(".svg", "-dark.svg")
