@@ -145,7 +145,7 @@ def test_the_table_shows_every_benchmark_and_missing_peer(written, tmp_path, cap
     table.main([*arguments, "--format", "markdown"])
     shown = capsys.readouterr().out
     assert "| 2x6x5x3 | 3 | 0.5 |" in shown
-    assert "| dropblock-3-0.9 | 3 |" in shown
+    assert "| DropBlock 3/0.9 | 3 |" in shown
     assert "| 8x6 | 3 | 10 |" in shown
     for document in load_benchmarks("layer_speed", written).values():
         for reason in document["missing"].values():
