@@ -9,7 +9,7 @@ from dropblock_lib.plots.curves import (
     schedules,
     validation_curves,
 )
-from dropblock_lib.plots.datasets import pictures, pixel_values, split_parts
+from dropblock_lib.plots.datasets import pictures
 from dropblock_lib.plots.detection import (
     anchors_of_positions,
     assignment,
@@ -71,7 +71,6 @@ __all__ = [
     "overlaps",
     "peer_rates",
     "pictures",
-    "pixel_values",
     "published_gains",
     "pyramid",
     "residual_blocks",
@@ -80,7 +79,6 @@ __all__ = [
     "seeds_on_map",
     "shortfall",
     "skipping",
-    "split_parts",
     "three_ways",
     "two_placements",
     "valid_region",

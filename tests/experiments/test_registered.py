@@ -132,7 +132,7 @@ def test_every_figure_draws_them(results):
     records = load_records(results / "records")
     curves = compare.histories(records)
     differences = compare.differences(records)
-    assert "gaussian" in compare.format_differences(differences)
+    assert "gaussian" in {row["variant"] for row in differences}
     assert "60 training" in describe_setting(records)
     losses = {
         variant: [(h["loss"][-1], h["val_loss"][-1]) for h in runs]

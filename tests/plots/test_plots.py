@@ -46,8 +46,6 @@ def lines(fig):
         lambda: plots.shortfall(7, (56, 14, 8, 7)),
         lambda: plots.valid_seed_region(7, 14),
         plots.evidence,
-        lambda: plots.pixel_values({"one": [0.2, 0.8], "two": [0.5, 0.5]}),
-        lambda: plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}}),
         lambda: plots.validation_curves(HISTORIES, published={"slides": 0.6}),
         lambda: plots.losses_by_variant({"a": LOSSES}),
         lambda: plots.published_gains({"plain": 76.5, "ours": 78.1}, {"here": 1.6}),
@@ -93,17 +91,6 @@ def test_pictures_of_a_stand_in_have_a_banner(requested):
         assert banner.get_text() == "Stand-in: digits instead of mnist"
     else:
         assert banner is None
-
-
-def test_parts_of_a_split_are_side_by_side():
-    fig = plots.split_parts({"a": {"used": 3, "not used": 1}, "b": {"test": 2}})
-    spans = {
-        (bars.get_label(), bar.get_x(), bar.get_width())
-        for bars in fig.axes[0].containers
-        for bar in bars
-        if bar.get_width()
-    }
-    assert spans == {("used", 0, 3), ("not used", 3, 1), ("test", 0, 2)}
 
 
 @pytest.mark.parametrize("keep_prob", [0.75, 1.0])

@@ -1,14 +1,11 @@
 """Comparisons of variants over seeds: is a difference more than noise?"""
 
-import itertools
 from collections.abc import Iterable
 
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.records.record import Record
-from dropblock_lib.experiments.reports.columns import Column, format_rows
 from dropblock_lib.experiments.reports.statistics import welch
 from dropblock_lib.experiments.reports.verdicts import arms_of, arrange
-from dropblock_lib.variants import variant_title
 
 
 def select(records: Iterable[Record], **fields) -> list[Record]:
@@ -101,66 +98,6 @@ def differences(
     """
     rows = welch(arms_of(records, metric), baseline, confidence)["rows"]
     return [{"variant": row["arm"], **_difference(row)} for row in rows]
-
-
-def ranking(
-    records: Iterable[Record], published: dict[str, float], confidence: float = 0.95
-) -> list[dict]:
-    """Whether a published ranking of the variants holds over the seeds.
-
-    Args:
-        records: As for `differences`.
-        published: Dict of variant -> published accuracy.
-        confidence: Float in (0, 1).
-
-    Returns:
-        List of dicts, one for every two variants that the published accuracies rank,
-        widest published difference first: `better` and `worse` (variants, as
-        published), `published` (their difference), `difference` (of our means),
-        `low`, `high` and `verdict`: "holds", "is reversed" or "not told apart".
-
-    Raises:
-        ValueError: If a variant has a single seed, or none.
-    """
-    arms = arms_of(records)
-    missing = [variant for variant in published if variant not in arms]
-    if missing:
-        raise invalid("records", "runs of every published variant", missing)
-    verdicts = {"higher": "holds", "lower": "is reversed"}
-    rows = []
-    for better, worse in itertools.permutations(published, 2):
-        if published[better] <= published[worse]:
-            continue
-        pair = {better: arms[better], worse: arms[worse]}
-        [found] = welch(pair, worse, confidence)["rows"]
-        row = _difference(found)
-        row["verdict"] = verdicts.get(row["verdict"], row["verdict"])
-        apart = published[better] - published[worse]
-        rows.append({"better": better, "worse": worse, "published": apart, **row})
-    return sorted(rows, key=lambda row: -row["published"])
-
-
-def format_differences(rows: list[dict]) -> str:
-    """Rows of `differences` as a Markdown table, in percentage points.
-
-    Args:
-        rows: From `differences`.
-
-    Returns:
-        A string that ends in a newline.
-    """
-    percent = "{:+.2f}".format
-    columns = [
-        Column("against plain", lambda row: variant_title(row["variant"])),
-        Column("difference", lambda row: percent(100 * row["difference"]), True),
-        Column(
-            "interval",
-            lambda row: f"{percent(100 * row['low'])} to {percent(100 * row['high'])}",
-            True,
-        ),
-        Column("verdict", lambda row: row["verdict"]),
-    ]
-    return format_rows(rows, columns, "markdown")
 
 
 def _as_lists(arms):

@@ -10,9 +10,7 @@ from records import make_record
 from dropblock_lib.experiments.reports.compare import (
     by_variant,
     differences,
-    format_differences,
     histories,
-    ranking,
     select,
 )
 
@@ -75,37 +73,6 @@ def test_histories_are_ordered_like_the_values():
         ("none", [{"loss": [1.0]}, {"loss": [2.0]}]),
         ("dropout-0.25", [{"loss": [3.0]}]),
     ]
-
-
-def test_a_published_ranking_is_compared_with_the_seeds():
-    records = [
-        *PLAIN,
-        *(record("dropout-0.25", s, a) for s, a in enumerate((0.60, 0.64, 0.62))),
-        *(record("spatial-0.7", s, a) for s, a in enumerate((0.50, 0.53, 0.52))),
-    ]
-    published = {"none": 0.7, "dropout-0.25": 0.6, "spatial-0.7": 0.65}
-    rows = {(row["better"], row["worse"]): row for row in ranking(records, published)}
-    assert next(iter(rows)) == ("none", "dropout-0.25")
-    verdicts = {pair: row["verdict"] for pair, row in rows.items()}
-    assert verdicts == {
-        ("none", "dropout-0.25"): "is reversed",
-        ("none", "spatial-0.7"): "not told apart",
-        ("spatial-0.7", "dropout-0.25"): "is reversed",
-    }
-    [against_plain] = differences([*PLAIN, *records[3:6]])
-    row = rows["none", "dropout-0.25"]
-    assert row["low"] == pytest.approx(-against_plain["high"])
-    assert row["published"] == pytest.approx(0.1)
-    assert ranking(records, {"dropout-0.25": 0.9, "none": 0.1})[0]["verdict"] == (
-        "holds"
-    )
-
-
-def test_equal_published_values_are_not_ranked():
-    records = [*PLAIN, *(record("dropout-0.25", s, a) for s, a in enumerate((0, 1)))]
-    assert ranking(records, {"none": 0.5, "dropout-0.25": 0.5}) == []
-    with pytest.raises(ValueError, match=r"`records`.*\['spatial-0.7'\]"):
-        ranking(records, {"none": 0.5, "spatial-0.7": 0.4})
 
 
 def test_welch_interval_agrees_with_its_formula():
@@ -173,10 +140,3 @@ def test_one_seed_has_no_spread_and_is_rejected():
 def test_unknown_baseline_is_named():
     with pytest.raises(ValueError, match=r"`baseline`.*Received: baseline='plain'"):
         differences(PLAIN, baseline="plain")
-
-
-def test_the_table_gives_percentage_points():
-    records = [record("dropout-0.25", s, a) for s, a in enumerate((0.6, 0.64, 0.62))]
-    row = format_differences(differences(records + PLAIN)).splitlines()[-1]
-    assert row.startswith("| Dropout 0.25 | +11.00 | +")
-    assert row.endswith("| higher |")
