@@ -23,6 +23,13 @@ if BACKEND == "jax":
 DTYPES = ["float16", "bfloat16", "float32"] + ["float64"] * (BACKEND != "jax")
 
 
+def random_words(shape, seed=0):
+    """Random 32-bit words, as the masks of 32 samples are packed."""
+    info = np.iinfo("int32")
+    rng = np.random.default_rng(seed)
+    return rng.integers(info.min, info.max, shape, "int32", endpoint=True)
+
+
 def tensor(x, dtype=None):
     """An array as a tensor. Its dtype may be bfloat16, which NumPy lacks."""
     x = np.asarray(x)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from backend import BACKEND
+from backend import BACKEND, random_words
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -16,12 +16,6 @@ few = settings(deadline=None, derandomize=True, max_examples=25)
 # With the channels first, TensorFlow uses words instead of bytes.
 MASKS = backend.masks_class(32, 3, 1)
 BATCHES = [1, 2, 3, 8, 31, 32, 33, 40, 65, 128]
-
-
-def random_words(shape, seed=0):
-    info = np.iinfo("int32")
-    rng = np.random.default_rng(seed)
-    return rng.integers(info.min, info.max, shape, "int32", endpoint=True)
 
 
 def bit_of(words, number):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from backend import BACKEND
+from backend import BACKEND, random_words
 from keras import ops
 
 import dropblock_lib as dbl
@@ -13,12 +13,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 BATCHES = [1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 40]
-
-
-def random_words(shape, seed=0):
-    info = np.iinfo("int32")
-    rng = np.random.default_rng(seed)
-    return rng.integers(info.min, info.max, shape, "int32", endpoint=True)
 
 
 def draw(samples, channels, words=random_words):
