@@ -71,11 +71,6 @@ def check_float(name: str, value: Any, interval: str = "(0, 1]") -> float:
     raise invalid(name, _INTERVALS.get(interval, f"a float in {interval}"), value)
 
 
-def check_fraction(name: str, value: Any) -> float:
-    """Checks a float in (0, 1]."""
-    return check_float(name, value)
-
-
 def check_keep_prob(keep_prob: Any) -> float:
     """Checks `keep_prob`, a float in (0, 1]."""
     return check_float("keep_prob", keep_prob)

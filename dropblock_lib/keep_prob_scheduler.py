@@ -10,7 +10,6 @@ import keras
 from dropblock_lib.arguments import (
     check_choice,
     check_float,
-    check_fraction,
     check_integer,
     check_keep_prob,
     invalid,
@@ -47,8 +46,8 @@ def linear_schedule(start: float, stop: float, steps: int) -> Callable[[int], fl
         [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), section 3.1,
         "Scheduled DropBlock".
     """
-    start = check_fraction("start", start)
-    stop = check_fraction("stop", stop)
+    start = check_float("start", start)
+    stop = check_float("stop", stop)
     steps = check_integer("steps", steps)
 
     return _Linear(start, stop, steps)
@@ -91,8 +90,8 @@ def decrement_schedule(
     >>> [round(schedule(epoch), 2) for epoch in (0, 1, 4, 5)]
     [1.0, 0.93, 0.72, 0.7]
     """
-    start = check_fraction("start", start)
-    floor = check_fraction("floor", floor)
+    start = check_float("start", start)
+    floor = check_float("floor", floor)
     if floor > start:
         raise invalid("floor", f"at most start={start}", floor)
     decrement = check_float("decrement", decrement, "[0, inf)")

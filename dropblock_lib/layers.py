@@ -8,8 +8,8 @@ import numpy as np
 from dropblock_lib.arguments import (
     check_boolean,
     check_data_format,
+    check_float,
     check_float_dtype,
-    check_fraction,
     check_gamma_rule,
     check_keep_prob,
     check_rank,
@@ -49,7 +49,7 @@ class BaseDropBlock(keras.layers.Layer):
         default = keras.config.image_data_format()
         self.data_format = check_data_format(data_format, default)
         self.seed = check_seed(seed, bits=32)
-        self.rate_scale = check_fraction("rate_scale", rate_scale)
+        self.rate_scale = check_float("rate_scale", rate_scale)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
         # A variable, because compiled code treats a float as constant.
