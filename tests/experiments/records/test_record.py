@@ -394,9 +394,9 @@ def test_the_recipe_of_an_old_record_is_that_of_its_profile():
     [record] = [
         record
         for record in load_records()
-        if record.name == "resnet50-mnist-none-small-seed1"
+        if record.name == "retinanet_light-scenes-none-small-seed0"
     ]
-    recipe = make_recipe("small", "mnist", "none", 1, network="resnet50")
+    recipe = make_recipe("small", "scenes", "none", 0, network="retinanet_light")
     assert record.recipe == recipe
 
 
