@@ -3,7 +3,7 @@
 
 VENV ?= .venv
 PORT ?= 8000
-PROFILE ?= small
+GRID ?= slides
 JOBS ?= 2
 # PyTorch is large, so it is not in requirements.txt.
 BACKENDS ?= tensorflow jax \
@@ -159,9 +159,8 @@ colab: $(READY) ## test and run all notebooks as Colab does, COLAB_PYTHON=...
 	@mkdir -p _build && touch _build/colab-passed
 
 .PHONY: results
-results: $(READY) ## run the experiments whose records are missing, RUNFLAGS=...
-	$(BIN)/python -m dropblock_lib.experiments run --profile $(PROFILE) $(RUNFLAGS)
-	$(BIN)/python -m dropblock_lib.experiments run --grid results/tuning.toml $(RUNFLAGS)
+results: $(READY) ## run the missing runs of a grid, GRID=..., RUNFLAGS=...
+	$(BIN)/python -m dropblock_lib.experiments run --grid $(GRID) $(RUNFLAGS)
 
 .PHONY: queue
 queue: $(READY) ## run the missing runs of the queue, in order, RUNFLAGS=...

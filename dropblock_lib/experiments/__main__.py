@@ -154,7 +154,7 @@ def _in_words(wanted):
 
 
 def _of_profiles(options):
-    profiles = options.profile or (PROFILES if options.names else ["small"])
+    profiles = options.profile or (PROFILES if options.names else ["quick"])
     recipes = []
     for profile in profiles:
         datasets = options.dataset
@@ -242,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="NAME",
-        help="names or patterns (quoted) from `list`; default: the profile small",
+        help="names or patterns (quoted) from `list`; default: the profile quick",
     )
 
     run = commands.add_parser(

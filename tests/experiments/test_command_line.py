@@ -47,7 +47,7 @@ def listed(capsys, *arguments):
 
 def test_list_shows_what_remains_to_be_run(tmp_path, capsys):
     rows = listed(capsys, "--results", tmp_path)
-    recipes = make_recipes("small")
+    recipes = make_recipes("quick")
     assert [row["name"] for row in rows] == [recipe.name for recipe in recipes]
     assert [row["recipe_hash"] for row in rows] == [recipe.hash for recipe in recipes]
     assert {row["state"] for row in rows} == {"to do"}
@@ -99,7 +99,7 @@ def test_names_patterns_and_filters_select_runs(tmp_path, capsys):
     assert len(chosen("resnet50-*-none-full-*", "resnet50-*-none-small-*")) == 12
     only = chosen("--dataset", "mnist", "--variant", "none", "--seeds", "4", "5")
     assert only == [
-        f"{network}-mnist-none-small-seed{seed}"
+        f"{network}-mnist-none-quick-seed{seed}"
         for network in ("custom_net", "resnet50", "densenet121")
         for seed in (4, 5)
     ]
