@@ -58,7 +58,7 @@ def by_variant(
 
     Args:
         records: As for `histories`.
-        metric: A key of `Record.final`.
+        metric: As for `verdicts.arms_of`.
 
     Returns:
         Dict of variant -> list of floats by ascending seed, in the order of

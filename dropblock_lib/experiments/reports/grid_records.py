@@ -95,7 +95,9 @@ class GridRecords:
         )
 
     def arms(self, metric: str = "test_accuracy") -> dict[str, dict[int, float]]:
-        """A metric of the complete seeds: dict of arm -> dict of seed -> value.
+        """A metric, as for `arms_of`, of the complete seeds.
+
+        Returns a dict of arm -> dict of seed -> value.
 
         Arms that did not learn, or that have a value that is not finite, are left out.
         """
@@ -119,7 +121,7 @@ class GridRecords:
 
         Args:
             named: As for `statistics.contrasts`.
-            metric: A key of `Record.final`.
+            metric: As for `arms_of`.
 
         Returns:
             List of dicts with `label`, `difference`, `low`, `high` (the simultaneous

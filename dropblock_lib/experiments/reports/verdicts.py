@@ -24,7 +24,8 @@ def arms_of(
 
     Args:
         records: From `load_records`: of one backend and on the same data.
-        metric: A key of `Record.final`.
+        metric: A key of `Record.final`, or keys joined by dots for a value further
+            inside, such as "recalibrated.test_accuracy".
         label: Function from a record to the name of its arm, for arms that differ in
             other fields than the variant. By default the name is the variant's, and
             the recipes must differ in variant and seed only.
@@ -44,12 +45,21 @@ def arms_of(
     >>> arms_of(records)["none"]
     """
     records = list(records)
-    without = [record.name for record in records if metric not in record.final]
+    *groups, key = metric.split(".")
+
+    def holder(record):
+        """The part of `final` that has the value, or an empty dict."""
+        found = record.final
+        for group in groups:
+            found = found.get(group) or {}
+        return found
+
+    without = [record.name for record in records if key not in holder(record)]
     if without:
         raise invalid("metric", f"one that every record has, unlike {without}", metric)
 
     def value(record):
-        found = record.final[metric]
+        found = holder(record)[key]
         return math.nan if found is None else float(found)
 
     return arrange(records, value, label)

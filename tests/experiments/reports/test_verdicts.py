@@ -88,8 +88,23 @@ def test_records_are_arranged_by_arm_and_seed():
     assert math.isnan(arms_of(small_table(), "test_loss")["none"][0])
     with pytest.raises(ValueError, match=r"`metric`.*'AP'"):
         arms_of(small_table(), "AP")
+    with pytest.raises(ValueError, match=r"`metric`.*recalibrated.test_accuracy"):
+        arms_of(small_table(), "recalibrated.test_accuracy")
     with pytest.raises(ValueError, match=r"`records`.*at least one"):
         arms_of([])
+
+
+def test_a_metric_inside_a_group_is_named_with_a_dot():
+    records = small_table()
+    for one in records:
+        again = one.final["test_accuracy"] + 0.1
+        one.final["recalibrated"] = {"test_accuracy": again, "test_loss": None}
+    arms = arms_of(records, "recalibrated.test_accuracy")
+    assert arms["none"] == pytest.approx({0: 0.6, 1: 0.62, 2: 0.61})
+    assert math.isnan(arms_of(records, "recalibrated.test_loss")["none"][0])
+    records[0].final["recalibrated"] = None  # a network without batch normalization
+    with pytest.raises(ValueError, match=r"`metric`.*unlike \['custom_net-.*'\]"):
+        arms_of(records, "recalibrated.test_accuracy")
 
 
 def test_backends_and_data_are_never_mixed():
