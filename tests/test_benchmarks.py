@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ("layer_speed", "step_speed", "peer_rates", "features")
 
 pytestmark = pytest.mark.backends
+# These start processes, which takes long, and do the same on every backend.
+once = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same on every backend")
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +57,7 @@ def test_a_benchmark_writes_one_valid_file(written, name):
     assert list(written.glob(f"*{name}*")) == [written / f"{name}-{BACKEND}.json"]
 
 
-@pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="the anchors do not depend on the backend"
-)
+@once
 def test_anchors_are_counted_by_class(tmp_path):
     anchor_classes.main(["--smoke", "--dataset", "scenes", "--output", str(tmp_path)])
     document = load_benchmarks("anchor_classes", tmp_path)[BACKEND]
@@ -66,6 +66,7 @@ def test_anchors_are_counted_by_class(tmp_path):
     assert 0 < sum(counts) < document["settings"]["asked"]
 
 
+@once
 def test_the_layer_is_timed_beside_busy_processes(tmp_path):
     loaded_speed.main(["--smoke", "--output", str(tmp_path)])
     rows = load_benchmarks("loaded_speed", tmp_path)[BACKEND]["rows"]
@@ -75,6 +76,7 @@ def test_the_layer_is_timed_beside_busy_processes(tmp_path):
     assert all(row["median"] > 0 for row in rows)
 
 
+@once
 def test_two_versions_are_timed_in_turns(tmp_path):
     versions.main([str(ROOT), "--smoke", "--output", str(tmp_path)])
     document = load_benchmarks("versions", tmp_path)[BACKEND]
@@ -84,6 +86,7 @@ def test_two_versions_are_timed_in_turns(tmp_path):
     assert ratio == 1
 
 
+@once
 def test_the_earlier_version_is_the_one_in_its_folder(tmp_path):
     with pytest.raises(SystemExit):
         versions.main([str(tmp_path), "--smoke", "--output", str(tmp_path)])
@@ -154,6 +157,7 @@ def test_the_table_shows_every_benchmark_and_missing_peer(written, tmp_path, cap
     assert drawn == {"layer-speed-3.svg", "peer-rates-3.svg"}
 
 
+@once
 def test_the_command_runs_a_benchmark_and_says_why_a_backend_is_skipped(tmp_path):
     command = [sys.executable, "-m", "benchmarks.run", "--smoke"]
     command += ["--only", "peer_rates"]
