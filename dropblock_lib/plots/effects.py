@@ -43,7 +43,7 @@ def against_dose(
             ax.set_title(title)
             ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             if title in percent:
-                ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+                ax.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.6g}%")
             if not lines:
                 _say(ax, _NONE_YET)
                 ax.set(xlim=(0, 0.4), yticks=[])

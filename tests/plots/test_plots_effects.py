@@ -42,6 +42,8 @@ def test_a_line_has_the_color_of_its_variant_and_its_values():
     assert line.get_color() == variant_color("dropblock-7-0.9")
     assert list(line.get_ydata()) == LINE["y"]
     assert texts(fig) == []
+    percent = fig.axes[0].yaxis.get_major_formatter()
+    assert [percent(value) for value in (0.64, 0.615, 0.07)] == ["64%", "61.5%", "7%"]
 
 
 def test_a_panel_without_lines_says_that_no_runs_are_recorded():
