@@ -279,13 +279,16 @@ def test_figures_have_the_colors_of_the_palette_and_no_other(book, pages):
 def test_a_figure_is_the_same_file_in_every_build(book, pages):
     """Names within a drawing are random unless Matplotlib is given a salt."""
     ids = re.compile(r'<path id="(m\w+)" (d="[^"]+" style="[^"]+")')
+    # Open and filled dots have one outline.
+    uses = re.compile(r'<use xlink:href="#(m\w+)" [^>]*style="([^"]+)"')
     names = {}
     for path, page in pages.items():
         for light, _ in drawn_figures(page):
             drawing = (path.parent / light["src"]).read_text()
             assert "<dc:date>" not in drawing
+            fills = dict(uses.findall(drawing))
             for name, mark in ids.findall(drawing):
-                names.setdefault(mark, set()).add(name)
+                names.setdefault((mark, fills[name]), set()).add(name)
     # The same mark has the same name in figures of different notebooks.
     assert max(map(len, names.values())) == 1
 
