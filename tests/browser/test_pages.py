@@ -126,14 +126,6 @@ def test_the_theme_button_switches_to_dark_and_back(visit):
         assert seen == {"light", "dark"}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_first_visit_has_the_colors_of_the_readers_system(visit, scheme):
-    with visit(PAGES[0], color_scheme=scheme) as opened:
-        opened.page.wait_for_function(
-            "scheme => document.documentElement.dataset.theme === scheme", arg=scheme
-        )
-
-
 def visible_drawings(page):
     """Returns the visible images in figures, all of them loaded."""
     drawings = page.locator("figure img:visible").all()
