@@ -37,7 +37,7 @@ def main(arguments=None):
     cases = [*itertools.product([0, chosen.busy], ["one", "all"], ["default", "tuned"])]
     if chosen.smoke:
         chosen.shapes, chosen.rounds = [(2, 6, 5, 3)], 2
-        cases = [cases[0], cases[-1]]
+        cases = [(chosen.busy, "one", "default")]
     rows = []
     for busy, threads, allocator in cases:
         case = {"busy": busy, "threads": threads, "allocator": allocator}
