@@ -12,7 +12,7 @@ from dropblock_lib.arguments import check_keep_prob, invalid
 from dropblock_lib.masks import exact_gamma, expand_seeds, seed_shape
 
 METHODS = ("dropout", "spatial", "dropblock")
-# Standard deviations in pixels of the Gaussian windows that the guesser sees.
+# Standard deviations in units of the Gaussian windows that the guesser sees.
 WINDOWS = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 
 
@@ -31,7 +31,9 @@ def feature_maps(model: keras.Model, layer_name: str, images: np.ndarray) -> np.
         and standard deviation 1.
     """
     layer = model.get_layer(layer_name)
-    maps = keras.Model(model.inputs, layer.output).predict(images, verbose=0)
+    # `predict` would be compiled anew for each of a chapter's models.
+    maps = keras.Model(model.inputs, layer.output)(images, training=False)
+    maps = keras.ops.convert_to_numpy(maps)
     maps = maps[..., maps.std((0, 1, 2)) > 1e-3]
     return (maps - maps.mean((0, 1, 2))) / maps.std((0, 1, 2))
 
@@ -41,7 +43,7 @@ def neighbor_correlation(maps: np.ndarray, longest: int) -> np.ndarray:
 
     Args:
         maps: Standardized feature maps, see `feature_maps`.
-        longest: Integer, the longest distance in pixels.
+        longest: Integer, the longest distance in units.
 
     Returns:
         Array (longest + 1,), the mean over all channels; 1 at distance 0.
@@ -71,7 +73,7 @@ def keep_masks(
         shape: (samples, height, width, channels).
         keep_prob: Float in (0, 1]. Expected fraction of units kept.
         rng: `numpy.random.Generator`.
-        block_size: Side of a block in pixels, for `"dropblock"`.
+        block_size: Side of a block in units, for `"dropblock"`.
 
     Returns:
         Int8 array of the given shape: 0 where dropped, 1 where kept.

@@ -15,12 +15,12 @@ def neighbor_correlation(correlations: Sequence[float]) -> Figure:
     """Correlation of two units of one channel against their distance.
 
     Args:
-        correlations: Entry d is the correlation at a distance of d pixels.
+        correlations: Entry d is the correlation at a distance of d units.
     """
     with figure(width=5.6, height=3.2) as (fig, ax):
         ax.plot(correlations, marker="o", color=LINE_COLORS[0])
         ax.set(
-            xlabel="distance in pixels of the feature map",
+            xlabel="distance in units of the feature map",
             ylabel="correlation",
             ylim=(min(0, min(correlations)) - 0.02, 1.02),
         )
