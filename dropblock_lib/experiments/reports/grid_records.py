@@ -127,7 +127,8 @@ class GridRecords:
             List of dicts with `label`, `difference`, `low`, `high` (the simultaneous
             interval), `verdict` (Holm's) and `runs`, the number of complete seeds. A
             single run has a difference alone, and a contrast with an arm that did not
-            learn a verdict alone, "an arm did not learn".
+            learn a verdict alone, "an arm did not learn"; Holm's method does not count
+            such a contrast.
         """
         runs = len(self.seeds)
         arms = self.arms(metric) if runs else {}

@@ -45,11 +45,12 @@ def blocked(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dic
         `left_out` (dict of every other seed -> list of the arms that lack it),
         `residual_sd`, `degrees_of_freedom`, `seed_p` (p-value of the F test for
         seeds; `None` without residual variance), `uneven` (arms that `uneven_arms`
-        finds, which widen every interval), `critical_value` (Dunnett's) and `rows`:
-        for each arm but the baseline a dict with `arm`, `difference`,
-        `standard_error`, `pointwise` and `simultaneous` (intervals as (low, high)),
-        `p` (adjusted for the number of arms), `verdict` ("higher", "lower" or "not
-        told apart", from `simultaneous`) and `pointwise_verdict`.
+        finds; their own intervals are too narrow and all others too wide),
+        `critical_value` (Dunnett's) and `rows`: for each arm but the baseline a dict
+        with `arm`, `difference`, `standard_error`, `pointwise` and `simultaneous`
+        (intervals as (low, high)), `p` (adjusted for the number of arms), `verdict`
+        ("higher", "lower" or "not told apart", from `simultaneous`) and
+        `pointwise_verdict`.
 
     Raises:
         ValueError: If the baseline is not among the arms, there are fewer than two

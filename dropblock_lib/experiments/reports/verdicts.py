@@ -276,8 +276,8 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
             f"Dunnett's intervals of {100 * table['confidence']:g}%",
         ]
     notes += [
-        f"{variant_title(arm)} varies more over the seeds than the others, which "
-        "widens every interval"
+        f"{variant_title(arm)} varies more over the seeds than the others: its own "
+        "interval is too narrow, and the other intervals are too wide"
         for arm in table["uneven"]
     ]
     for seed, arms in table["left_out"].items():
