@@ -154,15 +154,30 @@ def count_sides(*sizes: Any) -> int:
     return next((len(size) for size in sizes if isinstance(size, (tuple, list))), 2)
 
 
-def check_rank(name: str, shape: Iterable[int | None], rank: int) -> None:
-    """Checks the number of axes of a tensor's shape."""
-    shape = tuple(shape)
+def check_rank(name: str, value: Any, rank: int) -> None:
+    """Checks the number of axes of a shape or a tensor, which must not be complex."""
+    shape = tuple(getattr(value, "shape", value))
     if len(shape) != rank:
         raise invalid(name, f"a tensor of rank {rank}", shape)
+    if "complex" in str(getattr(value, "dtype", "")):
+        expected = "a tensor of floats, integers or Booleans"
+        raise invalid(name, expected, received=f"{name} of dtype {value.dtype}")
 
 
 def check_image_shape(input_shape: Any) -> tuple[int, int, int]:
-    """Checks (height, width, channels), with sides of at least 8 pixels."""
+    """Checks (height, width, channels), with sides of at least 8 pixels.
+
+    The networks are built channels-last, whatever Keras' setting would make of them.
+    """
+    import keras  # imported late: the checks alone need only NumPy
+
+    data_format = keras.config.image_data_format()
+    if data_format != "channels_last":
+        raise ValueError(
+            "The networks of dropblock_lib need channels-last images. Call "
+            "`keras.config.set_image_data_format('channels_last')` first. Received: "
+            f"image_data_format()={data_format!r}"
+        )
     is_shape = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
     if not (is_shape and all(map(is_whole, input_shape, (8, 8, 1)))):
         expected = "(height, width, channels), integers, height and width at least 8"

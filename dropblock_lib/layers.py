@@ -99,7 +99,7 @@ class BaseDropBlock(keras.layers.Layer):
         self._schedule_end = config.get("schedule_end")
 
     def call(self, inputs, training=False):
-        check_rank("inputs", inputs.shape, self.rank + 2)
+        check_rank("inputs", inputs, self.rank + 2)
         if not keras.backend.is_float_dtype(inputs.dtype):
             # In an integer dtype, the kept fraction would be 0.
             inputs = keras.ops.cast(inputs, self.compute_dtype)
@@ -156,8 +156,8 @@ class DropBlock2D(BaseDropBlock):
         block_size: Side of a block in units: an integer, or a tuple
             of sides. Blocks are clipped to the map, per axis.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
-            Assigning it, `layer.keep_prob = 0.8`, takes effect in
-            compiled code too. It is saved with the weights.
+            Assigning it takes effect in compiled code (in a loop of
+            your own on JAX, see `KeepProbScheduler`). It is saved.
         gamma: Rule for the probability of a seed. `"paper"`, equation
             1, drops somewhat less than `1 - keep_prob`, because blocks
             overlap; `"exact"` drops `1 - keep_prob` in expectation.
@@ -180,7 +180,7 @@ class DropBlock2D(BaseDropBlock):
         `"channels_first"`, `(batch, channels, height, width)`.
 
     Raises:
-        ValueError: If an argument or the input's rank is invalid.
+        ValueError: If an argument, or the input, is invalid.
 
     Example:
 

@@ -288,9 +288,10 @@ def drop_block(
         x = x.astype("float32")
     rule = {"paper": paper_gamma, "exact": exact_gamma}[check_gamma_rule(gamma)]
     samples, *sides, channels = x.shape
-    feat_size = tuple(sides)
+    # A map without units has nothing to drop, but the other arguments are checked.
+    feat_size = tuple(side or 1 for side in sides)
     probability = rule(keep_prob, block_size, feat_size)
-    if not training:
+    if not training or 0 in sides:
         return x
 
     # Line 5: draw seeds in the valid seed region, for each mask.

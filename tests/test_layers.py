@@ -489,6 +489,20 @@ def test_an_empty_batch_stays_empty(dtype):
     assert tuple(y.shape) == (0, 8, 8, 4)
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 8, 4), (2, 8, 0, 4), (2, 8, 8, 0)])
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_maps_without_units_stay_empty(gamma, shape):
+    y = DropBlock2D(3, 0.9, gamma=gamma)(ops.zeros(shape), training=True)
+    assert tuple(y.shape) == shape
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_complex_numbers_are_rejected_rather_than_cut(training):
+    x = ops.convert_to_tensor(np.ones((2, 8, 8, 4), "complex64"))
+    with pytest.raises(ValueError, match=r"argument `inputs`.*floats, integers or Bo"):
+        DropBlock2D(3)(x, training=training)
+
+
 @pytest.mark.parametrize("block_size", [1, 5, 7, (7, 1)])
 def test_the_output_is_zero_rather_than_nan_if_nothing_is_kept(block_size):
     layer = DropBlock2D(block_size, 1e-12, gamma="exact", seed=1)

@@ -237,6 +237,15 @@ def test_tuples_decide_how_many_sides_a_map_has_and_integers_mean_two():
     assert dbl.expand_seeds(np.ones((2, 3, 4)), 2, (3, 4, 5)).shape == (3, 4, 5)
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 8, 4), (2, 8, 0, 4), (0, 8, 8, 4)])
+@pytest.mark.parametrize("gamma", ["paper", "exact"])
+def test_maps_without_units_stay_empty(gamma, shape):
+    rng = np.random.default_rng(0)
+    assert dbl.drop_block(np.ones(shape), 3, 0.9, rng, gamma=gamma).shape == shape
+    with pytest.raises(ValueError, match="argument `keep_prob`"):
+        dbl.drop_block(np.ones(shape), 3, 0, rng, gamma=gamma)
+
+
 def test_inference_and_keep_prob_1_return_the_input():
     x = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype("float32")
     for arguments in ({"keep_prob": 0.5, "training": False}, {"keep_prob": 1}):

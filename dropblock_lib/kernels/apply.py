@@ -37,6 +37,9 @@ def drop_blocks(
     channel_axis = 1 if data_format == "channels_first" else -1
     samples, *map_sides = ops.shape(inputs)
     channels = map_sides.pop(0 if channel_axis == 1 else -1)
+    if any(isinstance(size, int) and size == 0 for size in (channels, *map_sides)):
+        # Nothing to drop, and gamma would divide by zero.
+        return inputs
     sizes = samples, channels if per_channel else 1, *map_sides
     arguments = rng_seed, keep_prob, block_sides, gamma_rule, channel_axis, *sizes
     dtype = keras.backend.standardize_dtype(inputs.dtype)

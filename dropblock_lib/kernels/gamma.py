@@ -43,7 +43,7 @@ def maximum(a: Size, b: Size) -> Size:
 
 
 def as_float(size: Size, dtype: str = "float32") -> Tensor:
-    if isinstance(size, int):
+    if isinstance(size, (int, float)):
         return float(size)
     return size.__sym_float__() if _is_symbol(size) else ops.cast(size, dtype)
 

@@ -141,6 +141,12 @@ class PackedMasks:
         _, *sides = ops.shape(self.words)
         bits = self.samples * self.channels_per_word * math.prod(sides)
         dropped = self.count_ones()
+        if isinstance(bits, int) and bits >= 2**31:
+            # The count may have wrapped around once. Rounding so many units to floats
+            # changes the fraction by less than a millionth.
+            dropped = ops.cast(dropped, dtype)
+            dropped = ops.where(dropped < 0, dropped + 2.0**32, dropped)
+            bits = float(bits)
         kept = ops.cast(ops.maximum(bits - dropped, 1), dtype)
         fraction = kept / as_float(bits, dtype)
         # Compilers replace division by a constant with multiplication by its rounded

@@ -53,11 +53,23 @@ def masks_class(samples, channels, channel_axis):
 
 
 class WordMasks(PackedMasks):
-    """`PackedMasks`, counted by TensorFlow."""
+    """`PackedMasks`, counted by TensorFlow, in int64."""
 
     def count_ones(self):
         ones = tf.raw_ops.PopulationCount(x=self.words)
-        return tf.reduce_sum(tf.cast(ones, tf.int32))
+        # The count of an axis fits in int32, and that of a batch need not.
+        counts = tf.reduce_sum(tf.cast(ones, tf.int32), axis=-1)
+        return tf.reduce_sum(tf.cast(counts, tf.int64))
+
+    def kept_fraction(self, dtype):
+        dtype = "float64" if dtype == "float64" else "float32"
+        sides = tf.shape(self.words, out_type=tf.int64)[1:]
+        samples = tf.cast(self.samples, tf.int64)
+        bits = samples * self.channels_per_word * tf.reduce_prod(sides)
+        dropped = self.count_ones()
+        kept = tf.cast(tf.maximum(bits - dropped, 1), dtype)
+        fraction = kept / tf.cast(bits, dtype)
+        return tf.where(dropped > 0, fraction, tf.ones((), dtype))
 
 
 class ByteMasks(WordMasks):

@@ -132,7 +132,7 @@ class TorchMasks(PackedMasks):
         sums = (sums & ODD_PAIRS) + (sums >> 2 & ODD_PAIRS)
         sums = sums + (sums >> 4) & LOW_NIBBLES
         # The highest byte of the product is the sum of the eight bytes.
-        return (sums * LOWEST_BITS >> 56).sum().to(torch.int32)
+        return (sums * LOWEST_BITS >> 56).sum()
 
     def kept_fraction(self, dtype):
         units = self.samples * self.channels_per_word * math.prod(self.words.shape[1:])

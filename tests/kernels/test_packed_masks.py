@@ -126,6 +126,34 @@ def test_ones_are_counted(seed, shape):
     assert int(masks.count_ones()) == expected
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_batches_of_more_units_than_int32_counts_have_a_fraction(known, dtype):
+    samples, side = 2**20, 64
+    if not known:
+        if BACKEND != "tensorflow":
+            pytest.skip(f"{BACKEND} compiles for known sizes only")
+        samples = ops.convert_to_tensor(samples, "int32")
+    # All ones, as if each word stood for many more samples than it has bits.
+    words = ops.convert_to_tensor(np.full((1, side, side, 1), -1, "int32"))
+    masks = MASKS(words, samples, 32, 1, -1)
+    expected = 1 - 32 * side**2 / (2**20 * side**2)
+    assert float(masks.kept_fraction(dtype)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_count_that_wraps_around_once_is_still_right():
+    class ManyOnes(MASKS):
+        def count_ones(self):
+            # What int32 makes of 2**31 + 2**30.
+            found = super().count_ones()
+            wraps = "int64" not in str(found.dtype)
+            return found * 0 + (-(2**30) if wraps else 3 * 2**30)
+
+    words = ops.convert_to_tensor(np.zeros((1, 64, 64, 1), "int32"))
+    masks = ManyOnes(words, 2**20, 32, 1, -1)
+    assert float(masks.kept_fraction("float32")) == pytest.approx(0.25, abs=1e-6)
+
+
 @pytest.mark.parametrize("axis", [1, 2])
 @pytest.mark.parametrize("block", [1, 2, 3, 4, 5, 7, 9])
 @pytest.mark.parametrize("side", [1, 4, 9])

@@ -111,6 +111,16 @@ def test_takes_other_sizes_and_classes():
     assert model.get_layer("conv2_block1_1_relu").output.shape[1:3] == (32, 70)
 
 
+@pytest.mark.parametrize("name", ["custom_net", "resnet9", "resnet50"])
+def test_channels_first_is_rejected(name):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="need channels-last images"):
+            models.NETWORKS[name]()
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
 def test_batch_normalization_has_a_momentum_for_short_runs(made):
     norms = [
         layer
