@@ -6,7 +6,13 @@ from typing import Any
 import keras
 
 from dropblock_lib.arguments import invalid
-from dropblock_lib.placements import PLACEMENTS, calls_of, check_where, find_places
+from dropblock_lib.placements import (
+    PLACEMENTS,
+    calls_of,
+    check_where,
+    data_formats,
+    find_places,
+)
 
 
 def insert_after(
@@ -17,10 +23,11 @@ def insert_after(
     """Copies a functional model and adds a layer after each chosen one.
 
     The copy has its own layers and variables, with the weights of `model`, and is
-    not compiled. A layer that is called several times gets a new one after each
-    call. Functional and sequential models inside the model are searched as well. If a
-    layer is inserted into one of them, or into a `keras.Sequential` or a subclass with
-    a functional graph, the copy is a plain functional model.
+    not compiled. Only `Lambda` layers are shared with the model. A layer that is
+    called several times gets a new one after each call. Functional and sequential
+    models inside the model are searched as well. If a layer is inserted into one of
+    them, or into a `keras.Sequential` or a subclass with a functional graph, the copy
+    is a plain functional model.
 
     The named placements:
 
@@ -48,9 +55,13 @@ def insert_after(
         model: A functional `keras.Model`, or a built `keras.Sequential`.
         factory: A function `factory(name)` that returns a new layer, or `None` for
             no layer, such as any value of `dropblock_lib.VARIANTS`. The name says
-            where the layer goes: `"drop_conv2_block1_1_relu"`.
+            where the layer goes: `"drop_conv2_block1_1_relu"`. The layers need the
+            dtype of the model, which they take from Keras' policy, and its
+            `data_format`: for a channels-first model, write a function that returns
+            `DropBlock2D(7, 0.9, data_format="channels_first", name=name)`.
         where: The name of a placement, or a function `where(layer)` that returns
-            whether to put a layer after this one. It is not called on inputs.
+            whether to put a layer after this one. It is not called on inputs, and has
+            to give the same answer each time it is called on a layer.
 
     Returns:
         A functional `keras.Model`.
@@ -77,7 +88,7 @@ def insert_after(
     if not callable(factory):
         raise invalid("factory", "a function name -> layer or None", factory)
     check_where(where)
-    copier = _Copier(factory, where)
+    copier = _Copier(factory, where, data_formats(_flatten(model)))
     if not copier.finds_places(model):
         expected = f"a placement that matches a layer of model '{model.name}'"
         if isinstance(where, str):
@@ -93,9 +104,10 @@ def insert_after(
 class _Copier:
     """Copies models, with layers from `factory` at the places of `where`."""
 
-    def __init__(self, factory, where):
+    def __init__(self, factory, where, data_formats):
         self._factory = factory
         self._where = where
+        self._data_formats = data_formats
         self._made = []
         # Copies by the id of the original.
         self._copies: dict[int, Any] = {}
@@ -225,6 +237,13 @@ class _Copier:
             raise invalid("factory", expected, received=received)
         self._made.append(layer)
         names.add(name)
+        data_format = getattr(layer, "data_format", None)
+        if data_format and self._data_formats and data_format not in self._data_formats:
+            raise invalid(
+                "factory",
+                f"layers with the model's data_format, {self._data_formats.pop()}",
+                received=f"{received} with data_format={data_format!r}",
+            )
         if place.scale != 1:
             _scale_rate(layer, place.scale, received)
         try:
@@ -238,10 +257,14 @@ class _Copier:
         if not isinstance(dropped, keras.KerasTensor) or (
             (dropped.shape, dropped.dtype) != (tensor.shape, tensor.dtype)
         ):
+            expected = f"layers that keep shape {tensor.shape} and dtype {tensor.dtype}"
+            if getattr(dropped, "shape", None) == tensor.shape:
+                expected += (
+                    ": give them this dtype, or call keras.config.set_dtype_policy "
+                    "first"
+                )
             raise invalid(
-                "factory",
-                f"layers that keep shape {tensor.shape} and dtype {tensor.dtype}",
-                received=f"{received}, which returns {dropped}",
+                "factory", expected, received=f"{received}, which returns {dropped}"
             )
         return dropped
 

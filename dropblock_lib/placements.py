@@ -1,7 +1,7 @@
 """Where layers go in a functional model: the named placements, found in its graph."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -42,13 +42,14 @@ class Placement:
     needs: str
 
 
-def check_where(where: str | Callable[[keras.Layer], bool]) -> None:
+def check_where(where: str | Callable[[keras.Layer], bool], *others: str) -> None:
     """Checks `where`, an argument of `insert_after`.
 
-    Whether it matches anything depends on the model.
+    Whether it matches anything depends on the model. The message also names `others`,
+    which the caller replaces with a function.
     """
     if not callable(where) and not (isinstance(where, str) and where in PLACEMENTS):
-        names = ", ".join(f"'{name}'" for name in PLACEMENTS)
+        names = ", ".join(f"'{name}'" for name in (*PLACEMENTS, *others))
         raise invalid("where", f"a function layer -> bool, or one of {names}", where)
 
 
@@ -59,6 +60,11 @@ def find_places(
     if callable(where):
         return _after_layers(calls, where)
     return PLACEMENTS[where].find(calls)
+
+
+def data_formats(layers: Iterable[keras.Layer]) -> set[str]:
+    """The data formats of the convolutions among layers."""
+    return {layer.data_format for layer in layers if _CONVOLUTION.has(layer)}
 
 
 def calls_of(model: keras.Model) -> list[Any]:

@@ -378,6 +378,34 @@ def test_an_error_in_a_given_function_names_the_place():
         assert place in note
 
 
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("variant", ["dropblock-3-0.9", "spatial-0.3"])
+def test_layers_of_another_data_format_are_rejected(variant, nested):
+    first = {"data_format": "channels_first"}
+    inputs = keras.Input((3, 12, 10))
+    x = layers.Conv2D(8, 3, padding="same", **first)(inputs)
+    model = keras.Model(inputs, layers.ReLU(name="relu")(x))
+    if nested:
+        again = keras.Input((3, 12, 10))
+        model = keras.Model(again, layers.ReLU(name="last")(model(again)))
+    with pytest.raises(ValueError, match="the model's data_format, channels_first"):
+        insert_after(model, dbl.VARIANTS[variant], is_relu)
+
+    def factory(name):
+        return dbl.DropBlock2D(3, 0.9, name=name, **first)
+
+    for layer in dbl.find_drop_block_layers(insert_after(model, factory, is_relu)):
+        assert layer.data_format == "channels_first"
+
+
+def test_layers_of_another_precision_are_rejected_with_the_reason():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, dtype="mixed_bfloat16")(inputs)
+    model = keras.Model(inputs, layers.ReLU(name="relu", dtype="mixed_bfloat16")(x))
+    with pytest.raises(ValueError, match=r"dtype bfloat16: .* keras\.config\.set_d"):
+        insert_after(model, DROP_BLOCK, is_relu)
+
+
 class Subclassed(keras.Model):
     def call(self, x):
         return x

@@ -125,7 +125,7 @@ class DetectionBatches(keras.utils.PyDataset):
             self.too_small += int((~large).sum())
             self._targets.append((boxes[large], labels[large]))
             self._large.append(large)
-        self.most_boxes = max(1, *(len(boxes) for boxes, _ in self._targets))
+        self.most_boxes = max([1, *(len(boxes) for boxes, _ in self._targets)])
         count = sum(map(len, self.split.boxes))
         small = (
             f"{self.too_small} of {count} boxes have a side shorter than a pixel in "

@@ -115,12 +115,14 @@ def retinanet(
             that form, a `Variant`, or a function `factory(name=None, seed=None)` that
             returns a new layer. `"none"` means no regularizer.
         classes: Number of classes, at least one.
-        image_size: Height and width of the images in pixels, a multiple of 32.
+        image_size: Height and width of the images in pixels, a multiple of 32 and at
+            least 64.
         weights: Initial weights of the backbone: `None` for random ones; `"imagenet"`,
             read from the folder `weights/` of `$DROPBLOCK_DATA` or else downloaded by
             Keras or KerasHub; or the path of a file, for ResNet-50 with weights of
-            `keras.applications.ResNet50` without its top, for EfficientNet-Lite0 with
-            the arrays that `models.efficientnet_lite0` describes.
+            `keras.applications.ResNet50` without its top, for EfficientNet-Lite0 an
+            `.npz` file with the arrays that the docstring of
+            `dropblock_lib.models.efficientnet_lite0.efficientnet_lite0` lists.
         seed: Random seed of the weights and regularizers, or `None`. With the same
             seed, all variants begin with the same weights.
         backbone: `"resnet50"` or `"efficientnet_lite0"`.
@@ -168,7 +170,7 @@ def retinanet(
     image_size = check_integer("image_size", image_size, 64)
     if image_size % 32:
         raise invalid("image_size", "a multiple of 32", image_size)
-    if levels not in LEVEL_RANGES:
+    if levels not in [*LEVEL_RANGES, *map(list, LEVEL_RANGES)]:
         expected = "a finest level of 3 to 5 and a coarsest of 5 to 7"
         raise invalid("levels", expected, levels)
     lowest, highest = levels
@@ -183,7 +185,7 @@ def retinanet(
     in_pyramid = where == LAST_STAGES
     if in_pyramid:
         where = _activation_of(chosen.stages[-2:])
-    check_where(where)
+    check_where(where, LAST_STAGES)
     kernel_seeds, drop_seeds = seed_streams(seed)
     try:
         import keras_hub  # noqa: F401

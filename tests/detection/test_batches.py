@@ -64,6 +64,11 @@ def content(data):
     ]
 
 
+def test_no_images_make_no_batches():
+    data = DetectionBatches(make_split(0)[0], 32, 4)
+    assert len(data) == 0 and data.most_boxes == 1
+
+
 def test_all_batches_have_the_same_shapes():
     data = DetectionBatches(make_split()[0], 32, 4)
     assert len(data) == 3

@@ -113,8 +113,14 @@ def test_a_bad_argument_is_named(arguments, named):
         models.retinanet(**arguments)
 
 
+def test_a_misspelled_placement_gets_all_names():
+    with pytest.raises(ValueError, match=r"'paper-code'.*, 'last-stages-and-p"):
+        models.retinanet(where="last-stages-and-pyramids")
+
+
 def test_one_class_is_enough():
-    model = models.retinanet(classes=1, image_size=SIZE, levels=(3, 5))
+    # Levels read from a file are a list.
+    model = models.retinanet(classes=1, image_size=SIZE, levels=[3, 5])
     found = model.predict(np.zeros((1, SIZE, SIZE, 3), "float32"), verbose=0)
     assert set(np.unique(found["labels"])) <= {-1, 0}
 
