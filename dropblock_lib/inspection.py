@@ -243,9 +243,9 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
     Example:
 
     >>> model = keras.Sequential(
-    ...     [keras.Input((14, 14, 8)), DropBlock2D(7, keep_prob=1.0, name="drop")]
+    ...     [keras.Input((14, 14, 8)), dbl.DropBlock2D(7, keep_prob=1.0, name="drop")]
     ... )
-    >>> report = inspect(model)
+    >>> report = dbl.inspect(model)
     >>> report.rows[0].map, report.rows[0].share
     ((14, 14), (0.5, 0.5))
     >>> report.warnings[0]

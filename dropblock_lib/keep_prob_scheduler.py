@@ -122,7 +122,13 @@ class KeepProbScheduler(keras.callbacks.Callback):
 
     In your own training loop, call `set_model(model)`, `on_epoch_begin(epoch)` and,
     for steps, `on_train_batch_begin(batch)`, whose `batch` counts from the beginning of
-    the epoch.
+    the epoch. On JAX, a loop with `stateless_call` holds the variables itself. Write
+    its values back before these calls, and read them again afterward:
+
+    >>> for variable, value in zip(model.non_trainable_variables, state):
+    ...     variable.assign(value)  # doctest: +SKIP
+    >>> scheduler.on_epoch_begin(epoch)  # doctest: +SKIP
+    >>> state = [each.value for each in model.non_trainable_variables]  # doctest: +SKIP
 
     Args:
         schedule: Function of an index (int >= 0) that returns a float in (0, 1]. If it
@@ -225,10 +231,17 @@ class KeepProbScheduler(keras.callbacks.Callback):
         # be new, or have skipped steps. TensorFlow's may count the one without data.
         optimizer = getattr(self.model, "optimizer", None)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        steps = 0
-        if optimizer is not None:
-            accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
-            steps = int(optimizer.iterations) * accumulated
+        if optimizer is None:
+            warnings.warn(
+                "KeepProbScheduler begins at step 0, because the number of steps of "
+                f"the first {epoch} epochs is unknown, and the model has no optimizer "
+                "that counted them. Call `set_params({'steps': ...})` with the number "
+                "of steps per epoch.",
+                stacklevel=2,
+            )
+            return 0
+        accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+        steps = int(optimizer.iterations) * accumulated
         warnings.warn(
             f"KeepProbScheduler resumes keep_prob at step {steps}, the optimizer's "
             f"count, because the number of steps of the first {epoch} epochs is "

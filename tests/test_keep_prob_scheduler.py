@@ -235,6 +235,44 @@ def test_it_works_in_a_loop_without_fit(unit, listed, begins, ends):
     assert seen == ([1, 1, 0.9, 0.9] if unit == "epoch" else [1, 0.9, 0.8, 0.7])
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="other backends have no such loop")
+def test_a_loop_on_jax_drops_as_scheduled():
+    import jax
+
+    model = keras.Sequential(
+        [keras.Input((14, 14, 16)), DropBlock2D(3, 1.0, gamma="exact", seed=0)]
+    )
+    step = jax.jit(lambda state, x: model.stateless_call([], state, x, training=True))
+    variables = model.non_trainable_variables
+    state = [variable.value for variable in variables]
+    scheduler = KeepProbScheduler(dbl.linear_schedule(1.0, 0.7, steps=3))
+    scheduler.set_model(model)
+    dropped = []
+    for epoch in range(4):
+        # As in the docstring of the scheduler.
+        for variable, value in zip(variables, state, strict=True):
+            variable.assign(value)
+        scheduler.on_epoch_begin(epoch)
+        state = [variable.value for variable in variables]
+        y, state = step(state, np.ones((64, 14, 14, 16), "float32"))
+        dropped.append(float(np.mean(np.asarray(y) == 0)))
+    # Five standard errors of 1,024 maps, of which a block hides at most 9/196.
+    assert dropped == pytest.approx([0, 0.1, 0.2, 0.3], abs=0.02)
+    assert dropped[0] == 0
+
+
+def test_without_an_optimizer_the_count_of_steps_is_asked_for():
+    model = keras.Sequential([keras.Input(SHAPE), DropBlock2D(2)])
+    scheduler = KeepProbScheduler(lambda index: 1 - index / 10, "step")
+    scheduler.set_model(model)
+    with pytest.warns(UserWarning, match=r"no optimizer.*`set_params\("):
+        scheduler.on_epoch_begin(3)
+    scheduler.set_params({"steps": 2})
+    scheduler.on_epoch_begin(3)
+    scheduler.on_train_batch_begin(0)
+    assert model.layers[0].keep_prob == pytest.approx(0.4)
+
+
 def test_a_scheduler_without_a_model_says_so():
     with pytest.raises(ValueError, match="set_model"):
         KeepProbScheduler(lambda index: 1.0).on_epoch_begin(0)

@@ -67,6 +67,10 @@ def test_no_other_file_repeats_the_address(texts):
     repeated = {name for name, text in texts.items() if ADDRESS in text}
     notebooks = {name for name in repeated if name.endswith(".ipynb")}
     assert repeated - notebooks <= COPIES
+    name = ADDRESS.rpartition("/")[2]
+    for notebook in notebooks:
+        found = re.findall(rf"https://github\.com/[\w-]+/{name}\b", texts[notebook])
+        assert set(found) == {ADDRESS}, notebook
 
 
 def test_the_books_address_follows_from_that_of_the_repository():

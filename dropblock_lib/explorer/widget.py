@@ -191,12 +191,12 @@ class MaskExplorer(anywidget.AnyWidget):
 
     @property
     def values(self) -> np.ndarray:
-        """The feature map before dropping: float array (height, width, channels)."""
+        """Float array (height, width, channels): the feature map before dropping."""
         return np.moveaxis(self._feature_map(), 0, -1)
 
     @property
     def result(self) -> np.ndarray:
-        """The layer's output for `values`: float array of the same shape."""
+        """Float array (height, width, channels): the layer's output for `values`."""
         return np.where(self.keep_mask, self.values * self.readouts["scale"], 0)
 
     @property

@@ -265,7 +265,7 @@ def load_records(directory: Path | str | None = None) -> list[Record]:
 
     Example:
 
-    >>> [record.final["test_accuracy"] for record in load_records()]
+    >>> {record.name: record.final for record in load_records()}
     """
     records, errors = read_all(directory or default_records_directory())
     if errors:

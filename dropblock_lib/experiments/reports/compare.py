@@ -23,7 +23,7 @@ def select(records: Iterable[Record], **fields) -> list[Record]:
 
     Example:
 
-    >>> select(load_records(), network="custom_net", dataset="mnist", seed=0)
+    >>> select(load_records(), network="custom_net", dataset="cifar10")
     """
     found = [
         record

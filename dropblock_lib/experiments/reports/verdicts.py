@@ -41,7 +41,7 @@ def arms_of(
 
     Example:
 
-    >>> records = select(load_records(), network="custom_net", dataset="mnist")
+    >>> records = select(load_records(), profile="slides", network="custom_net")
     >>> arms_of(records)["none"]
     """
     records = list(records)
