@@ -53,7 +53,7 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
     columns = [
         Column("contrast", lambda row: row["label"]),
         Column("estimate", lambda r: signed(r["difference"], factor, digits), True),
-        Column("interval", interval, True),
+        Column("simultaneous interval", interval, True),
         Column("verdict", _verdict),
         Column("runs", lambda row: row["runs"], True),
     ]
@@ -65,8 +65,9 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
     ]
     if differs:
         text += (
-            "\nHolm's verdict is less strict than the interval, which includes zero "
-            f"for {', '.join(differs)}.\n"
+            "\nBy Holm's method, which gives the verdicts, zero is ruled out for "
+            f"{', '.join(differs)}. The wider simultaneous interval still includes "
+            "zero.\n"
         )
     return text
 

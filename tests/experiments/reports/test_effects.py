@@ -28,7 +28,9 @@ IDLE = {**UNKNOWN, "label": "noise", "verdict": "an arm did not learn", "runs": 
 
 def test_a_table_says_what_is_known_of_each_contrast():
     heading, _, *rows = effects_table([KNOWN, NO_RUN, ONE_RUN, IDLE]).splitlines()
-    assert heading == "| contrast | estimate | interval | verdict | runs |"
+    assert heading == (
+        "| contrast | estimate | simultaneous interval | verdict | runs |"
+    )
     assert rows == [
         "| units | +1.01 | +0.20 to +1.80 | higher | 3 |",
         "| blocks |  |  | no complete run yet | 0 |",
@@ -61,7 +63,7 @@ def test_an_answer_says_no_more_than_the_runs_do(rows, expected):
 def test_an_interval_that_disagrees_with_the_verdict_is_named():
     assert "Holm" not in effects_table([KNOWN])
     wider = {**KNOWN, "low": -0.001}
-    assert "which includes zero for units." in effects_table([wider])
+    assert "zero is ruled out for units." in effects_table([wider])
 
 
 def test_verdicts_are_counted():
