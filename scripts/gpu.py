@@ -23,6 +23,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,9 +60,9 @@ def main(arguments=None):
         for title, recipes in steps:
             for network in dict.fromkeys(recipe.network for recipe in recipes):
                 own = [recipe for recipe in recipes if recipe.network == network]
-                if network not in backends:
-                    backends[network] = _fastest_backend(own, chosen)
-                left = deadline - time.monotonic() - RESERVE
+                if network not in backends and _left(deadline) > 0:
+                    backends[network] = _fastest_backend(own, chosen, deadline)
+                left = _left(deadline)
                 if left <= 0:
                     print("The time is up.", flush=True)
                     return
@@ -69,6 +70,11 @@ def main(arguments=None):
                 _run(own, backends[network], data, chosen, left)
     finally:
         _pack(chosen.results, chosen.archive)
+
+
+def _left(deadline):
+    """Returns the seconds that may still be used for training."""
+    return deadline - time.monotonic() - RESERVE
 
 
 def _environment(chosen):
@@ -112,8 +118,12 @@ def _plain_data(folder, results):
                 [np.asarray(Image.open(io.BytesIO(file))) for file in files]
             )
             arrays[f"y_{part}"] = packed[f"y_{part}"].reshape(-1, 1)
-        np.savez(plain / "cifar10.npz", **arrays)
-        (plain / "mnist.npz").write_bytes((folder / "mnist.npz").read_bytes())
+        # A stopped script must not leave part of a file.
+        np.savez(plain / "new.npz", **arrays)
+        (plain / "new.npz").replace(plain / "cifar10.npz")
+    if not (plain / "mnist.npz").is_file():
+        shutil.copyfile(folder / "mnist.npz", plain / "new.npz")
+        (plain / "new.npz").replace(plain / "mnist.npz")
     return plain
 
 
@@ -135,7 +145,7 @@ def _steps(chosen):
     return [("smoke", recipes)]
 
 
-def _fastest_backend(recipes, chosen):
+def _fastest_backend(recipes, chosen, deadline):
     """Returns the backend on which a network's runs take the least time."""
     timed = [recipe for recipe in recipes if recipe.variant == TIMED_VARIANT]
     recipe = (timed or recipes)[0]
@@ -143,7 +153,7 @@ def _fastest_backend(recipes, chosen):
     steps = recipe.epochs * images / recipe.batch_size
     found = {}
     for backend in chosen.backends:
-        seconds = _time_in_child(recipe, backend)
+        seconds = _time_in_child(recipe, backend, min(STEP_TIMEOUT, _left(deadline)))
         if seconds is not None:
             found[backend] = seconds["first"] + steps * seconds["step"]
             print(
@@ -156,15 +166,15 @@ def _fastest_backend(recipes, chosen):
     return min(found, key=found.get)
 
 
-def _time_in_child(recipe, backend):
+def _time_in_child(recipe, backend, timeout):
     """Returns the result of `time_step` on a backend, or `None` if it fails."""
     child = _child("time_step", backend, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        out, err = child.communicate(json.dumps(recipe.to_dict()), STEP_TIMEOUT)
+        out, err = child.communicate(json.dumps(recipe.to_dict()), max(timeout, 1))
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
-        print(f"{recipe.network} on {backend}: over {STEP_TIMEOUT} s, skipped",
+        print(f"{recipe.network} on {backend}: over {timeout:.0f} s, skipped",
               flush=True)  # fmt: skip
         return None
     lines = [line for line in out.splitlines() if line.startswith("{")]

@@ -123,6 +123,8 @@ def _table(options):
 def _chosen(options):
     """The recipes that the options select."""
     if options.queue is not None:
+        if options.grid is not None:
+            raise ValueError("--queue and --grid exclude each other.")
         recipes = recipes_of(read_queue(options.queue))
     elif options.grid is not None:
         recipes = read_grid(options.grid)

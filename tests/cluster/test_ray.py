@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import os
+import re
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from dropblock_lib.experiments import load_records, run
 from dropblock_lib.experiments.__main__ import main
 from dropblock_lib.experiments.engines import on_ray as ray_engine
 from dropblock_lib.experiments.engines.on_ray import run_on_ray
+from dropblock_lib.experiments.records.record import Record, RecordError
 from dropblock_lib.experiments.running.run import RunsFailed
 
 run_module = sys.modules["dropblock_lib.experiments.running.run"]
@@ -106,6 +108,28 @@ def test_every_run_has_one_record_when_a_process_and_a_node_die(cluster, tmp_pat
     assert len(list((results / "records").iterdir())) == 3
 
 
+_write = Record.write
+
+
+def write_only_in_temporary_folders(record, directory):
+    if not Path(directory).name.startswith("dropblock-record-"):
+        raise OSError(28, "No space left on device")
+    return _write(record, directory)
+
+
+def test_a_stopped_task_is_found_again_by_the_same_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folders = []
+    monkeypatch.setattr(ray_engine, "carry_out", lambda order, own: folders.append(own))
+    order = {"recipe": tiny_recipe().to_dict(), "results_dir": "/nowhere"}
+    order |= {"backend": keras.backend.backend(), "share_gpu": False, "index": 1}
+    for token in ("driver-0", "driver-1"):
+        ray_engine._task({**order, "token": token})
+    other = tiny_recipe(seed=1).to_dict()
+    ray_engine._task({**order, "token": "driver-1", "recipe": other})
+    assert folders[0] == folders[1] != folders[2]
+
+
 def test_a_machine_without_the_results_folder_returns_the_record(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "_load", lambda name, data_dir: tiny_data())
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "there"))
@@ -132,6 +156,16 @@ def test_a_machine_without_the_results_folder_returns_the_record(tmp_path, monke
     # A second finished attempt adds no record.
     again = dataclasses.replace(done, date="later")
     assert ray_engine._keep(again, here) == done
+    # A record of another recipe is neither replaced nor returned.
+    longer = ray_engine._task({**order, "recipe": tiny_recipe(epochs=2).to_dict()})
+    with pytest.raises(RecordError, match=r"another recipe. The new record is in") as e:
+        ray_engine._keep(longer, here)
+    [saved] = Path(re.search(r"is in (\S+)\. Give", str(e.value))[1]).iterdir()
+    assert Record.read(saved) == longer
+    # A driver that cannot write the record keeps it elsewhere.
+    with monkeypatch.context() as full, pytest.raises(OSError, match="move it there"):
+        full.setattr(Record, "write", write_only_in_temporary_folders)
+        ray_engine._keep(longer, tmp_path / "full")
 
     with pytest.raises(ValueError, match="Start Ray there with KERAS_BACKEND=other"):
         ray_engine._task({**order, "backend": "other"})

@@ -7,6 +7,7 @@ epoch. Otherwise the task works in a folder of its machine, and resumes only the
 """
 
 import contextlib
+import getpass
 import os
 import shutil
 import tempfile
@@ -17,10 +18,14 @@ from pathlib import Path
 import keras
 
 from dropblock_lib.experiments.engines.orders import SHARE_THE_GPU, Report, carry_out
-from dropblock_lib.experiments.recipes.recipe import Recipe
+from dropblock_lib.experiments.recipes.recipe import Recipe, hash_of
 from dropblock_lib.experiments.records import checkpoint
 from dropblock_lib.experiments.records.json_files import check_writable
-from dropblock_lib.experiments.records.record import Record, default_results_directory
+from dropblock_lib.experiments.records.record import (
+    Record,
+    RecordError,
+    default_results_directory,
+)
 
 # How often Ray retries a run whose process or machine has died.
 RETRIES = 10
@@ -122,8 +127,10 @@ def _task(order):
     shared = Path(order["results_dir"])
     if (shared / ".partial" / order["token"]).exists():
         return carry_out(order, shared)
-    runs = Path(tempfile.gettempdir()) / "dropblock-runs"
-    own = runs / order["token"] / str(order["index"])
+    # The same command, given again, finds the same folder and resumes.
+    key = hash_of({name: order[name] for name in ("results_dir", "recipe")})
+    runs = Path(tempfile.gettempdir()) / f"dropblock-runs-{getpass.getuser()}"
+    own = runs / key
     done = carry_out(order, own)
     shutil.rmtree(own, ignore_errors=True)
     return done
@@ -133,9 +140,30 @@ def _keep(done, results_dir):
     """Writes a record, unless its task has done so, and returns it."""
     path = results_dir / "records" / f"{done.name}.json"
     if path.exists():
-        return Record.read(path)
-    done.write(results_dir / "records")
+        found = Record.read(path)
+        if found.recipe == done.recipe:
+            return found
+        spare = _write_elsewhere(done)
+        raise RecordError(
+            f"{path} is a record of another recipe. The new record is in {spare}. Give "
+            "its recipe its own `profile`, or remove the old record."
+        )
+    try:
+        done.write(results_dir / "records")
+    except OSError as error:
+        # The machine that trained it has removed its copy.
+        spare = _write_elsewhere(done)
+        raise OSError(
+            f"Cannot write {path} ({error.strerror or error}). The record is in "
+            f"{spare}: move it there."
+        ) from error
     return done
+
+
+def _write_elsewhere(done):
+    folder = Path(tempfile.mkdtemp(prefix="dropblock-record-"))
+    done.write(folder)
+    return folder
 
 
 @contextlib.contextmanager

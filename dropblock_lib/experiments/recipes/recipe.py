@@ -198,6 +198,11 @@ class Recipe:
             raise invalid("weight_decay", expected, self.weight_decay)
         if not isinstance(self.placement, (str, type(None))):
             raise invalid("placement", "a string or None", self.placement)
+        for field in ("network", "variant"):
+            # Records and folders of runs are named by them.
+            if not re.fullmatch(r"[\w.+-]+", str(getattr(self, field))):
+                expected = "a name of letters, digits and the characters _ . + -"
+                raise invalid(field, expected, getattr(self, field))
         pattern = r"[a-z0-9]+(_[a-z0-9]+)*"
         if not (isinstance(self.profile, str) and re.fullmatch(pattern, self.profile)):
             expected = "lowercase letters, digits and underscores"

@@ -47,8 +47,9 @@ class PartialRun:
     def read(self, recipe, say: Callable[[str], None]) -> dict | None:
         """The state of a killed run, or `None` to start from the first epoch.
 
-        A state of another recipe or other versions is removed, and `say` is called with
-        a sentence about it. Raises a `RecordError` if the state cannot be read.
+        A state that has lost its model is removed, and `say` is called with a sentence
+        about it. Raises a `RecordError` if the state cannot be read, or is that of
+        another recipe or other versions.
         """
         try:
             text = self._path.read_text(encoding="utf-8")
@@ -62,13 +63,17 @@ class PartialRun:
             epochs_done = len(state["history"]["loss"])
         except (ValueError, KeyError, TypeError) as error:
             raise self._unreadable(self._path, error) from None
-        if same_recipe and same_versions and model_exists and epochs_done:
-            self._keep_only(state["model"])
-            return state
-        say(
-            f"{recipe.name}: an unfinished run used another recipe or other versions, "
-            "or has lost its model; starting over."
-        )
+        if model_exists and epochs_done:
+            if same_recipe and same_versions:
+                self._keep_only(state["model"])
+                return state
+            what = "of another recipe" if same_versions else "with other versions"
+            raise RecordError(
+                f"{self.directory} has {epochs_done} epochs of this run {what}. "
+                "Nothing was changed. Finish the run as it was begun, or remove the "
+                "folder to train from the beginning."
+            )
+        say(f"{recipe.name}: an unfinished run has lost its model; starting over.")
         # A kill after the first save must not leave the old state with the new model.
         self._path.unlink()
         return None
@@ -82,7 +87,7 @@ class PartialRun:
                 random_states(model), state["random_states"], strict=True
             ):
                 variable.assign(np.asarray(value, dtype=variable.dtype))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
             raise self._unreadable(path, error) from error
         return model
 

@@ -83,7 +83,7 @@ def effects_answer(rows: Sequence[dict], factor: float = 100, digits: int = 2) -
         says so.
     """
     runs = sorted({row["runs"] for row in rows})
-    if runs[-1] == 0:
+    if not runs or runs[-1] == 0:
         return _NO_RESULT
     if runs[-1] == 1:
         return (

@@ -167,7 +167,7 @@ class GridRecords:
         """
         arms = self.arms(metric)
         variants = {arm_of(recipe): recipe.variant for recipe in self.recipes}
-        plain = next(arm for arm, variant in variants.items() if variant == "none")
+        plain = next((arm for arm, name in variants.items() if name == "none"), None)
         if plain not in arms:
             return {}
         half = {}
@@ -239,7 +239,8 @@ def recorded(
     records = load_records() if records is None else records
     found = comparable(record for record in records if record.recipe.hash in recipes)
     by_hash = {record.recipe.hash: record for record in found}
-    command = ["python", "-m", "dropblock_lib.experiments", "run", "--grid", grid]
+    command = ["python", "-m", "dropblock_lib.experiments", "run", "--grid"]
+    command.append(str(grid))
     chosen = {
         "--profile": () if patterns == ["*"] else patterns,
         "--network": [network] if network else (),

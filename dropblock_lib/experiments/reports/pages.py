@@ -69,6 +69,8 @@ def format_answer(found: GridRecords) -> str:
     """
     if not found.records:
         return ""
+    if not {"none"} < {recipe.variant for recipe in found.recipes}:
+        return "**No verdict.** It takes plain training and another variant.\n"
     seeds = found.seeds
     if len(seeds) < 2:
         count = f"Only run {seeds[0]} has" if seeds else "No run has"

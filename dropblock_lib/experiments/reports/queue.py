@@ -70,10 +70,16 @@ def read_queue(path: Path | str = DEFAULT) -> list[Step]:
     tables = content.get("step")
     if set(content) != {"step"} or not isinstance(tables, list):
         raise ValueError(f"{path} is not a queue: expected a list of [[step]] alone.")
-    steps, taken = [], set()
+    steps, taken, hashes = [], set(), {}
     for number, table in enumerate(tables, 1):
         place = f"{path}, step {number}"
         recipes = _choose(place, table, path.parent)
+        for recipe in recipes:
+            if hashes.setdefault(recipe.name, recipe.hash) != recipe.hash:
+                raise ValueError(
+                    f"{place}: two runs have the same name, {recipe.name}. Give each "
+                    "its own profile."
+                )
         left = [recipe for recipe in recipes if recipe.hash not in taken]
         taken |= {recipe.hash for recipe in recipes}
         steps.append(Step(table["title"], tuple(left)))
@@ -155,6 +161,7 @@ def _seconds_per_image(records):
     for record in sorted(records, key=lambda record: record.date, reverse=True):
         recipe = record.recipe
         is_here = all(record.hardware[key] == here[key] for key in here)
+        is_here = is_here and record.hardware.get("devices", 1) == 1
         # Runs that changed keep_prob once per epoch were compiled in each epoch, which
         # took several times as long. Only the ten newest count: older code was slower.
         if (
@@ -199,11 +206,17 @@ def _choose(place, table, folder):
         if key not in table:
             raise ValueError(f"{place}: `{key}` is missing.")
     wanted = {key: as_list(table[key]) for key in FILTERS if key in table}
-    recipes = []
+    known = []
     for grid in as_list(table["grid"]):
         beside = folder / f"{grid}.toml"
-        found = read_grid(beside if beside.is_file() else grid)
-        recipes += [recipe for recipe in found if passes(recipe, wanted)]
+        known += read_grid(beside if beside.is_file() else grid)
+    for key, choices in wanted.items():
+        for choice in choices:
+            if not any(passes(recipe, {key: [choice]}) for recipe in known):
+                raise ValueError(
+                    f"{place}: no run of the grid {table['grid']} has {key} {choice!r}."
+                )
+    recipes = [recipe for recipe in known if passes(recipe, wanted)]
     if not recipes:
         raise ValueError(f"{place}: no run of the grid {table['grid']} matches.")
     return recipes

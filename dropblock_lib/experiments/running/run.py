@@ -112,15 +112,17 @@ def run_all(
             process is training it.
 
     Returns:
-        The records, in the order of the recipes.
+        The records, in the order of the recipes; those that another process has
+        written in the meantime come last.
 
     Raises:
         RunsFailed: With `keep_going`, if runs have left no record, after all others
             are done.
     """
     recipes = list(recipes)
+    results_dir = Path(results_dir or default_results_directory())
     loaded = {}
-    records, failures = [], {}
+    records, failures, busy = [], {}, []
     with contextlib.ExitStack() as stack:
         if progress is None:
             progress = stack.enter_context(open_progress(len(recipes)))
@@ -137,16 +139,24 @@ def run_all(
                         devices=devices,
                     )
                 )
-            except (ValueError, OSError, ImportError) as error:
+            # A backend that runs out of memory raises an error of its own.
+            except Exception as error:
                 if not keep_going:
                     raise
-                failures[recipe.name] = str(error)
+                failures[recipe.name] = str(error) or repr(error)
                 if isinstance(error, BusyError):
+                    busy.append(recipe)
                     progress.skip_run(recipe.name, "another process is training it")
                 else:
                     progress.say(f"{recipe.name}: {error}")
             # Frees the memory of the model.
             keras.utils.clear_session()
+    for recipe in busy:
+        # The other process may have finished it in the meantime.
+        done = next(iter(find_records(recipe, results_dir / "records")), None)
+        if done is not None:
+            records.append(done)
+            del failures[recipe.name]
     if failures:
         raise RunsFailed(failures, len(recipes))
     return records

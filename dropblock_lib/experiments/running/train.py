@@ -117,7 +117,9 @@ def _train(recipe, name, data, partial, progress, devices):
         partial.write(state, model)
         progress.end_epoch(epoch, row)
 
-    final, detections = task.final(model, history)
+    # Probes copy the network.
+    with _precision(recipe.precision):
+        final, detections = task.final(model, history)
     detections = state.get("detections", {}) | detections
     return Record(
         recipe=recipe,

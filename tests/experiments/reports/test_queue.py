@@ -80,6 +80,7 @@ def test_steps_are_in_order_and_share_no_run(queue):
         (step("a"), "step 1: `grid` is missing"),
         (step("a", grid="mine") + step("b", grid="mine", depth=3), "step 2: expected"),
         (step("a", grid="mine", seed=7), "step 1: no run"),
+        (step("a", grid="mine", seed=[0, 7]), "has seed 7"),
         ("[[step", "not TOML"),
     ],
 )
@@ -155,6 +156,57 @@ def test_a_run_in_progress_elsewhere_is_skipped(monkeypatch, tmp_path):
         run_all(recipes, results_dir=tmp_path, keep_going=True)
     names = [path.stem for path in (tmp_path / "records").glob("*.json")]
     assert names == [recipes[1].name]
+
+
+def test_a_run_that_another_process_finished_in_the_meantime_has_not_failed(
+    monkeypatch, tmp_path
+):
+    use_tiny_net(monkeypatch)
+    monkeypatch.setattr("dropblock_lib.experiments.records.checkpoint.PATIENCE", 0.1)
+    module = importlib.import_module("dropblock_lib.experiments.running.run")
+    monkeypatch.setattr(module, "_load", lambda name, data_dir: tiny_data())
+    recipes = [tiny_recipe(epochs=1, seed=seed) for seed in (0, 1)]
+    first = run_all(recipes[:1], results_dir=tmp_path / "elsewhere")[0]
+    busy = PartialRun(tmp_path / ".partial" / recipes[0].name)
+
+    def finish(recipe, **settings):
+        # The other process writes its record while the second run is trained.
+        done = usual(recipe, **settings)
+        first.write(tmp_path / "records")
+        return done
+
+    usual = module.run
+    monkeypatch.setattr(module, "run", finish)
+    with busy.locked():
+        records = run_all(recipes, results_dir=tmp_path, keep_going=True)
+    assert {record.name for record in records} == {r.name for r in recipes}
+
+
+def test_any_error_of_a_run_leaves_the_others_to_run(monkeypatch, tmp_path):
+    use_tiny_net(monkeypatch)
+    module = importlib.import_module("dropblock_lib.experiments.running.run")
+    monkeypatch.setattr(module, "_load", lambda name, data_dir: tiny_data())
+    recipes = [tiny_recipe(epochs=1, seed=seed) for seed in (0, 1)]
+
+    def out_of_memory(recipe, *rest):
+        if recipe.seed == 0:
+            raise RuntimeError("RESOURCE_EXHAUSTED")
+        return train(recipe, *rest)
+
+    train = module.train
+    monkeypatch.setattr(module, "train", out_of_memory)
+    with pytest.raises(RunsFailed, match="RESOURCE_EXHAUSTED"):
+        run_all(recipes, results_dir=tmp_path, keep_going=True)
+    names = [path.stem for path in (tmp_path / "records").glob("*.json")]
+    assert names == [recipes[1].name]
+
+
+def test_two_runs_of_one_name_are_rejected(queue, tmp_path):
+    longer = GRID.replace("epochs = 3", "epochs = 4")
+    (tmp_path / "longer.toml").write_text(longer)
+    path = queue(step("one", grid="mine") + step("two", grid="longer"))
+    with pytest.raises(ValueError, match="two runs have the same name"):
+        read_queue(path)
 
 
 def test_filters_take_values_patterns_and_lists():

@@ -272,10 +272,28 @@ def test_the_state_of_another_recipe_or_version_is_not_resumed(
             run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     [path] = tmp_path.glob(".partial/*/state.json")
     content = json.loads(path.read_text())
-    content["versions"]["keras"] = "2.0"
+    changed = content | {"versions": {**content["versions"], "keras": "2.0"}}
+    path.write_text(json.dumps(changed))
+    with pytest.raises(RecordError, match="1 epochs of this run with other versions"):
+        run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     path.write_text(json.dumps(content))
+    with pytest.raises(RecordError, match="1 epochs of this run of another recipe"):
+        run(tiny_recipe(epochs=4), results_dir=tmp_path, data=tiny_data())
+    # Nothing was lost: the run as it was begun resumes.
     record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
-    assert "starting over" in capsys.readouterr().out
+    assert [resume["epoch"] for resume in record.resumes] == [1]
+    assert outcome(record) == outcome(whole[0])
+
+
+def test_a_state_without_its_model_starts_over(whole, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as stopping:
+        stop_at_step(stopping, 6)
+        with pytest.raises(Stopped):
+            run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
+    [model] = tmp_path.glob(".partial/*/epoch-*.keras")
+    model.unlink()
+    record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
+    assert "has lost its model; starting over" in capsys.readouterr().out
     assert record.resumes == []
     assert outcome(record) == outcome(whole[0])
 
