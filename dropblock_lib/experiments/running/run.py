@@ -210,9 +210,11 @@ def _existing(recipe, data, directory):
                 "own `profile`, or remove the record."
             )
         return done, "its record exists"
-    if data.label != data.source:
-        for done in find_records(recipe, directory):
+    for done in find_records(recipe, directory):
+        if data.label != data.source:
             return done, f"because only the stand-in {data.source} is available here"
+        if not done.is_stand_in:
+            return done, f"its record on {done.data.source} exists"
     return None, None
 
 

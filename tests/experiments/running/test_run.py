@@ -361,6 +361,10 @@ def test_stand_ins_and_real_data_have_separate_records(tmp_path, monkeypatch, ca
     (tmp_path / "records" / f"{first.name}.json").unlink()
     assert run(recipe, results_dir=tmp_path, data=stand_in) == second
     assert "only the stand-in shapes" in capsys.readouterr().out
+    # Other real data would not be pooled with it either.
+    other = tiny_data("cifar10", "cifar10")
+    assert run(recipe, results_dir=tmp_path, data=other) == second
+    assert f"its record on {second.data.source} exists" in capsys.readouterr().out
 
 
 def test_run_or_load_says_which(tmp_path, monkeypatch, capsys):
