@@ -123,7 +123,7 @@ export function explore(state) {
 		nominal: 1 - keepProb,
 		expected: expectedDropRate(probability, block, [height, width]),
 		realized: 1 - kept / keep.length,
-		scale: keep.length / max(kept, 1),
+		scale: state.method === "dropblock" ? keep.length / max(kept, 1) : 1 / keepProb,
 	};
 }
 
@@ -587,6 +587,7 @@ function view(root, model, share) {
 		explanation.textContent = say(text[method] ?? text, {
 			kh, kw, kept, masks,
 			gamma: short(result.gamma),
+			scale: short(result.scale),
 			units: keep.length,
 			places: `${valid[2]} x ${valid[3]}`,
 			seeds: total(seeds),

@@ -42,11 +42,14 @@ def compute(state: Any, method: str) -> Result:
     seeds[(..., *valid)] = field[(..., *valid)] < gamma
     keep_mask = masks.expand_seeds(1 - seeds[(..., *valid)].astype("int8"), block, size)
     kept = np.count_nonzero(keep_mask)
+    # DropBlock divides by the share that it kept, the others by the share that they
+    # expect to keep.
+    by_mask = keep_mask.size / max(kept, 1)
     readouts = {
         "gamma": gamma,
         "nominal": 1 - state.keep_prob,
         "expected": masks.expected_drop_rate(gamma, block, size),
         "realized": 1 - kept / keep_mask.size,
-        "scale": keep_mask.size / max(kept, 1),
+        "scale": by_mask if method == "dropblock" else 1 / state.keep_prob,
     }
     return Result(block, (valid[0], valid[1]), seeds, keep_mask, readouts)

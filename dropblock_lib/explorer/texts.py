@@ -72,10 +72,20 @@ TEXTS = {
             "dropout": "A x M: each unit is dropped or kept by itself.",
             "spatial": "A x M: a channel is dropped or kept as a whole.",
         },
-        "scale": (
-            "Kept units are multiplied by units / kept = {units} / {kept}, so that "
-            "the next layer sees sums of the usual size."
-        ),
+        "scale": {
+            "dropblock": (
+                "Kept units are multiplied by units / kept = {units} / {kept}, so that "
+                "the next layer sees sums of the usual size."
+            ),
+            "dropout": (
+                "Kept units are multiplied by 1 / keep_prob = {scale}, whatever share "
+                "this mask kept. DropBlock divides by the share that was kept."
+            ),
+            "spatial": (
+                "Kept channels are multiplied by 1 / keep_prob = {scale}, whatever "
+                "share this mask kept. DropBlock divides by the share that was kept."
+            ),
+        },
         "nothing": "No unit is kept, so there is nothing to scale: every unit is zero.",
     },
     "readouts": {

