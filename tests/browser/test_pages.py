@@ -298,3 +298,23 @@ def test_the_printed_page_is_white_and_complete(visit):
         assert max(map(int, re.findall(r"\d+", text)[:3])) < 80
         for code in page.locator("details pre").all():
             assert code.evaluate("element => element.checkVisibility()")
+
+
+def test_keys_turn_slides_even_after_a_click(visit):
+    with visit("_static/lecture-1.html") as opened:
+        page = opened.page
+        shown = page.locator("output")
+        page.get_by_role("button", name="Next").click()
+        assert shown.inner_text().startswith("2 /")
+        page.keyboard.press("PageDown")
+        assert shown.inner_text().startswith("3 /")
+        # The space bar presses the button, once.
+        page.keyboard.press("Space")
+        assert shown.inner_text().startswith("4 /")
+        # With Alt it is the browser's key.
+        page.keyboard.press("Alt+ArrowUp")
+        assert shown.inner_text().startswith("4 /")
+        # Not the number of a slide.
+        page.evaluate("() => { location.hash = '#x' }")
+        page.wait_for_function("() => location.hash === '#1'")
+        assert page.locator("section:visible").count() == 1

@@ -49,16 +49,19 @@ function show(number) {
 const keys = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1,
   ArrowLeft: -1, ArrowUp: -1, PageUp: -1, Home: -last, End: last };
 addEventListener("keydown", (event) => {
-  if (!(event.key in keys) || event.target.closest("a, button")) return;
+  if (!(event.key in keys) || event.altKey || event.ctrlKey || event.metaKey) return;
+  // The space bar presses a button that has the focus.
+  if (event.key === " " && event.target.closest("a, button")) return;
   event.preventDefault();
   show(at + keys[event.key]);
 });
 const [back, on] = document.querySelectorAll("button");
 back.onclick = () => show(at - 1);
 on.onclick = () => show(at + 1);
-addEventListener("hashchange", () => show(location.hash.slice(1) - 1));
+const asked = () => (parseInt(location.hash.slice(1)) || 1) - 1;
+addEventListener("hashchange", () => show(asked()));
 document.querySelector("nav").hidden = false;
-show((parseInt(location.hash.slice(1)) || 1) - 1);
+show(asked());
 """
 PAGE = """\
 <!DOCTYPE html>
