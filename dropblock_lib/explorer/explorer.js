@@ -177,12 +177,14 @@ export function readLink(hash, presets, start, texts) {
 	if (base === null) return;
 	const changes = { ...(base === "start" ? start : presets[base]?.state) };
 	for (const [name, text] of asked) {
+		if (!Object.hasOwn(start, name)) continue;
 		if (name in RANGES) {
 			const [low, high, step = 1] = RANGES[name];
-			const value = Math.round(parseFloat(text) / step) * step;
+			const value = Math.round((text.trim() ? +text : NaN) / step) * step;
 			if (!isNaN(value)) changes[name] = +clip(value, low, high).toFixed(2);
-		} else if (typeof start[name] === "boolean") changes[name] = text === "true";
-		else if (name in start && text in texts[name]) changes[name] = text;
+		} else if (typeof start[name] === "boolean") {
+			if (/^(true|false)$/i.test(text)) changes[name] = /^t/i.test(text);
+		} else if (Object.hasOwn(texts[name], text)) changes[name] = text;
 	}
 	return changes;
 }

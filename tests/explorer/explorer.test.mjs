@@ -60,6 +60,13 @@ test("addresses", () => {
     read("#explorer=&method=dropconnect&keep_prob=9&block_size=x&moon=1&seed=2.4"),
     { keep_prob: 1, seed: 2 },
   );
+  for (const part of [
+    "marks=maybe", "marks=1", "marks=", "keep_prob=80%", "keep_prob=0,7", "keep_prob=",
+    "toString=1", "method=toString",
+  ])
+    assert.deepEqual(read(`#explorer=&${part}`), {}, part);
+  // Python's spelling of truth values.
+  assert.deepEqual(read("#explorer=&marks=False"), { marks: false });
   const now = { ...start, keep_prob: 0.45, method: "dropout", marks: false };
   assert.deepEqual(read(explorer.writeLink(now, start)), now);
 });
