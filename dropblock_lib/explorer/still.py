@@ -55,6 +55,13 @@ def tint(level):
     return "#" + "".join(f"{part:02X}" for part in mixed)
 
 
+def over(color):
+    """Black or white, whichever has more contrast on `color`, as in explorer.js."""
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    light = 0.21 * red**2.2 + 0.72 * green**2.2 + 0.07 * blue**2.2
+    return "#000000" if light > 0.179 else "#FFFFFF"
+
+
 def levels_of(values, white, low):
     """The brightness of kept units, from 0 to 1, with headroom for scaled ones."""
     return np.clip(HEADROOM * (values - low) / ((white - low) or 1), 0, 1)
@@ -96,9 +103,12 @@ def svg(explorer, method):
             )
     if max(height, width) <= NUMBERED:
         for (row, column), value in np.ndenumerate(values):
+            kept = keep_mask[row, column]
+            cell = tint(levels[row, column] / LEVELS) if kept else PALETTE["dropped"]
             parts.append(
                 f'<text x="{CELL * (column + 0.5):g}" y="{CELL * (row + 0.65):g}" '
-                f'font-size="4" text-anchor="middle">{value:.3g}</text>'
+                f'font-size="4" text-anchor="middle" fill="{over(cell)}">'
+                f"{value:.3g}</text>"
             )
     label = html.escape(caption(explorer, method))
     return (

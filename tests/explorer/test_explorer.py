@@ -399,6 +399,23 @@ def test_the_still_picture_drops_what_the_mask_drops():
     assert dropped == {*map(tuple, np.argwhere(explorer.keep_mask[..., 0] == 0))}
 
 
+def test_numbers_on_the_still_picture_are_legible():
+    page = dbl.MaskExplorer("slides").page_html()
+    cells = {
+        (int(x), int(y)): color
+        for color, path in re.findall(r'<path [^>]*fill="([^"]*)"[^>]* d="(.*?)"', page)
+        for x, y in re.findall(r"M(\d+) (\d+)", path)
+    }
+    numbers = re.findall(r'<text x="(\d+)" y="([\d.]+)" [^>]*fill="([^"]*)"', page)
+    assert len(numbers) == len(cells) == 25
+    for x, y, color in numbers:
+        cell = cells[int(x) // 10 * 10, int(float(y)) // 10 * 10]
+        assert contrast(color, cell) >= 4.5
+    # The style sheet would override these colors.
+    (rule,) = re.findall("-still text {.*}", (FILES / "explorer.css").read_text())
+    assert "fill" not in rule
+
+
 def test_side_by_side_there_is_a_still_picture_of_each_method():
     page = dbl.MaskExplorer(compare=True).page_html()
     captions = re.findall("<figcaption>(\\w+) ", page)
