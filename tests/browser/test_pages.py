@@ -108,6 +108,8 @@ def test_every_formula_is_set(opened):
 def test_the_root_page_redirects_to_the_first_page(visit):
     with visit("index.html") as opened:
         opened.page.wait_for_url("**/book/index.html")
+    with visit("index.html#explorer=star") as opened:
+        opened.page.wait_for_url("**/book/index.html#explorer=*")
 
 
 def test_search_finds_gamma(visit):
