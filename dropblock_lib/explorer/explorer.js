@@ -328,9 +328,8 @@ function view(root, model, share) {
 		root.classList.toggle("mask-explorer-compare", state.compare);
 	});
 	const link = share && make("button.link", {
-		onclick() {
-			share(state);
-			link.textContent = texts.controls.linked;
+		async onclick() {
+			link.textContent = texts.controls[(await share(state)) ? "linked" : "address"];
 			setTimeout(() => (link.textContent = texts.controls.link), 2000);
 		},
 	}, texts.controls.link);
@@ -716,7 +715,8 @@ export function mount(place, number) {
 	go(location.hash);
 	view(place, model, (now) => {
 		history.replaceState(null, "", writeLink(now, start));
-		navigator.clipboard?.writeText(location.href);
+		// Pages without HTTPS have no clipboard, and users can refuse access.
+		return navigator.clipboard?.writeText(location.href).then(() => true, () => false);
 	});
 	addEventListener("hashchange", () => go(location.hash));
 	// Following the same link again does not change the address.

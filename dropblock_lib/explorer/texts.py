@@ -128,6 +128,7 @@ TEXTS = {
         "call": "in Keras:",
         "link": "Copy a link to this",
         "linked": "Copied",
+        "address": "See the address bar",
     },
     "credit": "Photograph: Chelsea by Stefan van der Walt (CC0), from scikit-image.",
     "share": "{realized} dropped",

@@ -382,6 +382,17 @@ def test_a_copied_link_opens_the_same_state(driver):
     again.agrees()
 
 
+@pytest.mark.parametrize(
+    "clipboard", ["undefined", "{ writeText: () => Promise.reject() }"]
+)
+def test_a_link_that_cannot_be_copied_is_in_the_address_bar(driver, clipboard):
+    driver.page.evaluate(
+        f"Object.defineProperty(navigator, 'clipboard', {{ value: {clipboard} }})"
+    )
+    driver.root.get_by_role("button", name="Copy a link").click()
+    driver.root.get_by_role("button", name="See the address bar").wait_for()
+
+
 # === The box ===
 
 
