@@ -353,7 +353,7 @@ function view(root, model, share) {
 			make("div.row", {},
 				choice("gamma", "pair", hasBlocks),
 				check("compare"),
-				check("marks", hasBlocks),
+				check("marks", () => hasBlocks() && state.step !== "map"),
 				check("per_channel", () => state.channels > 1)),
 			!given && make("div.row", {},
 				make("label.picture", {}, texts.controls.picture, picture),

@@ -499,6 +499,10 @@ def test_a_control_that_does_nothing_is_disabled(driver):
     assert driver.control("per_channel").is_disabled()
     driver.slide("channels", 2)
     assert driver.control("per_channel").is_enabled()
+    driver.choose("step", "map")
+    assert driver.control("marks").is_disabled()
+    driver.choose("step", "seeds")
+    assert driver.control("marks").is_enabled()
 
 
 def test_the_status_is_announced_after_a_pause(driver):
