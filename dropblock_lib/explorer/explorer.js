@@ -292,13 +292,22 @@ function view(root, model, share) {
 	const status = make("p.status", { role: "status" });
 
 	const legend = make("p.legend");
+	// Colors that the maps do not show at this step.
+	const hasNoMarks = () => !hasBlocks() || state.step === "map";
+	const isUnused = {
+		kept: () => state.step === "seeds",
+		dropped: () => state.step === "map" ||
+			(state.step === "seeds" && !state.compare && hasBlocks()),
+		seed: hasNoMarks, valid: hasNoMarks,
+	};
 	for (const name in texts.legend) {
 		const word = make("span", { class: name }, texts.legend[name]);
-		if (name === "seed" || name === "valid")
-			updates.push(() => {
-				word.hidden = !state.marks;
-				word.classList.toggle("unused", !hasBlocks() || state.step === "map");
-			});
+		updates.push(() => {
+			// Seeds are filled at their own step, marked or not.
+			const isMark = name === "valid" || (name === "seed" && state.step !== "seeds");
+			word.hidden = isMark && !state.marks;
+			word.classList.toggle("unused", isUnused[name]());
+		});
 		legend.append(word);
 	}
 

@@ -46,8 +46,8 @@ TEXTS = {
                 "in each mask. Below gamma, the place becomes a seed. Seeds: {seeds}."
             ),
             "dropout": (
-                "One random number for each of {units} units. A unit whose number is "
-                "below {gamma} is dropped."
+                "Each shade of gray is a random number, one for each of {units} units. "
+                "A unit whose number is below {gamma} is dropped."
             ),
             "spatial": (
                 "One random number for each of {masks} masks. A channel whose number "

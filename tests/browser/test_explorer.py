@@ -475,6 +475,24 @@ def test_texts_fit_the_method(driver):
 
 
 @pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("compare=false&marks=true&step=map", "kept"),
+        ("compare=false&marks=true&step=seeds", "seed valid"),
+        ("compare=false&marks=false&step=seeds", "seed"),
+        ("compare=false&marks=true&step=seeds&method=dropout", "dropped"),
+        ("compare=true&marks=false&step=seeds", "dropped seed"),
+        ("compare=false&marks=false&step=drop", "kept dropped"),
+    ],
+)
+def test_the_legend_names_the_colors_of_the_step(driver, state, expected):
+    driver.open(f"#explorer=photo&{state}")
+    words = driver.root.locator(".mask-explorer-legend span").all()
+    shown = [word.get_attribute("class") for word in words if word.is_visible()]
+    assert [name.split()[0] for name in shown] == expected.split()
+
+
+@pytest.mark.parametrize(
     "preset", ["photograph", "a star", "a digit", "5 x 5", "ResNet-50"]
 )
 def test_every_example_changes_the_picture(driver, preset):
