@@ -50,8 +50,8 @@ TEXTS = {
                 "A unit whose number is below {gamma} is dropped."
             ),
             "spatial": (
-                "One random number for each of {masks} masks. A channel whose number "
-                "is below {gamma} is dropped."
+                "Each shade of gray is a random number, one for each mask. A mask "
+                "whose number is below {gamma} drops everything. Masks: {masks}."
             ),
         },
         "blocks": {
@@ -61,8 +61,8 @@ TEXTS = {
             ),
             "dropout": "The keep mask M. Of {units} units, {kept} are kept.",
             "spatial": (
-                "The keep mask M, one number for a whole channel. Of {masks} masks, "
-                "{seeds} drop everything."
+                "The keep mask M is 0 or 1 everywhere in a channel. Masks: {masks}. "
+                "Masks of zeros: {seeds}."
             ),
         },
         "drop": {

@@ -24,6 +24,7 @@ from dropblock_lib.explorer import pictures
 from dropblock_lib.explorer.noise import mix, noise
 from dropblock_lib.explorer.state import CHECKS, PRESETS, TRIES
 from dropblock_lib.explorer.still import BRIGHT, DIM
+from dropblock_lib.explorer.texts import TEXTS
 from dropblock_lib.palette import PALETTE, PALETTE_DARK
 
 FILES = Path(dbl.__file__).parent / "explorer"
@@ -374,6 +375,11 @@ def test_a_page_that_sends_an_invalid_state_gets_the_valid_one(monkeypatch):
 def test_an_unknown_argument_is_named():
     with pytest.raises(TypeError, match="no argument `keep_probability`"):
         dbl.MaskExplorer(keep_probability=0.9)
+
+
+def test_texts_fit_a_single_mask():
+    for step in ("seeds", "blocks"):
+        assert "{masks} masks" not in TEXTS["explain"][step]["spatial"]
 
 
 # === Display ===
