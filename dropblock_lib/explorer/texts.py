@@ -42,8 +42,9 @@ TEXTS = {
         "map": "A, the feature map, before anything is dropped.",
         "seeds": {
             "dropblock": (
-                "One random number for each of the {places} places where a block fits, "
-                "in each mask. Below gamma, the place becomes a seed. Seeds: {seeds}."
+                "Each shade of gray is a random number: in each mask, one for each of "
+                "the {places} places where a block fits. A place whose number is below "
+                "gamma becomes a seed. Seeds: {seeds}."
             ),
             "dropout": (
                 "Each shade of gray is a random number, one for each of {units} units. "
