@@ -10,7 +10,7 @@ TEXTS = {
         "spatial": "SpatialDropout",
     },
     "tries": {
-        "dropout": "Dropout hides 20%: can you still see it?",
+        "dropout": "Dropout hides 20%: can you still see the cat?",
         "dropblock": "DropBlock hides the same 20%",
         "spatial": "A block as large as the map: SpatialDropout",
     },
