@@ -141,7 +141,7 @@ TEXTS = {
             "dropped, because it is inside the block of the seed at row {seed_row}, "
             "column {seed_column}{others}."
         ),
-        "others": " (and of {number} more)",
+        "others": "; other blocks that cover it: {number}",
         "dropblock-kept": "kept, because no block covers it.",
         "dropout": "dropped, because its random number {noise} is below {gamma}.",
         "dropout-kept": "kept, because its random number {noise} is not below {gamma}.",

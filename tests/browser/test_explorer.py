@@ -254,7 +254,7 @@ def test_a_dropped_unit_names_the_seed_of_its_block(driver):
     assert expected in driver.reason()
     assert driver.canvas.evaluate("c => c.toDataURL()") != before
     driver.point_at(4, 1)
-    assert "row 3, column 1 (and of 1 more)" in driver.reason()
+    assert "row 3, column 1; other blocks that cover it: 1." in driver.reason()
 
 
 @pytest.mark.parametrize("method", ["dropout", "spatial"])
