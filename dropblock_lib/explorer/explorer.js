@@ -587,7 +587,9 @@ function view(root, model, share) {
 
 	function describe() {
 		const panel = panels.find(({ method }) => method === spoken) ?? panels[0];
-		cellText.textContent = cell ? panel.tell() : texts.point;
+		const text = cell ? panel.tell() : texts.point;
+		// Screen readers announce a live region whenever its text is replaced.
+		if (cellText.textContent !== text) cellText.textContent = text;
 	}
 
 	function explain() {

@@ -530,6 +530,14 @@ def test_the_status_is_announced_after_a_pause(driver):
     assert f"{100 * driver.twin.readouts['realized']:.2f}%" in status.inner_text()
 
 
+def test_an_unchanged_sentence_about_a_unit_is_not_announced_again(driver):
+    cell = driver.root.locator(".mask-explorer-cell")
+    before = cell.evaluate_handle("cell => cell.firstChild")
+    driver.slide("keep_prob", 0.4)
+    driver.slide("keep_prob", 0.6)
+    assert cell.evaluate("(cell, before) => cell.firstChild === before", before)
+
+
 @pytest.mark.parametrize("step", ["scale", "seeds"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_is_accessible_at_every_step(driver, theme, step):
