@@ -49,29 +49,25 @@ const covers = (block, side) =>
 		(_, i) => min(i, side - block) - max(i - block + 1, 0) + 1,
 	);
 
-// Each count that occurs, with the share of units that have it.
-function coverShares([kh, kw], [height, width]) {
+// The mean, over all units, of a function of the number of places that would drop it.
+function coverMean([kh, kw], [height, width]) {
 	const shares = new Map();
 	for (const down of covers(kh, height))
 		for (const across of covers(kw, width)) {
 			const count = down * across;
 			shares.set(count, (shares.get(count) ?? 0) + 1 / (height * width));
 		}
-	return [...shares];
+	return (of) =>
+		[...shares].reduce((sum, [count, share]) => sum + share * of(count), 0);
 }
 
 export function expectedDropRate(gamma, block, size) {
 	const log = Math.log1p(-gamma);
-	return -coverShares(block, size).reduce(
-		(sum, [count, share]) => sum + share * Math.expm1(count * log),
-		0,
-	);
+	return -coverMean(block, size)((count) => Math.expm1(count * log));
 }
 
 export function exactGamma(keepProb, block, size) {
-	const shares = coverShares(block, size);
-	const mean = (of) =>
-		shares.reduce((sum, [count, share]) => sum + share * of(count), 0);
+	const mean = coverMean(block, size);
 	let lam = 0;
 	for (let round = 0; round < 50; round++) {
 		const survival = (count) => Math.exp(-lam * (count - 1));
@@ -96,8 +92,7 @@ export function explore(state) {
 	const { height, width, channels, keep_prob: keepProb } = state;
 	const block = blockOf(state);
 	const [kh, kw] = block;
-	const top = kh >> 1;
-	const left = kw >> 1;
+	const [top, left] = [kh >> 1, kw >> 1];
 	// Every box is [row, column, height, width].
 	const valid = [top, left, height - kh + 1, width - kw + 1];
 	const rule = state.gamma === "exact" ? exactGamma : gamma;
@@ -180,8 +175,8 @@ export function readLink(hash, presets, start, texts) {
 		if (!Object.hasOwn(start, name)) continue;
 		if (name in RANGES) {
 			const [low, high, step = 1] = RANGES[name];
-			const value = Math.round((text.trim() ? +text : NaN) / step) * step;
-			if (!isNaN(value)) changes[name] = +clip(value, low, high).toFixed(2);
+			const value = Math.round(text / step) * step;
+			if (text.trim() && !isNaN(value)) changes[name] = +clip(value, low, high).toFixed(2);
 		} else if (typeof start[name] === "boolean") {
 			if (/^(true|false)$/i.test(text)) changes[name] = /^t/i.test(text);
 		} else if (Object.hasOwn(texts[name], text)) changes[name] = text;
@@ -292,21 +287,16 @@ function view(root, model, share) {
 	const status = make("p.status", { role: "status" });
 
 	const legend = make("p.legend");
-	// Colors that the maps do not show at this step.
-	const hasNoMarks = () => !hasBlocks() || state.step === "map";
-	const isUnused = {
-		kept: () => state.step === "seeds",
-		dropped: () => state.step === "map" ||
-			(state.step === "seeds" && !state.compare && hasBlocks()),
-		seed: hasNoMarks, valid: hasNoMarks,
-	};
 	for (const name in texts.legend) {
 		const word = make("span", { class: name }, texts.legend[name]);
+		const isMark = name === "seed" || name === "valid";
 		updates.push(() => {
-			// Seeds are filled at their own step, marked or not.
-			const isMark = name === "valid" || (name === "seed" && state.step !== "seeds");
-			word.hidden = isMark && !state.marks;
-			word.classList.toggle("unused", isUnused[name]());
+			const { step, compare, marks } = state;
+			// Their own step shows seeds even without marks.
+			word.hidden = isMark && !marks && (name === "valid" || step !== "seeds");
+			word.classList.toggle("unused", step === "map" ? name !== "kept"
+				: isMark ? !hasBlocks()
+				: step === "seeds" && (name === "kept" || (hasBlocks() && !compare)));
 		});
 		legend.append(word);
 	}
@@ -409,8 +399,8 @@ function view(root, model, share) {
 			const mask = maskAt(channel) + at;
 			if (step === "seeds") {
 				const drawn = place(at);
-				const isDrawn = isOn(result.valid, floor(drawn / width), drawn % width);
-				return isDrawn ? result.noise[mask - at + drawn] : NaN;
+				return isOn(result.valid, floor(drawn / width), drawn % width)
+					? result.noise[mask - at + drawn] : NaN;
 			}
 			if (step === "blocks") return result.keep[mask];
 			if (step !== "map" && !result.keep[mask]) return 0;
@@ -588,7 +578,7 @@ function view(root, model, share) {
 	function describe() {
 		const panel = panels.find(({ method }) => method === spoken) ?? panels[0];
 		const text = cell ? panel.tell() : texts.point;
-		// Screen readers announce a live region whenever its text is replaced.
+		// A live region is announced even if its text is the same.
 		if (cellText.textContent !== text) cellText.textContent = text;
 	}
 
@@ -618,12 +608,8 @@ function view(root, model, share) {
 		const { picture, height, width, channels, method, compare } = state;
 		if (drawnFor !== (drawnFor = [picture, height, width, channels].join())) {
 			values = given?.flat() ?? featureMap(model.get("_pictures")[picture], height, width, channels);
-			low = 0;
-			white = -Infinity;
-			for (const value of values) {
-				low = min(low, value);
-				white = max(white, value);
-			}
+			low = values.reduce((a, b) => min(a, b), 0);
+			white = values.reduce((a, b) => max(a, b));
 			if (white <= low) white = low + 1;
 			cell = null;
 		}
@@ -655,19 +641,15 @@ function view(root, model, share) {
 	}
 
 	function recolor() {
-		const style = getComputedStyle(root);
-		const color = (parts) => {
-			const [r, g, b] = parts;
-			return {
-				parts,
-				css: `rgb(${parts})`,
-				pixel: (255 << 24) | (b << 16) | (g << 8) | r,
-				light: (0.21 * r ** 2.2 + 0.72 * g ** 2.2 + 0.07 * b ** 2.2) / 255 ** 2.2,
-			};
-		};
+		const color = ([r, g, b]) => ({
+			parts: [r, g, b],
+			css: `rgb(${[r, g, b]})`,
+			pixel: (255 << 24) | (b << 16) | (g << 8) | r,
+			light: (0.21 * r ** 2.2 + 0.72 * g ** 2.2 + 0.07 * b ** 2.2) / 255 ** 2.2,
+		});
 		colors = {};
 		for (const name of "paper ink kept dropped seed valid dim bright faint muted".split(" ")) {
-			const hex = style.getPropertyValue(`--${name}`).trim();
+			const hex = getComputedStyle(root).getPropertyValue(`--${name}`).trim();
 			colors[name] = color([1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
 		}
 		const between = (from, to) => Array.from({ length: 101 }, (_, percent) =>
@@ -685,8 +667,8 @@ function view(root, model, share) {
 	const paper = matchMedia("print");
 	paper.addEventListener("change", recolor);
 	const themed = new MutationObserver(recolor);
-	themed.observe(document.documentElement, { attributes: true });
-	themed.observe(document.body, { attributes: true });
+	for (const node of [document.documentElement, document.body])
+		themed.observe(node, { attributes: true });
 
 	return () => {
 		resized.disconnect();
@@ -726,7 +708,6 @@ export function mount(place, number) {
 	go(location.hash);
 	view(place, model, (now) => {
 		history.replaceState(null, "", writeLink(now, start));
-		// Pages without HTTPS have no clipboard, and users can refuse access.
 		return navigator.clipboard?.writeText(location.href).then(() => true, () => false);
 	});
 	addEventListener("hashchange", () => go(location.hash));

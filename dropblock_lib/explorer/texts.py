@@ -42,17 +42,17 @@ TEXTS = {
         "map": "A, the feature map, before anything is dropped.",
         "seeds": {
             "dropblock": (
-                "Each shade of gray is a random number: in each mask, one for each of "
-                "the {places} places where a block fits. A place whose number is below "
-                "gamma becomes a seed. Seeds: {seeds}."
+                "Gray shows random numbers: in each mask, one for each of {places} "
+                "places where a block fits. A number below gamma makes a seed. "
+                "Seeds: {seeds}."
             ),
             "dropout": (
-                "Each shade of gray is a random number, one for each of {units} units. "
-                "A unit whose number is below {gamma} is dropped."
+                "Gray shows random numbers, one for each of {units} units. A unit whose "
+                "number is below {gamma} is dropped."
             ),
             "spatial": (
-                "Each shade of gray is a random number, one for each mask. A mask "
-                "whose number is below {gamma} drops everything. Masks: {masks}."
+                "Gray shows random numbers, one for each mask. A mask whose number is "
+                "below {gamma} drops everything. Masks: {masks}."
             ),
         },
         "blocks": {
