@@ -258,7 +258,8 @@ function view(root, model, share) {
 		const shown = make("span.value", { "aria-hidden": true });
 		updates.unshift(() => {
 			if (name === "block_size") input.max = max(state.height, state.width, state[name]);
-			shown.textContent = state[name].toFixed(step < 1 ? 2 : 0);
+			const x = state[name];
+			shown.textContent = step < 1 && +x.toFixed(2) === x ? x.toFixed(2) : short(x);
 		});
 		return make("label.slider", {}, make("code", {}, name), input, shown);
 	}

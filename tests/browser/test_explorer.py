@@ -424,6 +424,23 @@ def test_readouts_never_collide(driver):
             assert overlaps(driver) == []
 
 
+def test_a_keep_prob_from_python_is_shown_unrounded(driver):
+    driver.page.evaluate(
+        """async () => {
+            const { mount } = await import("/_static/explorer.js");
+            const old = document.querySelector(".mask-explorer");
+            const state = JSON.parse(old.dataset.maskExplorer);
+            const place = old.cloneNode();
+            state.keep_prob = 0.001;
+            place.dataset.maskExplorer = JSON.stringify(state);
+            old.replaceWith(place);
+            mount(place, 1);
+        }"""
+    )
+    shown = driver.root.locator("label:has([data-control=keep_prob])")
+    assert shown.locator(".mask-explorer-value").inner_text() == "0.001"
+
+
 def test_every_readout_is_a_valid_number(driver):
     data = driver.root.locator("data")
     driver.open("#explorer=photo&method=spatial&channels=1&keep_prob=0.05&seed=3")
