@@ -704,7 +704,7 @@ export function mount(place, number) {
 		// The user's own feature map fixes these.
 		if (state._values) for (const name of ["height", "width", "channels"]) delete changes[name];
 		for (const name in changes) model.set(name, changes[name]);
-		place.scrollIntoView({ block: "nearest" });
+		place.scrollIntoView({ block: place.clientHeight > innerHeight - 64 ? "start" : "nearest" });
 	};
 	go(location.hash);
 	view(place, model, (now) => {

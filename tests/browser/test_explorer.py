@@ -393,6 +393,17 @@ def test_a_link_that_cannot_be_copied_is_in_the_address_bar(driver, clipboard):
     driver.root.get_by_role("button", name="See the address bar").wait_for()
 
 
+def test_a_followed_link_shows_the_top_of_a_tall_explorer(visit):
+    with visit(PAGE, width=390, height=600) as opened:
+        driver = Driver(opened.page)
+        opened.page.locator('.bd-article p a[href*="method=spatial"]').click()
+        opened.page.wait_for_function(
+            "root => root.getBoundingClientRect().y >= 0",
+            arg=driver.root.element_handle(),
+        )
+        assert driver.root.bounding_box()["y"] < 120
+
+
 # === The box ===
 
 
