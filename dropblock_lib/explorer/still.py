@@ -73,7 +73,7 @@ def svg(explorer, method):
     keep_mask = result.keep_mask[channel if len(result.keep_mask) > 1 else 0]
     values = explorer.values
     white, low = values.max(), min(values.min(), 0)
-    values = values[..., channel] * keep_mask
+    values = np.where(keep_mask, values[..., channel], 0)
     if explorer.step == "scale":
         values = values * result.readouts["scale"]
     levels = np.rint(levels_of(values, white, low) * LEVELS).astype(int)
@@ -108,7 +108,7 @@ def svg(explorer, method):
             parts.append(
                 f'<text x="{CELL * (column + 0.5):g}" y="{CELL * (row + 0.65):g}" '
                 f'font-size="4" text-anchor="middle" fill="{over(cell)}">'
-                f"{value:.3g}</text>"
+                f"{float(f'{value:.3g}'):g}</text>"
             )
     label = html.escape(caption(explorer, method))
     return (

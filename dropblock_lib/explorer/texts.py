@@ -47,8 +47,8 @@ TEXTS = {
                 "Seeds: {seeds}."
             ),
             "dropout": (
-                "Gray shows random numbers, one for each of {units} units. A unit whose "
-                "number is below {gamma} is dropped."
+                "Gray shows random numbers, one for each of {units} units. A unit "
+                "whose number is below {gamma} is dropped."
             ),
             "spatial": (
                 "Gray shows random numbers, one for each mask. A mask whose number is "

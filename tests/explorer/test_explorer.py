@@ -405,6 +405,13 @@ def test_the_still_picture_drops_what_the_mask_drops():
     assert dropped == {*map(tuple, np.argwhere(explorer.keep_mask[..., 0] == 0))}
 
 
+def test_numbers_on_the_still_picture_are_plain():
+    own = np.full((5, 5), -1500.0)
+    explorer = dbl.MaskExplorer(feature_map=own, block_size=3, keep_prob=0.5, seed=50)
+    page = explorer.page_html()
+    assert {*re.findall(r"<text [^>]*>([^<]*)<", page)} == {"0", "-1500"}
+
+
 def test_numbers_on_the_still_picture_are_legible():
     page = dbl.MaskExplorer("slides").page_html()
     cells = {
