@@ -71,6 +71,8 @@ def svg(explorer, method):
     result = explorer._result(method)
     channel = min(explorer.channel, explorer.channels - 1)
     keep_mask = result.keep_mask[channel if len(result.keep_mask) > 1 else 0]
+    if explorer.step == "map":
+        keep_mask = np.ones_like(keep_mask)
     values = explorer.values
     white, low = values.max(), min(values.min(), 0)
     values = np.where(keep_mask, values[..., channel], 0)
@@ -86,7 +88,7 @@ def svg(explorer, method):
         more = f' style="--level:{100 * share:g}%"'
         parts.append(squares(cells, "kept", tint(share), more))
     parts.append(squares(np.argwhere(keep_mask == 0), "dropped", PALETTE["dropped"]))
-    if explorer.marks and method == "dropblock":
+    if explorer.marks and method == "dropblock" and explorer.step != "map":
         rows, columns = result.valid
         parts.append(
             f'<rect class="valid" x="{CELL * columns.start}" y="{CELL * rows.start}" '

@@ -156,12 +156,12 @@ TEXTS = {
     "still": (
         "{method} on a map of {height} x {width} with blocks of {kh} x {kw} and "
         "keep_prob {keep_prob}. Gamma is {gamma}. Dropped: {nominal} nominally, "
-        "{expected} on average, {realized} by this mask. Kept units are scaled by "
-        "{scale}."
+        "{expected} on average, {realized} by this mask. The last step multiplies kept "
+        "units by {scale}."
     ),
     "still_dropout": (
         "{method} on a map of {height} x {width} with keep_prob {keep_prob}. Dropped: "
-        "{nominal} on average, {realized} by this mask. Kept units are scaled by "
-        "{scale}."
+        "{nominal} on average, {realized} by this mask. The last step multiplies kept "
+        "units by {scale}."
     ),
 }
