@@ -592,6 +592,19 @@ def test_it_follows_the_theme_and_is_printed_in_light_colors(driver):
     )
 
 
+def test_forced_colors_keep_the_legend_and_the_choice(driver):
+    driver.page.emulate_media(forced_colors="active")
+    background = driver.root.locator(".mask-explorer-legend .kept").evaluate(
+        "word => getComputedStyle(word, '::before').backgroundImage"
+    )
+    assert "gradient" in background
+    borders = driver.root.evaluate(
+        """root => [...root.querySelectorAll(".mask-explorer-panel")].map(
+            panel => getComputedStyle(panel).borderTopColor)"""
+    )
+    assert len({*borders}) == 2
+
+
 def test_without_scripts_there_is_a_picture_with_its_numbers(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
