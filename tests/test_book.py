@@ -413,6 +413,8 @@ def test_the_style_sheet_contains_only_what_pages_can_use(book):
     # The theme has 550 KB, with hundreds of icons and grid columns.
     assert len(css) < 200_000
     assert ".fa-rocket" in css
+    # The arrow of a tooltip.
+    assert ".bs-tooltip-auto" in css
     assert ".fa-dragon" not in css
     # The book's own rules come last and are not cut.
     assert css.rstrip().endswith((ROOT / "book/_static/book.css").read_text().rstrip())

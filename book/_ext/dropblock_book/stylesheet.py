@@ -35,6 +35,8 @@ SHEETS = (
 # need it.
 OWN_SHEETS = ("palette.css", "book.css")
 RESULT = "theme-in-use.css"
+# Names that Bootstrap's script composes from parts.
+COMPOSED = {"bs-tooltip-auto"}
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 DARK = re.compile(r'\[data-theme="?dark"?\]')
 LIGHT = re.compile(r'\[data-theme="?light"?\]')
@@ -80,7 +82,7 @@ def names_in_use(outdir):
     for script in (outdir / "_static").rglob("*.js"):
         if "mathjax" not in script.parts:
             names.found.update(WORD.findall(script.read_text()))
-    return names.found
+    return names.found | COMPOSED
 
 
 def alternatives(tokens):
