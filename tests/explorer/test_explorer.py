@@ -405,6 +405,14 @@ def test_the_still_picture_drops_what_the_mask_drops():
     assert dropped == {*map(tuple, np.argwhere(explorer.keep_mask[..., 0] == 0))}
 
 
+def test_the_still_picture_of_the_map_drops_nothing():
+    page = dbl.MaskExplorer("slides", step="map").page_html()
+    assert re.search(r'class="dropped"[^>]* d=""', page)
+    assert 'class="seed"' not in page and 'class="valid"' not in page
+    numbers = re.findall(r"<text [^>]*>([^<]*)<", page)
+    assert numbers[:5] == ["6", "5", "8", "9", "1"] and "0" not in numbers
+
+
 def test_numbers_on_the_still_picture_are_plain():
     own = np.full((5, 5), -1500.0)
     explorer = dbl.MaskExplorer(feature_map=own, block_size=3, keep_prob=0.5, seed=50)
@@ -437,7 +445,7 @@ def test_side_by_side_there_is_a_still_picture_of_each_method():
 
 def test_there_is_no_scale_if_nothing_is_kept():
     page = dbl.MaskExplorer(method="spatial", channels=1, keep_prob=0.001).page_html()
-    assert "100.0% by this mask" in page and "scaled by \u2013" in page
+    assert "100.0% by this mask" in page and "kept units by \u2013" in page
 
 
 @pytest.mark.parametrize("palette", [PALETTE, PALETTE_DARK], ids=["light", "dark"])
