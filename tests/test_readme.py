@@ -17,6 +17,7 @@ from dropblock_lib.experiments import (
     load_benchmarks,
     load_records,
     make_recipes,
+    recorded,
     speed,
     statistics,
     verdicts,
@@ -101,12 +102,13 @@ def test_the_speed_is_as_recorded():
 
 
 def test_the_accuracies_are_as_recorded():
-    records = load_records(ROOT / "results" / "records")
-    arms = verdicts.arms_of(
-        compare.select(
-            records, profile="slides", network="custom_net", dataset="cifar10"
-        )
+    records = compare.select(
+        load_records(ROOT / "results" / "records"),
+        profile="slides",
+        network="custom_net",
+        dataset="cifar10",
     )
+    arms = verdicts.arms_of(records)
     # The seeds with which every variant was run.
     complete = set.intersection(*(set(runs) for runs in arms.values()))
     arms = {a: {s: runs[s] for s in complete} for a, runs in arms.items()}
@@ -119,8 +121,29 @@ def test_the_accuracies_are_as_recorded():
         f"{mean['spatial-0.7']} with SpatialDropout 0.7, means of {len(complete)} runs."
     ) in WORDS
     told = {row["arm"]: row["verdict"] for row in statistics.blocked(arms)["rows"]}
-    assert told["dropblock-3-0.9"] == told["dropblock-7-0.9"] == "not told apart"
+    others = "dropout-0.25", "dropblock-3-0.9", "dropblock-7-0.9"
+    assert all(told[arm] == "not told apart" for arm in others)
     assert told["spatial-0.7"] == "lower"
+    [setting] = {(run.recipe.epochs, run.data.train) for run in records}
+    assert setting == (10, 45_000)
+
+
+def test_the_leads_at_equal_dose_are_as_recorded():
+    dose = recorded("dose", "dose")
+    pieces = {
+        block: [f"dose dropblock-{block}-{keep}-exact" for keep in (0.9, 0.8, 0.65)]
+        for block in (1, 7)
+    }
+    lead = {arm: 1 / 3 for arm in pieces[7]} | {arm: -1 / 3 for arm in pieces[1]}
+    [as_trained] = dose.effects({"lead": lead})
+    [again] = dose.effects({"lead": lead}, "recalibrated.test_accuracy")
+    before, left = (f"{100 * row['difference']:.1f}" for row in (as_trained, again))
+    assert (
+        f"blocks of 7 are {before} points ahead of single units, over "
+        f"{len(dose.seeds)} runs."
+    ) in WORDS
+    assert f"the difference is {left} points and not told apart from zero" in WORDS
+    assert as_trained["verdict"] == "higher" and again["verdict"] == "not told apart"
 
 
 def _is_of_profile(row):
