@@ -44,12 +44,12 @@ class PartialRun:
     def _path(self):
         return self.directory / "state.json"
 
-    def read(self, recipe, say: Callable[[str], None]) -> dict | None:
+    def read(self, recipe, sha256: str, say: Callable[[str], None]) -> dict | None:
         """The state of a killed run, or `None` to start from the first epoch.
 
-        A state that has lost its model is removed, and `say` is called with a sentence
-        about it. Raises a `RecordError` if the state cannot be read, or is that of
-        another recipe or other versions.
+        `sha256` is the hash of the images. A state that has lost its model is removed,
+        and `say` is called with a sentence about it. Raises a `RecordError` if the
+        state cannot be read, or is that of another recipe, other versions or images.
         """
         try:
             text = self._path.read_text(encoding="utf-8")
@@ -59,15 +59,18 @@ class PartialRun:
             state = json.loads(text)
             same_recipe = state["recipe"] == recipe.to_dict()
             same_versions = state["versions"] == environment.versions()
+            # Earlier states have no hash.
+            same_images = state.get("sha256", sha256) == sha256
             model_exists = (self.directory / state["model"]).is_file()
             epochs_done = len(state["history"]["loss"])
         except (ValueError, KeyError, TypeError) as error:
             raise self._unreadable(self._path, error) from None
         if model_exists and epochs_done:
-            if same_recipe and same_versions:
+            if same_recipe and same_versions and same_images:
                 self._keep_only(state["model"])
                 return state
-            what = "of another recipe" if same_versions else "with other versions"
+            what = "of another recipe" if same_images else "on other images"
+            what = what if same_versions else "with other versions"
             raise RecordError(
                 f"{self.directory} has {epochs_done} epochs of this run {what}. "
                 "Nothing was changed. Finish the run as it was begun, or remove the "

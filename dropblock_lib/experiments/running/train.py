@@ -50,11 +50,13 @@ def _train(recipe, name, data, partial, progress, devices):
     check_shares(task.sizes(), devices)
     metrics = task.metrics
 
-    state = partial.read(recipe, progress.say)
+    account = task.account()
+    state = partial.read(recipe, account["sha256"], progress.say)
     if state is None:
         state = {
             "recipe": recipe.to_dict(),
             "versions": environment.versions(),
+            "sha256": account["sha256"],
             "git": git,
             "resumes": [],
             "history": {key: [] for key in metrics.history},
@@ -127,7 +129,7 @@ def _train(recipe, name, data, partial, progress, devices):
             requested=data.requested,
             source=data.source,
             origin=data.origin,
-            **task.account(),
+            **account,
         ),
         history=history,
         final={

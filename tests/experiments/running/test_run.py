@@ -1,5 +1,6 @@
 """Runs: what they leave, and what happens when they are stopped."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -263,7 +264,7 @@ def test_a_run_stopped_while_saving_resumes_from_the_save_before(
     assert outcome(record) == outcome(whole[0])
 
 
-def test_the_state_of_another_recipe_or_version_is_not_resumed(
+def test_the_state_of_another_recipe_version_or_data_set_is_not_resumed(
     whole, tmp_path, monkeypatch, capsys
 ):
     with monkeypatch.context() as stopping:
@@ -279,6 +280,11 @@ def test_the_state_of_another_recipe_or_version_is_not_resumed(
     path.write_text(json.dumps(content))
     with pytest.raises(RecordError, match="1 epochs of this run of another recipe"):
         run(tiny_recipe(epochs=4), results_dir=tmp_path, data=tiny_data())
+    images = np.array(tiny_data().x_train)
+    images[0, 0, 0] ^= 1
+    others = dataclasses.replace(tiny_data(), x_train=images)
+    with pytest.raises(RecordError, match="1 epochs of this run on other images"):
+        run(tiny_recipe(), results_dir=tmp_path, data=others)
     # Nothing was lost: the run as it was begun resumes.
     record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert [resume["epoch"] for resume in record.resumes] == [1]
