@@ -40,10 +40,10 @@ def make_recipe(
 
 def make_recipes(
     profile: str,
-    networks: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
-    variants: Sequence | None = None,
-    seeds: Sequence[int] | None = None,
+    networks: Sequence[str] | str | None = None,
+    datasets: Sequence[str] | str | None = None,
+    variants: Sequence | str | None = None,
+    seeds: Sequence[int] | int | None = None,
 ) -> list[Recipe]:
     """The grid of a profile, or a part of it.
 
@@ -52,10 +52,10 @@ def make_recipes(
 
     Args:
         profile: One of `PROFILES`.
-        networks: Names of networks; by default those of the profile.
-        datasets: Names of data sets; by default those of the profile.
-        variants: Regularizers; by default those that the slides compare.
-        seeds: Random seeds; by default those of the profile.
+        networks: Name or names of networks; by default those of the profile.
+        datasets: Name or names of data sets; by default those of the profile.
+        variants: One or several regularizers; by default those of the slides.
+        seeds: One or several random seeds; by default those of the profile.
 
     Returns:
         A list of `Recipe`.
@@ -68,8 +68,9 @@ def make_recipes(
     >>> len(make_recipes("small", datasets=["cifar10"]))
     45
     """
-    chosen = {"variant": variants, "seed": seeds}
-    chosen = {field: list(each) for field, each in chosen.items() if each is not None}
+    networks, datasets = _as_list(networks), _as_list(datasets)
+    chosen = {"variant": _as_list(variants), "seed": _as_list(seeds)}
+    chosen = {field: each for field, each in chosen.items() if each is not None}
     tables = _tables(profile)
     for dataset in datasets or ():
         if dataset not in datasets_of(profile):
@@ -101,6 +102,12 @@ def make_recipes(
 def datasets_of(profile: str) -> list[str]:
     """All data sets of a profile."""
     return list(dict.fromkeys(_values(_tables(profile), "dataset")))
+
+
+def _as_list(value):
+    if value is None or isinstance(value, str | int):
+        return None if value is None else [value]
+    return list(value)
 
 
 def _tables(profile):

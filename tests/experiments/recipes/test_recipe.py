@@ -263,10 +263,21 @@ def test_a_grid_can_be_filtered():
     assert recipe.train_size is None and recipe.epochs == 100
 
 
+def test_a_single_value_is_a_list_of_one():
+    several = make_recipes(
+        "quick", ["custom_net"], ["cifar10"], ["dropblock-7-0.9"], [3]
+    )
+    assert (
+        make_recipes("quick", "custom_net", "cifar10", "dropblock-7-0.9", 3) == several
+    )
+    assert [recipe.seed for recipe in several] == [3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
         ({"profile": "tiny"}, "profile"),
+        ({"profile": "small", "datasets": "x"}, "dataset"),
         ({"profile": "small", "datasets": ["shapes"]}, "dataset"),
         ({"profile": "small", "variants": ["x"]}, "variant"),
         ({"profile": "small", "networks": ["x"]}, "network"),
