@@ -9,8 +9,9 @@ contains `mnist.npz` and either `cifar10.npz` or `cifar10_jpeg.npz`, with JPEG i
 For each network, the script times a training step on each backend, compilation
 included, and chooses the backend with the shortest runs. It then trains the queue
 `gpu` in order, five runs side by side, until the time is up. If it is called again with
-the same results folder, it resumes unfinished runs. Finally it packs all records into
-the archive.
+the same results folder, it resumes unfinished runs, on the backends chosen before,
+because records of different backends cannot be compared. Finally it packs all records
+into the archive.
 
 A smoke run shows on a CPU that the script works, with a small network and few steps:
 
@@ -61,7 +62,9 @@ def main(arguments=None):
             for network in dict.fromkeys(recipe.network for recipe in recipes):
                 own = [recipe for recipe in recipes if recipe.network == network]
                 if network not in backends and _left(deadline) > 0:
-                    backends[network] = _fastest_backend(own, chosen, deadline)
+                    backends[network] = _backend_begun(own, chosen) or _fastest_backend(
+                        own, chosen, deadline
+                    )
                 left = _left(deadline)
                 if left <= 0:
                     print("The time is up.", flush=True)
@@ -143,6 +146,30 @@ def _steps(chosen):
         if recipe.seed == 0 and recipe.variant in ("none", TIMED_VARIANT)
     ]
     return [("smoke", recipes)]
+
+
+def _backend_begun(recipes, chosen):
+    """Returns the backend of these recipes' records and unfinished runs, or `None`."""
+    from dropblock_lib.experiments.records.record import find_records
+
+    begun = set()
+    for recipe in recipes:
+        found = find_records(recipe, chosen.results / "records")
+        begun |= {record.backend for record in found}
+        for path in chosen.results.glob(".partial/*/state.json"):
+            if recipe.label_in(path.parent.name) is not None:
+                versions = json.loads(path.read_text(encoding="utf-8"))["versions"]
+                begun |= {backend for backend in BACKENDS if backend in versions}
+    if not begun:
+        return None
+    if len(begun) > 1 or not begun <= set(chosen.backends):
+        raise SystemExit(
+            f"{chosen.results} has runs of {recipes[0].network} on "
+            f"{' and '.join(sorted(begun))}. Expected one of "
+            f"{', '.join(chosen.backends)} (--backends), because records of different "
+            "backends cannot be compared."
+        )
+    return begun.pop()
 
 
 def _fastest_backend(recipes, chosen, deadline):
