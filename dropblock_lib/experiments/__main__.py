@@ -110,9 +110,10 @@ def _print(text, errors):
 
 
 def _table(options):
-    directory = (
-        options.results / "records" if options.results else default_records_directory()
-    )
+    directory = (options.results or default_results_directory()) / "records"
+    if not options.results and not directory.is_dir():
+        # Records of the book, which come with the package.
+        directory = default_records_directory()
     if not directory.is_dir():
         raise RecordError(f"{directory} does not exist: there are no records.")
     wanted = _filters(options)
@@ -211,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         "--results",
         type=Path,
         metavar="DIR",
-        help="folder of records/ (default: results of the source tree)",
+        help="folder of records/ (default: results of the source tree, or ./results)",
     )
     common.add_argument(
         "--import",

@@ -16,6 +16,7 @@ from dropblock_lib.experiments.__main__ import main
 from dropblock_lib.experiments.recipes import profiles
 from dropblock_lib.experiments.running.progress import LineProgress, open_progress
 
+command_line = sys.modules["dropblock_lib.experiments.__main__"]
 run_module = sys.modules["dropblock_lib.experiments.running.run"]
 NAME = "custom_net-cifar10-dropblock-3-0.9-small-seed0"
 
@@ -203,6 +204,19 @@ def test_table_in_three_formats(results, capsys):
 @pytest.fixture(autouse=True)
 def _tiny_net(monkeypatch):
     use_tiny_net(monkeypatch)
+
+
+def test_table_shows_where_run_writes_or_else_the_records_of_the_book(
+    results, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(command_line, "default_results_directory", lambda: tmp_path)
+    monkeypatch.setattr(
+        command_line, "default_records_directory", lambda: results / "records"
+    )
+    _, of_the_book, _ = main_output(capsys, "table")
+    assert "tiny     shapes" in of_the_book
+    (tmp_path / "records").mkdir()
+    assert main_output(capsys, "table") == (0, "No records.\n", "")
 
 
 def test_table_without_records_says_where_it_looked(tmp_path, capsys):
