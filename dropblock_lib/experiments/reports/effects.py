@@ -16,6 +16,7 @@ from dropblock_lib.experiments.reports.grid_records import (
     dose_of,
 )
 from dropblock_lib.experiments.reports.verdicts import join_groups
+from dropblock_lib.variants import get_variant, variant_title
 
 NO_RUN, ONE_RUN = "no complete run yet", "one run, no verdict"
 _NO_RESULT = "**No result yet.** No run of all arms is complete.\n"
@@ -41,7 +42,8 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
 
     Returns:
         A string that ends in a newline. Below the table it names the contrasts whose
-        interval and verdict differ. Without a complete run it is a sentence.
+        interval and verdict differ, and the arms that vary more than the others.
+        Without a complete run it is a sentence.
     """
     if not any(row["runs"] for row in rows):
         return _NO_RESULT
@@ -68,6 +70,13 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
             "\nBy Holm's method, which gives the verdicts, zero is ruled out for "
             f"{', '.join(differs)}. The wider simultaneous interval still includes "
             "zero.\n"
+        )
+    uneven = dict.fromkeys(_arm_title(arm) for row in rows for arm in row["uneven"])
+    for title in uneven:
+        text += (
+            f"\n{title}: varies more over the seeds than the other arms. Intervals are "
+            "too narrow for contrasts in which it weighs much, and too wide for those "
+            "without it.\n"
         )
     return text
 
@@ -134,6 +143,15 @@ def count_verdicts(rows: Sequence[Mapping]) -> dict[str, int]:
     found = [row["verdict"] for row in rows]
     counts = {key: found.count(key) for key in ("higher", "lower", "not told apart")}
     return counts | {"no verdict": len(found) - sum(counts.values())}
+
+
+def _arm_title(arm):
+    """An arm in the words of a page, such as "blocks of 7 at 20%"."""
+    profile, variant = arm.split()
+    title = variant_title(variant)
+    if get_variant(variant).gamma == "exact":
+        title = f"{block_title(variant)} at {dose_of(variant):.0%}"
+    return title if profile == "dose" else f"{title} ({profile})"
 
 
 def _verdict(row):

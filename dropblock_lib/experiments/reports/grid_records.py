@@ -125,17 +125,20 @@ class GridRecords:
 
         Returns:
             List of dicts with `label`, `difference`, `low`, `high` (the simultaneous
-            interval), `verdict` (Holm's) and `runs`, the number of complete seeds. A
-            single run has a difference alone, and a contrast with an arm that did not
-            learn a verdict alone, "an arm did not learn"; Holm's method does not count
-            such a contrast.
+            interval), `verdict` (Holm's), `runs`, the number of complete seeds, and
+            `uneven`, the arms of the analysis that vary more than the others, see
+            `statistics.contrasts`. A single run has a difference alone, and a contrast
+            with an arm that did not learn a verdict alone, "an arm did not learn";
+            Holm's method does not count such a contrast.
         """
         runs = len(self.seeds)
         arms = self.arms(metric) if runs else {}
         known = {name: w for name, w in named.items() if {*w} <= {*arms}}
-        rows = {}
+        rows, uneven = {}, []
         if runs > 1 and known:
-            for row in contrasts(arms, known)["rows"]:
+            found = contrasts(arms, known)
+            uneven = found["uneven"]
+            for row in found["rows"]:
                 low, high = row["simultaneous"]
                 rows[row["contrast"]] = {
                     "difference": row["estimate"],
@@ -151,6 +154,7 @@ class GridRecords:
         left_out = empty | {"verdict": IDLE if runs else None}
         return [
             {"label": name, **empty, **rows.get(name, left_out), "runs": runs}
+            | {"uneven": uneven}
             for name in named
         ]
 

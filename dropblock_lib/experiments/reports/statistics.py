@@ -81,7 +81,7 @@ def blocked(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dic
         "confidence": confidence,
         **blocks.summary,
         "seed_p": blocks.seed_p,
-        "uneven": [arm for arm, p in blocks.uneven.items() if p < 1 - confidence],
+        "uneven": blocks.uneven_at(confidence),
         **_dunnett(estimates, loadings, blocks.degrees_of_freedom, confidence),
     }
 
@@ -261,7 +261,9 @@ def contrasts(
 
     Returns:
         Dict with `confidence`, `seeds`, `left_out`, `residual_sd`,
-        `degrees_of_freedom` and `rows`: for each contrast a dict with `contrast`,
+        `degrees_of_freedom`, `uneven` (arms that `uneven_arms` finds: intervals are
+        too narrow for contrasts in which they weigh much, and too wide for those
+        without them) and `rows`: for each contrast a dict with `contrast`,
         `estimate`, `standard_error`, `pointwise` (the interval of this contrast
         alone), `simultaneous` (Bonferroni's, over all contrasts), `unadjusted_p`, `p`
         (adjusted by `holm`) and `verdict` ("higher" or "lower" than zero, or "not told
@@ -299,7 +301,8 @@ def contrasts(
     for row in rows:
         row["p"] = adjusted[row["contrast"]]
         row["verdict"] = _verdict_from_p(row["estimate"], row["p"], confidence)
-    return {"confidence": confidence, **blocks.summary, "rows": rows}
+    uneven = blocks.uneven_at(confidence)
+    return {"confidence": confidence, **blocks.summary, "uneven": uneven, "rows": rows}
 
 
 def mcnemar(
@@ -499,6 +502,9 @@ class _Blocks:
         own = len(self.seeds) - 1
         p_values = f.sf(parts * (count - 2) / rest, own, own * (count - 2))
         return holm(dict(zip(self.names, p_values.tolist(), strict=True)))
+
+    def uneven_at(self, confidence):
+        return [arm for arm, p in self.uneven.items() if p < 1 - confidence]
 
     @property
     def seed_p(self):

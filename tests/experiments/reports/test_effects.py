@@ -19,8 +19,9 @@ KNOWN = {
     "high": 0.018,
     "verdict": "higher",
     "runs": 3,
+    "uneven": [],
 }
-UNKNOWN = dict.fromkeys(("difference", "low", "high", "verdict"))
+UNKNOWN = {**dict.fromkeys(("difference", "low", "high", "verdict")), "uneven": []}
 NO_RUN = {**UNKNOWN, "label": "blocks", "runs": 0}
 ONE_RUN = {**UNKNOWN, "label": "maps", "difference": -0.00001, "runs": 1}
 IDLE = {**UNKNOWN, "label": "noise", "verdict": "an arm did not learn", "runs": 3}
@@ -64,6 +65,15 @@ def test_an_interval_that_disagrees_with_the_verdict_is_named():
     assert "Holm" not in effects_table([KNOWN])
     wider = {**KNOWN, "low": -0.001}
     assert "zero is ruled out for units." in effects_table([wider])
+
+
+def test_arms_that_vary_more_than_the_others_are_named_once():
+    assert "varies more" not in effects_table([KNOWN])
+    uneven = ["dose dropblock-1-0.65-exact", "resnet9_main_path dropblock-3-0.9"]
+    text = effects_table([{**KNOWN, "uneven": uneven}, {**KNOWN, "uneven": uneven[:1]}])
+    assert text.count("varies more over the seeds than the other arms") == 2
+    assert "\nunits (Dropout) at 35%: varies more" in text
+    assert "\nDropBlock 3/0.9 (resnet9_main_path): varies more" in text
 
 
 def test_verdicts_are_counted():

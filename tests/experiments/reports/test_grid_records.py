@@ -135,6 +135,21 @@ def test_effects_of_several_runs_have_intervals():
     assert row["verdict"] == "higher"
 
 
+def test_effects_name_an_arm_that_varies_more_than_the_others():
+    found = dose_records((0, 1, 2))
+    assert found.effects(UNITS)[0]["uneven"] == []
+    # It need not be part of the contrast.
+    wild = {0: 0.2, 1: 0.9, 2: 0.3}
+    records = [
+        record_of(run.recipe, test_accuracy=wild[run.recipe.seed], train_accuracy=0.9)
+        if run.recipe.variant == "dropblock-7-0.9-exact"
+        else run
+        for run in found.records
+    ]
+    found = dataclasses.replace(found, records=tuple(records))
+    assert found.effects(UNITS)[0]["uneven"] == ["dose dropblock-7-0.9-exact"]
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_an_arm_that_did_not_learn_is_compared_with_nothing(seeds):
     idle = "dropblock-7-0.9-exact"

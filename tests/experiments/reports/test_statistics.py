@@ -272,6 +272,7 @@ def test_an_arm_with_a_larger_variance_is_named():
     assert blocked(arms)["uneven"] == ["a2"]
     table = {**blocked(arms), "did_not_learn": []}
     assert "a2 varies more over the seeds" in format_verdicts(table)
+    assert contrasts(arms, {"a1 against a3": {"a1": 1, "a3": -1}})["uneven"] == ["a2"]
 
 
 # Contrasts
