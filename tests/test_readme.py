@@ -124,25 +124,52 @@ def test_the_accuracies_are_as_recorded():
     others = "dropout-0.25", "dropblock-3-0.9", "dropblock-7-0.9"
     assert all(told[arm] == "not told apart" for arm in others)
     assert told["spatial-0.7"] == "lower"
+    assert statistics.blocked(arms)["uneven"] == ["spatial-0.7"]
+    del arms["spatial-0.7"]
+    told = {row["arm"]: row["verdict"] for row in statistics.blocked(arms)["rows"]}
+    assert told.pop("dropout-0.25") == "lower"
+    assert set(told.values()) == {"not told apart"}
     [setting] = {(run.recipe.epochs, run.data.train) for run in records}
     assert setting == (10, 45_000)
 
 
 def test_the_leads_at_equal_dose_are_as_recorded():
     dose = recorded("dose", "dose")
-    pieces = {
-        block: [f"dose dropblock-{block}-{keep}-exact" for keep in (0.9, 0.8, 0.65)]
-        for block in (1, 7)
+    arms = {
+        (block, keep): f"dose dropblock-{block}-{keep}-exact"
+        for block in (1, 3, 7, 32)
+        for keep in (0.9, 0.8, 0.65)
     }
-    lead = {arm: 1 / 3 for arm in pieces[7]} | {arm: -1 / 3 for arm in pieces[1]}
-    [as_trained] = dose.effects({"lead": lead})
-    [again] = dose.effects({"lead": lead}, "recalibrated.test_accuracy")
+
+    def minus(ours, theirs):
+        ours, theirs = (
+            [arm for key, arm in arms.items() if number in key]
+            for number in (ours, theirs)
+        )
+        weights = {arm: 1 / len(ours) for arm in ours}
+        return weights | {arm: -1 / len(theirs) for arm in theirs}
+
+    # The five questions of the chapter, which are judged together.
+    named = {
+        "lead": minus(7, 1),
+        "any": {arm: 1 / 12 for arm in arms.values()} | {"dose none": -1},
+        "3": minus(3, 1),
+        "whole": minus(32, 7),
+        "dose": minus(0.65, 0.9),
+    }
+    as_trained, *_ = dose.effects(named)
+    again, *_ = dose.effects(named, "recalibrated.test_accuracy")
     before, left = (f"{100 * row['difference']:.1f}" for row in (as_trained, again))
     assert (
         f"blocks of 7 are {before} points ahead of single units, over "
         f"{len(dose.seeds)} runs."
     ) in WORDS
-    assert f"the difference is {left} points and not told apart from zero" in WORDS
+    low, high = (f"{100 * again[end]:+.1f}" for end in ("low", "high"))
+    interval = f"({low} to {high}; not a planned comparison)"
+    assert (
+        f"the difference is {left} points and not told apart from zero {interval}"
+    ) in WORDS
+    assert len({recipe.seed for recipe in dose.recipes}) == 5
     assert as_trained["verdict"] == "higher" and again["verdict"] == "not told apart"
 
 
