@@ -74,9 +74,9 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
     uneven = dict.fromkeys(_arm_title(arm) for row in rows for arm in row["uneven"])
     for title in uneven:
         text += (
-            f"\n{title}: varies more over the seeds than the other arms. Intervals are "
-            "too narrow for contrasts in which it weighs much, and too wide for those "
-            "without it.\n"
+            f"\n{title}: varies more over the seeds than the other arms. Contrasts in "
+            "which it weighs much have too narrow intervals, those without it too wide "
+            "ones.\n"
         )
     return text
 
