@@ -72,11 +72,10 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
             "zero.\n"
         )
     uneven = dict.fromkeys(_arm_title(arm) for row in rows for arm in row["uneven"])
-    for title in uneven:
+    if uneven:
         text += (
-            f"\n{title}: varies more over the seeds than the other arms. Contrasts in "
-            "which it weighs much have too narrow intervals, those without it too wide "
-            "ones.\n"
+            f"\nMore spread than the other arms: {'; '.join(uneven)}. Intervals with "
+            "it tend to be too narrow, those without it too wide.\n"
         )
     return text
 
