@@ -173,6 +173,10 @@ class Variant:
     @classmethod
     def of_numbers(cls, numbers: dict[str, Any]) -> "Variant":
         """Makes a variant from `numbers`, without label, color and factory."""
+        known = ("method", *_NUMBERS)
+        if not set(numbers) <= set(known):
+            expected = f"a dictionary with keys among {', '.join(known)}"
+            raise invalid("numbers", expected, numbers)
         block_size = numbers.get("block_size")
         if isinstance(block_size, list):
             numbers = {**numbers, "block_size": tuple(block_size)}

@@ -12,7 +12,9 @@ def read_json(path: Path, what: str, error: type[ValueError]):
     """Reads a JSON file, or raises `error` with the path and `what` it should be."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as reason:
+    # `ValueError` for other text or a number that is too long, and `RecursionError`
+    # for lists that are nested too deeply.
+    except (ValueError, RecursionError) as reason:
         raise error(f"{path} is not a {what}: it is not JSON ({reason}).") from None
 
 
@@ -25,8 +27,11 @@ def check_sections(
     """
     if not isinstance(document, dict):
         reject("it is not a JSON object")
-    if document.get("schema") != schema:
-        reject(f"expected schema {schema}, found {document.get('schema')!r}")
+    found = document.get("schema")
+    if found != schema:
+        is_newer = isinstance(found, int) and found > schema
+        hint = "; a newer version of dropblock_lib wrote it" if is_newer else ""
+        reject(f"expected schema {schema}, found {found!r}{hint}")
     for section, kind in sections.items():
         if section not in document:
             reject(f"`{section}` is missing")

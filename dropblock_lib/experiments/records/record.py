@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dropblock_lib.arguments import is_whole
 from dropblock_lib.data.dataset import label_of
 from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.json_files import (
@@ -181,6 +182,12 @@ class Record:
             data = DataAccount(**document["data"])
         except TypeError as error:
             reject(f"`data` is not valid ({error})")
+        for key in ("requested", "source", "origin", "sha256"):
+            if not isinstance(getattr(data, key), str):
+                reject(f"`data` is not valid ({key} is {getattr(data, key)!r})")
+        for key in ("train", "validation", "test"):
+            if not is_whole(getattr(data, key), 0):
+                reject(f"`data` is not valid ({key} is {getattr(data, key)!r})")
         fields = [field.name for field in dataclasses.fields(cls)[2:]]
         found = {field: document[field] for field in fields if field in document}
         record = cls(recipe, data, **found)
@@ -281,6 +288,8 @@ def read_all(directory: Path | str) -> tuple[list[Record], dict[Path, RecordErro
             records.append(Record.read(path))
         except RecordError as error:
             errors[path] = error
+        except OSError as error:
+            errors[path] = RecordError(f"Cannot read {path} ({error.strerror}).")
     return records, errors
 
 

@@ -118,9 +118,12 @@ def with_value(value, *keys):
         (with_value("resnet", "recipe", "network"), "hash"),
         (with_value(7, "recipe", "network"), "argument `network`"),
         (with_value({"method": "x"}, "recipe", "regularizer"), "argument `method`"),
+        (with_value({"size": 3}, "recipe", "regularizer"), "argument `numbers`"),
         (without("recipe", "epochs"), "recipe"),
         (with_value(1, "recipe", "seed"), "hash"),
         (without("data", "source"), "'source'"),
+        (with_value(3, "data", "source"), "`data` is not valid"),
+        (with_value("9000", "data", "train"), "`data` is not valid"),
         (with_value([0.1], "history", "loss"), "`loss`"),
         (without("history", "keep_prob"), "`keep_prob`"),
         (with_value(1.5, "final", "test_accuracy"), "`test_accuracy`"),
@@ -172,11 +175,35 @@ def test_a_record_that_is_read_and_written_again_is_the_same_file(tmp_path):
             assert record.name == path.stem
 
 
-@pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"[]", b"\xff\xfe", b"null"])
+DIGITS, DEPTH = b"9" * 5_000, b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"schema": 1', b"[]", b"\xff\xfe", b"null", DIGITS, DEPTH]
+)
 def test_a_file_that_is_not_a_record_is_named(tmp_path, content):
     path = tmp_path / "broken.json"
     path.write_bytes(content)
     with pytest.raises(RecordError, match=r"broken\.json is not a record"):
+        load_records(tmp_path)
+
+
+def test_a_record_that_cannot_be_opened_hides_no_other(tmp_path):
+    record = make_record()
+    record.write(tmp_path)
+    folder, link = tmp_path / "folder.json", tmp_path / "link.json"
+    folder.mkdir()
+    link.symlink_to(tmp_path / "nowhere")
+    records, errors = record_module.read_all(tmp_path)
+    assert records == [record]
+    assert set(errors) == {folder, link}
+    assert all(str(path) in str(error) for path, error in errors.items())
+
+
+def test_a_record_of_a_newer_version_says_so(tmp_path):
+    document = document_of(make_record()) | {"schema": 3}
+    (tmp_path / f"{document['name']}.json").write_text(json.dumps(document))
+    with pytest.raises(RecordError, match="a newer version of dropblock_lib wrote it"):
         load_records(tmp_path)
 
 
