@@ -50,7 +50,8 @@ class Table:
         required = [f.name for f in _FIELDS if f.default is dataclasses.MISSING]
         missing = [name for name in required if name not in table.fields]
         if missing:
-            raise self.error(f"{', '.join(missing)} is missing.")
+            are = "is" if len(missing) == 1 else "are"
+            raise self.error(f"{', '.join(missing)} {are} missing.")
         # The variant changes fastest and the seed comes next: each seed is complete
         # before the next one begins.
         speed = {"seed": 1, "variant": 2}
@@ -88,6 +89,16 @@ def read_toml(name: Path | str, kind: str) -> tuple[Path, dict[str, Any]]:
     path = shipped if is_shipped else Path(name)
     try:
         return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(
+            each.stem
+            for each in sorted(SHIPPED.glob("*.toml"))
+            if ("[[step]]" in each.read_text(encoding="utf-8")) == (kind == "queue")
+        )
+        raise FileNotFoundError(
+            f"There is no {kind} {str(name)!r}. Expected the path of a TOML file, or "
+            f"one of {known}."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path} is not a {kind}: it is not TOML ({error})."
         raise ValueError(message) from None
