@@ -173,6 +173,9 @@ class Recipe:
         if self.placement is None:
             # Records state the placement explicitly.
             self._set("placement", default_placement(self.network))
+        elif not _takes_placement(self.network):
+            expected = f"None for the network {self.network}, which has no `where`"
+            raise invalid("placement", expected, self.placement)
         self._check()
 
     def _set(self, field, value):
@@ -301,9 +304,21 @@ def hash_of(values: dict[str, Any]) -> str:
 
 def default_placement(network: str) -> str | None:
     """The default of a network's argument `where`, or `None` if it has none."""
+    parameters = _parameters(network)
+    where = parameters["where"].default if "where" in parameters else None
+    return where if isinstance(where, str) else None
+
+
+def _takes_placement(network):
+    parameters = _parameters(network)
+    return "where" in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
+def _parameters(network):
+    """The parameters of the function that makes a network; none if it is unknown."""
     for task in TASKS:
         if network in task.networks:
-            parameters = inspect.signature(task.networks[network]).parameters
-            where = parameters["where"].default if "where" in parameters else None
-            return where if isinstance(where, str) else None
-    return None
+            return inspect.signature(task.networks[network]).parameters
+    return {}

@@ -45,7 +45,7 @@ OTHER = {
     "probes": False,
 }
 # Other fields that a value in OTHER requires.
-REQUIRED = {"weight_decay": {"optimizer": "sgd"}}
+REQUIRED = {"weight_decay": {"optimizer": "sgd"}, "network": {"placement": None}}
 
 
 def test_name_and_hash_never_change():

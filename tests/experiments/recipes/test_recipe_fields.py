@@ -156,6 +156,20 @@ def test_the_placement_reaches_the_network(monkeypatch, tmp_path):
     assert set(seen) == {"a", "b"}
 
 
+def test_a_network_without_placements_rejects_one(monkeypatch):
+    use_tiny_net(monkeypatch)
+    with pytest.raises(ValueError, match=r"`placement`\. Expected None"):
+        tiny_recipe(placement="after-pooling")
+
+
+def test_a_network_may_pass_the_placement_on(monkeypatch):
+    def wrapper(variant="none", **arguments):
+        return tiny_net(variant, **arguments)
+
+    monkeypatch.setitem(NETWORKS, "tiny", wrapper)
+    assert tiny_recipe(placement="b").placement == "b"
+
+
 def test_the_precision_applies_only_to_the_layers_of_the_run(monkeypatch, tmp_path):
     dtypes = []
 
