@@ -160,7 +160,7 @@ def _seconds_per_image(records):
     times = collections.defaultdict(list)
     for record in sorted(records, key=lambda record: record.date, reverse=True):
         recipe = record.recipe
-        is_here = all(record.hardware[key] == here[key] for key in here)
+        is_here = all(record.hardware.get(key) == here[key] for key in here)
         is_here = is_here and record.hardware.get("devices", 1) == 1
         # Runs that changed keep_prob once per epoch were compiled in each epoch, which
         # took several times as long. Only the ten newest count: older code was slower.
@@ -206,8 +206,12 @@ def _choose(place, table, folder):
         if key not in table:
             raise ValueError(f"{place}: `{key}` is missing.")
     wanted = {key: as_list(table[key]) for key in FILTERS if key in table}
-    known = []
-    for grid in as_list(table["grid"]):
+    known, grids = [], as_list(table["grid"])
+    if not grids or not all(isinstance(grid, str) for grid in grids):
+        raise ValueError(
+            f"{place}: expected names of grids. Received: grid={table['grid']!r}"
+        )
+    for grid in grids:
         beside = folder / f"{grid}.toml"
         known += read_grid(beside if beside.is_file() else grid)
     for key, choices in wanted.items():

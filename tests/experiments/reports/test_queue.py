@@ -80,6 +80,8 @@ def test_steps_are_in_order_and_share_no_run(queue):
         (step("a"), "step 1: `grid` is missing"),
         (step("a", grid="mine") + step("b", grid="mine", depth=3), "step 2: expected"),
         (step("a", grid="mine", seed=7), "step 1: no run"),
+        (step("a", grid=3), "step 1: expected names of grids. Received: grid=3"),
+        (step("a", grid=[]), "step 1: expected names of grids. Received: grid=[]"),
         (step("a", grid="mine", seed=[0, 7]), "has seed 7"),
         ("[[step", "not TOML"),
     ],
@@ -111,6 +113,18 @@ def test_status_counts_runs_and_estimates_what_is_left(queue, tmp_path):
     # The other runs are as long as the one of this machine.
     assert row["hours"] == pytest.approx(3 * done.seconds / 3600)
     assert "all" in format_status(rows) and json.loads(format_status(rows, "json"))
+
+
+def test_a_record_that_lacks_an_entry_of_the_hardware_is_of_another_machine(
+    queue, tmp_path
+):
+    steps = read_queue(queue(step("all", grid="mine", profile="tiny")))
+    done = run(recipes_of(steps)[0], results_dir=tmp_path, data=tiny_data())
+    [path] = (tmp_path / "records").iterdir()
+    path.write_text(json.dumps(done.to_dict() | {"hardware": {"cpu": "abacus"}}))
+    [row], messages = status(steps, tmp_path)
+    assert messages == []
+    assert row["hours"] == pytest.approx(3 * 3 * 48 * SECONDS_PER_IMAGE / 3600)
 
 
 @pytest.mark.parametrize(
