@@ -62,8 +62,8 @@ def _run(options):
     if errors:
         raise RecordError(
             "\n".join(str(error) for error in errors.values())
-            + "\nNothing was trained. Restore the file or remove it: a run without a "
-            "record is trained again."
+            + "\nNothing was trained. Restore the file, or move it elsewhere: a run "
+            "without a record is trained again."
         )
     where = {
         "results_dir": results,
@@ -210,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--results",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="folder of records/ (default: results of the source tree, or ./results)",
     )
@@ -314,10 +314,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
+    # argparse would show the name of this function.
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected a positive integer. Received: {text}"
+        )
+    return int(text)
+
+
+def _folder(text: str) -> Path:
+    """A folder, which need not exist yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder. Received a file: {text}")
+    return path
 
 
 if __name__ == "__main__":

@@ -137,13 +137,37 @@ def test_bad_values_are_named(tmp_path, capsys, arguments, says):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["train"], ["run", "--grid"], ["table", "--format", "html"]],
+    [
+        [],
+        ["train"],
+        ["run", "--grid"],
+        ["table", "--format", "html"],
+        ["list", "--results", __file__],
+    ],
 )
 def test_bad_usage_exits_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     assert "usage: python -m dropblock_lib.experiments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "two"])
+@pytest.mark.parametrize("option", ["--jobs", "--devices"])
+def test_a_number_that_is_not_positive_is_an_error(capsys, option, number):
+    with pytest.raises(SystemExit):
+        main(["run", option, number])
+    says = f"{option}: expected a positive integer. Received: {number}\n"
+    assert capsys.readouterr().err.endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [("grid", "quick, slides, small, when"), ("queue", "gpu, queue")]
+)
+def test_a_missing_grid_or_queue_is_named_beside_the_books(capsys, kind, known):
+    code, _, err = main_output(capsys, "list", f"--{kind}", "sldes")
+    assert code == 1
+    assert f"There is no {kind} 'sldes'." in err and f"{known}." in err
 
 
 QUICK = """
