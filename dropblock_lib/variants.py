@@ -5,7 +5,7 @@ The name of a variant, such as "dropblock-7-0.9-exact", gives its numbers:
     none
     dropout-RATE                      fraction of units to drop
     spatial-RATE                      fraction of channels to drop
-    dropblock-BLOCK-KEEP_PROB         side of a block in pixels, fraction to keep
+    dropblock-BLOCK-KEEP_PROB         side of a block in units, fraction to keep
         -exact                        gamma by the exact rule instead of the paper's
         -shared                       one mask for all channels of a sample
 
@@ -60,7 +60,7 @@ class Variant:
     Args:
         method: "none", "dropout", "spatial" or "dropblock"; "custom" for a factory of
             your own.
-        block_size: For DropBlock: side of a block in pixels, or a pair
+        block_size: For DropBlock: side of a block in units, or a pair
             (height, width).
         keep_prob: For DropBlock: the nominal fraction of units to keep, in (0, 1].
         rate: For Dropout and SpatialDropout: the fraction to drop, in [0, 1).

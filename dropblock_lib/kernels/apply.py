@@ -25,7 +25,7 @@ def drop_blocks(
         inputs: Float tensor of samples, 1 to 3 sides of maps, and channels.
         rng_seed: Drawn from a `keras.random.SeedGenerator`.
         keep_prob: Float32 scalar tensor in (0, 1].
-        block_sides: Sides of a block in pixels, integers.
+        block_sides: Sides of a block in units, integers.
         gamma_rule: `"paper"` or `"exact"`.
         per_channel: Whether each channel gets its own mask.
         data_format: `"channels_last"` or `"channels_first"`.

@@ -62,7 +62,7 @@ def gamma_tensor(
         rule: `"paper"` or `"exact"`.
         keep_prob: Float32 scalar tensor in (0, 1], or a float. For a float and known
             sides, the result is a float, too.
-        block_sides: Sides of a block in pixels, integers.
+        block_sides: Sides of a block in units, integers.
         map_sides: Sides of the feature map, integers or scalar tensors.
     """
     if isinstance(keep_prob, float):

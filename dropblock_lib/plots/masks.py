@@ -98,8 +98,8 @@ def valid_region(
     """(top, left, height, width) of the valid seed region within the map.
 
     Args:
-        block_size: Side of a block in pixels.
-        feat_size: (height, width) of the map in pixels.
+        block_size: Side of a block in units.
+        feat_size: (height, width) of the map in units.
     """
     top, left = (min(block_size, side) // 2 for side in feat_size)
     height, width = seed_shape(block_size, feat_size)
@@ -234,7 +234,7 @@ def three_ways(
     Args:
         image: Array (height, width, 3), in [0, 1]. Its pixels represent units.
         keep_prob: Float in (0, 1]. Expected fraction of pixels kept.
-        block_size: Side of a block in pixels.
+        block_size: Side of a block in units.
         seed: Random seed, an integer.
     """
     rng = np.random.default_rng(seed)
@@ -275,8 +275,8 @@ def masks_by_group(
     """What DropBlock drops in a few channels of each group of a network.
 
     Args:
-        sides_by_stem: Dict of row title -> sides of the groups' maps in pixels.
-        block_size: Side of a block in pixels.
+        sides_by_stem: Dict of row title -> sides of the groups' maps in units.
+        block_size: Side of a block in units.
         keep_prob: Float in (0, 1].
         channels: Number of channels to show, a square number.
         seed: Random seed, an integer.

@@ -61,7 +61,7 @@ def doubling(seeds: np.ndarray, block_size: int) -> Figure:
 
     Args:
         seeds: Booleans of shape (n,): True at a seed.
-        block_size: Side of a block in pixels.
+        block_size: Side of a block in units.
     """
     strip = np.append(np.asarray(seeds, bool), np.zeros(block_size - 1, bool))
     strips, window = [("the seeds", strip, strip)], 1
