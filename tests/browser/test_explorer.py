@@ -11,7 +11,7 @@ from dropblock_lib.explorer.state import CHECKS
 
 PAGE = "book/index.html"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-# Rounding errors of the read-outs: half a unit of the last digit shown.
+# Rounding errors of the readouts: half a unit of the last digit shown.
 PRINTED = {
     "gamma": lambda value: 5e-4 * abs(value),
     "nominal": lambda value: 5.1e-5,
@@ -70,7 +70,7 @@ class Driver:
         setattr(self.twin, name, value)
 
     def readouts(self):
-        """Returns the read-outs: the number shown and the exact value."""
+        """Returns the readouts: the number shown and the exact value."""
         found = {}
         for data in self.root.locator("data").all():
             text = data.inner_text().strip("\u00d7 %")
@@ -408,7 +408,7 @@ def test_a_followed_link_shows_the_top_of_a_tall_explorer(visit):
 
 
 def overlaps(driver):
-    """Returns the read-outs that leave their column."""
+    """Returns the readouts that leave their column."""
     return driver.root.evaluate(
         """root => [...root.querySelectorAll(".mask-explorer-readouts div")].filter(
             column => [...column.children].some(child => {

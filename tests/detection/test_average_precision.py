@@ -250,7 +250,7 @@ def of_animal(category, box, score):
 def test_a_dog_for_a_cat_is_right_among_supercategories():
     found = [
         of_animal(5, [1, 0, 40, 40], 0.8),
-        of_animal(3, [0, 0, 40, 40], 0.9),  # the same animal, seen as both
+        of_animal(3, [0, 0, 40, 40], 0.9),  # the same animal as above
         of_animal(5, [30, 30, 40, 40], 0.3),  # another place
         of_animal(7, [50, 50, 40, 40], 0.5),
     ]

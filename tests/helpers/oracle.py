@@ -89,7 +89,7 @@ def drop_block(x, is_seed, block_size):
 
 
 def drop_rate_by_enumeration(gamma, block_size, feat_size):
-    """Expected dropped fraction, summed over all seed fields by probability."""
+    """Expected dropped fraction: the sum over seed fields, weighted by probability."""
     shape = [len(places) for places in valid_places(block_size, feat_size)]
     rate = 0.0
     for field in itertools.product((False, True), repeat=math.prod(shape)):

@@ -184,7 +184,8 @@ def verdicts(
     """
     missing = [arm for arm in arms if arm not in train_accuracy]
     if missing:
-        raise invalid("train_accuracy", "values for every arm", missing)
+        received = f"train_accuracy without {missing}"
+        raise invalid("train_accuracy", "values for every arm", received=received)
     idle = did_not_learn({arm: train_accuracy[arm] for arm in arms}, baseline)
     learned = {arm: values for arm, values in arms.items() if arm not in idle}
     if idle and len(learned) == 1:
