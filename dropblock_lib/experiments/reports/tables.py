@@ -108,10 +108,11 @@ def _describe_optimizer(recipe):
 
 
 def _describe_schedule(recipe):
-    if recipe.keep_prob_schedule == "constant":
-        return "keep_prob fixed"
-    unit = "step" if recipe.keep_prob_schedule == "linear" else "epoch"
-    return f"keep_prob from 1 to its target (linear, by {unit})"
+    return {
+        "constant": "keep_prob fixed",
+        "linear": "keep_prob from 1 to its target (linear, by step)",
+        "linear-epoch": "keep_prob from 1 to its target (linear, by epoch)",
+    }[recipe.keep_prob_schedule]
 
 
 def mean_and_std(mean: float, std: float | None, digits: int = 4) -> str:

@@ -186,7 +186,9 @@ def _seed_epoch(seed, epoch):
 
 def _keep_prob_schedulers(recipe, steps_per_epoch):
     """The callbacks that lower keep_prob from 1 to its target."""
-    unit = {"linear": "step", "linear-epoch": "epoch"}.get(recipe.keep_prob_schedule)
+    unit = {"constant": None, "linear": "step", "linear-epoch": "epoch"}[
+        recipe.keep_prob_schedule
+    ]
     target = recipe.regularizer.get("keep_prob")
     if unit is None or target is None:
         return []

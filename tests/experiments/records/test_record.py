@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from records import make_record
+from records import make_record, record_of
 
 from dropblock_lib.experiments import (
     Recipe,
@@ -21,7 +21,7 @@ from dropblock_lib.experiments import (
     make_recipe,
     summarize,
 )
-from dropblock_lib.experiments.recipes.recipe import hash_of
+from dropblock_lib.experiments.recipes.recipe import _CHECKS, hash_of
 from dropblock_lib.experiments.recipes.slides import ACCURACY, RETINANET_LOSSES
 from dropblock_lib.experiments.records import record as record_module
 from dropblock_lib.experiments.records.json_files import write_atomically
@@ -337,6 +337,16 @@ def test_a_setting_is_described_from_its_records():
     recipe = make_record().recipe
     assert f"{recipe.epochs} epochs in batches of {recipe.batch_size}" in text
     assert text.endswith("seeds 0, 2.")
+
+
+def test_every_keep_prob_schedule_has_its_own_description():
+    _, choices = _CHECKS["keep_prob_schedule"]
+    recipes = [
+        dataclasses.replace(make_record().recipe, keep_prob_schedule=choice)
+        for choice in choices
+    ]
+    texts = {describe_setting([record_of(recipe)]) for recipe in recipes}
+    assert len(texts) == len(choices)
 
 
 def test_markdown_is_in_percent():
