@@ -15,8 +15,10 @@ from IPython.core.inputtransformer2 import TransformerManager
 from matplotlib.figure import Figure
 
 import dropblock_lib as dbl
+from dropblock_lib.data.load import BUILT_IN
 from dropblock_lib.experiments import compare, load_records
 from dropblock_lib.experiments.__main__ import main
+from dropblock_lib.experiments.tasks import Classification
 from dropblock_lib.models import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,14 +47,16 @@ def test_the_floors_are_those_of_the_imports():
 def own(tmp_path, monkeypatch):
     """A folder on the import path, with the module and the grid of the recipes."""
     blocks = fenced("python", "Add a network or a variant")
-    for block in blocks + fenced("toml", "Add a grid"):
+    blocks += fenced("python", "Add a data set") + fenced("toml", "Add a grid")
+    for block in blocks:
         (tmp_path / re.match(r"# (\S+)\n", block)[1]).write_text(block)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    known = dict(NETWORKS), dict(dbl.VARIANTS)
+    registries = NETWORKS, dbl.VARIANTS, BUILT_IN, Classification.datasets
+    known = [dict(registry) for registry in registries]
     yield tmp_path
-    for registry, before in zip((NETWORKS, dbl.VARIANTS), known, strict=True):
+    for registry, before in zip(registries, known, strict=True):
         registry.clear()
         registry.update(before)
 
@@ -69,6 +73,19 @@ def test_a_grid_runs_a_custom_network_and_variant(own, capsys):
     accuracies = compare.by_variant(load_records(own / "records"))
     assert set(accuracies) == {"none", "gaussian"}
     assert {len(seeds) for seeds in accuracies.values()} == {2}
+
+
+def test_a_grid_runs_on_a_custom_data_set(own, capsys):
+    grid = own / "striped.toml"
+    grid.write_text((own / "mine.toml").read_text().replace('"shapes"', '"stripes"'))
+    modules = ["--import", "mine", "stripes", "--results", "."]
+    chosen = ["--grid", str(grid), "--variant", "none", "--seeds", "0"]
+    for command, options in (("run", chosen), ("list", chosen), ("table", [])):
+        assert main([command, *options, *modules]) == 0
+        assert "stripes" in capsys.readouterr().out
+    assert main(["status", *modules]) == 0
+    [record] = load_records(own / "records")
+    assert (record.data.source, record.data.train) == ("stripes", 60)
 
 
 def test_a_chapter_is_set_up_and_runs(tmp_path, monkeypatch):
