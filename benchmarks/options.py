@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from dropblock_lib.experiments.records.benchmark import default_benchmarks_directory
+from dropblock_lib.experiments.records.json_files import check_writable
 
 
 def parser(description):
@@ -14,7 +15,7 @@ def parser(description):
     )
     made.add_argument(
         "--output",
-        type=Path,
+        type=folder,
         default=default_benchmarks_directory(),
         help="folder of the JSON file",
     )
@@ -28,10 +29,23 @@ def parser(description):
 
 def positive(text, minimum=1):
     """Parses an integer that is at least `minimum`."""
-    value = int(text)
-    if value < minimum:
-        raise argparse.ArgumentTypeError(f"{text} is less than {minimum}")
-    return value
+    # argparse would turn a `ValueError` into a message about this function's name.
+    if not text.isdecimal() or int(text) < minimum:
+        raise argparse.ArgumentTypeError(
+            f"expected an integer of at least {minimum}. Received: {text}"
+        )
+    return int(text)
+
+
+def folder(text):
+    """A folder that can be written, checked before minutes of measurements."""
+    path = Path(text)
+    try:
+        check_writable(path)
+    except OSError:
+        expected = f"expected a folder that can be written. Received: {text}"
+        raise argparse.ArgumentTypeError(expected) from None
+    return path
 
 
 def shape(*ranks):
@@ -41,7 +55,10 @@ def shape(*ranks):
         sides = tuple(positive(side) for side in text.split("x"))
         if len(sides) not in ranks:
             counts = " or ".join(map(str, ranks))
-            raise argparse.ArgumentTypeError(f"{text} is not {counts} numbers")
+            raise argparse.ArgumentTypeError(
+                f"expected {counts} numbers, such as {'x'.join('8' * ranks[0])}. "
+                f"Received: {text}"
+            )
         return sides
 
     return parse

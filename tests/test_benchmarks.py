@@ -214,6 +214,24 @@ def test_times_are_summarized_as_medians_quartiles_and_ratios():
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--rounds", "two"], "an integer of at least 1. Received: two"),
+        (["--rounds", "0"], "an integer of at least 1. Received: 0"),
+        (["--rounds", "1.5"], "an integer of at least 1. Received: 1.5"),
+        (["--image", "32xa"], "an integer of at least 1. Received: a"),
+        (["--image", "32x32"], "3 numbers, such as 8x8x8. Received: 32x32"),
+        (["--output", __file__], f"can be written. Received: {__file__}"),
+    ],
+)
+def test_a_bad_option_is_named_before_anything_is_measured(capsys, arguments, says):
+    with pytest.raises(SystemExit):
+        step_speed.main([*arguments, "--smoke"])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {arguments[0]}: expected" in error and error.endswith(says)
+
+
 def test_an_error_is_shortened_to_a_line_without_paths():
     traced = TypeError(
         'in user code:\n\n    File "/my/own/a.py", line 1, in f  *\n        f(x)\n'
