@@ -1,11 +1,14 @@
-"""Modules import only from floors below theirs; chapters import only public names."""
+"""Modules import only from floors below theirs; pages name only what exists."""
 
 import ast
 import json
+import pydoc
 import re
 from pathlib import Path
 
 import pytest
+
+import dropblock_lib
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -103,3 +106,18 @@ def test_a_chapter_imports_from_a_face_and_nothing_private(path):
         and re.match(r"_[a-z]", node.attr)
     ]
     assert private == []
+
+
+def test_every_name_on_an_api_page_exists():
+    pages = "\n".join(path.read_text() for path in ROOT.glob("book/api*.md"))
+    names = re.findall(r"auto(?:class|function|module):: (\S+)", pages)
+    assert len(names) > 50
+    assert [name for name in names if pydoc.locate(name) is None] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_chapter_names_only_what_the_package_has(path):
+    cells = json.loads(path.read_text())["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells)
+    names = set(re.findall(r"\bdbl\.([A-Za-z_]\w*)", text))
+    assert {name for name in names if not hasattr(dropblock_lib, name)} == set()
