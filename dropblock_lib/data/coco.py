@@ -99,7 +99,8 @@ def _without_outline(item):
 
 def _read_json(path):
     try:
-        with open(path, encoding="utf-8") as file:
+        # Some programs on Windows begin a file with a byte order mark.
+        with open(path, encoding="utf-8-sig") as file:
             content = json.load(file, object_hook=_without_outline)
     # ValueError covers invalid UTF-8; deep nesting raises RecursionError.
     except (OSError, ValueError, RecursionError) as error:

@@ -364,6 +364,12 @@ def test_images_may_be_in_subfolders(folder):
         read_coco(folder.path)
 
 
+def test_a_byte_order_mark_is_skipped(folder):
+    expected = read_coco(folder.path).train
+    folder.json.write_bytes(b"\xef\xbb\xbf" + folder.json.read_bytes())
+    assert read_coco(folder.path).train.annotations == expected.annotations
+
+
 FORMS = [unicodedata.normalize(form, "é/ü.jpg") for form in ("NFC", "NFD")]
 
 
