@@ -78,7 +78,8 @@ def read_coco(
     known, other = (split.categories.items() for split in splits)
     if known != other:
         expected = f"the categories of instances_{train}.json"
-        received = f"different ones: {sorted(known ^ other)[:5]}"
+        without, added = sorted(known - other)[:5], sorted(other - known)[:5]
+        received = f"without {without}, with {added}"
         raise invalid_file(path, expected, received)
     name = folder.resolve().name
     return DetectionDataset(

@@ -604,6 +604,20 @@ def test_splits_with_different_categories_are_rejected(folder):
         read_coco(folder.write().path)
 
 
+def test_different_categories_are_named_by_split(folder):
+    folder.validation["categories"] = [
+        {"id": 7, "name": "train"},
+        {"id": 9, "name": "wolf"},
+        {"id": 90, "name": "hare"},
+    ]
+    text = (
+        r"instances_train2017\.json\. Received: without \[\(90, 'bear'\)\], "
+        r"with \[\(9, 'wolf'\), \(90, 'hare'\)\]"
+    )
+    with pytest.raises(ValueError, match=text):
+        read_coco(folder.write().path)
+
+
 def test_missing_folders_and_splits_are_named(folder, tmp_path):
     with pytest.raises(ValueError, match=r"`folder`.*existing directory.*absent"):
         read_coco(tmp_path / "absent")
