@@ -276,7 +276,8 @@ class _Files:
     """Finds files in a folder by names that may be spelled differently.
 
     A name may have other slashes, or another of Unicode's normal forms: macOS
-    decomposes accents in the names of files that it unpacks.
+    decomposes accents in the names of files that it unpacks. A name may also differ in
+    its case, which macOS and Windows ignore, if there is only one such file.
     """
 
     def __init__(self, folder):
@@ -288,9 +289,10 @@ class _Files:
         for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
             found = ""
             for part in posixpath.normpath(spelled).split("/"):
-                actual = self._list(found).get(part)
-                if actual is None:
-                    actual = self._list(found).get(unicodedata.normalize("NFC", part))
+                names, folded = self._list(found)
+                composed = unicodedata.normalize("NFC", part)
+                actual = names.get(part) or names.get(composed)
+                actual = actual or folded.get(composed.casefold())
                 if actual is None:
                     break
                 found = posixpath.join(found, actual)
@@ -304,9 +306,14 @@ class _Files:
             names = []
             with contextlib.suppress(OSError):
                 names = os.listdir(self._folder / inner)
-            # Exact spellings take precedence.
             composed = {unicodedata.normalize("NFC", name): name for name in names}
-            self._listings[inner] = {**composed, **{name: name for name in names}}
+            folded = {}
+            for form, name in composed.items():
+                lower = form.casefold()
+                folded[lower] = None if lower in folded else name
+            # Exact spellings take precedence.
+            exact = {name: name for name in names}
+            self._listings[inner] = {**composed, **exact}, folded
         return self._listings[inner]
 
 

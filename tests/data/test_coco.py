@@ -381,6 +381,8 @@ FORMS = [unicodedata.normalize(form, "é/ü.jpg") for form in ("NFC", "NFD")]
         ("a\\b.jpg", "a/b.jpg"),
         ("./a//b.jpg", "a/b.jpg"),
         ("a\\b.jpg", "a\\b.jpg"),
+        ("A/b.jpg", "a/B.JPG"),
+        (FORMS[0].upper(), FORMS[1]),
     ],
 )
 def test_a_file_name_may_be_spelled_differently(folder, listed, stored):
@@ -406,6 +408,28 @@ def test_files_that_differ_in_their_normal_form_are_distinguished(folder):
     train = read_coco(folder.write().path).train
     means = [train.image(index).mean() for index in (1, 2)]
     assert means == pytest.approx([50, 200], abs=3)
+
+
+def test_a_name_in_another_case_must_be_unambiguous(folder):
+    folder.image(5).rename(folder.path / "train2017" / "A.jpg")
+    folder.image(8).rename(folder.path / "train2017" / "a.JPG")
+    images = {item["id"]: item for item in folder.train["images"]}
+    images[5]["file_name"], images[8]["file_name"] = "a.JPG", "A.jpg"
+    names = [item["file_name"] for item in read_images(folder)]
+    assert names[1:] == ["a.JPG", "A.jpg"]
+    images[8]["file_name"] = "a.jpg"
+    with pytest.raises(ValueError, match=r"1 of them are missing: a\.jpg"):
+        read_images(folder)
+    # Ambiguous also if one of the two files is in lower case.
+    (folder.path / "train2017" / "a.JPG").rename(folder.path / "train2017" / "a.jpg")
+    images[5]["file_name"] = "a.JPG"
+    with pytest.raises(ValueError, match=r"1 of them are missing: a\.JPG"):
+        read_images(folder)
+
+
+def read_images(folder):
+    dataset = read_coco(folder.write().path)
+    return list(dataset.train.read.images.values())
 
 
 # === Rejecting ===
