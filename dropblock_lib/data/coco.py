@@ -43,7 +43,8 @@ def read_coco(
     Boxes are clipped to their image. What is skipped, or clipped by more than a
     pixel, is counted in `DetectionSplit.skipped` and logged as a warning: boxes with
     `"no area"`, boxes `"outside"` their image, `"clipped"` boxes and, on request, each
-    `"missing image"` along with its boxes.
+    `"missing image"` along with its boxes. So are files that are listed more than once:
+    a `"repeated image"` is kept, but its boxes are not those of the first.
 
     Args:
         folder: The folder.
@@ -259,6 +260,10 @@ def _read_images(content, path, folder, on_broken, skipped):
         logger.warning("%s: missing: %s, ...", folder, names)
     for key in missing:
         del images[key]
+    # Some scripts list an image once per object, which hides its other objects.
+    repeated = len(images) - len({image["file_name"] for image in images.values()})
+    if repeated:
+        skipped["repeated image"] = repeated
     return images
 
 

@@ -432,6 +432,15 @@ def read_images(folder):
     return list(dataset.train.read.images.values())
 
 
+def test_a_file_that_is_listed_twice_is_reported(folder, caplog):
+    """Some scripts list an image once per object, which splits its objects."""
+    folder.train["images"][2]["file_name"] = folder.train["images"][1]["file_name"]
+    train = read_coco(folder.write().path).train
+    assert (len(train), train.skipped) == (3, {"repeated image": 1})
+    (warning,) = (r for r in caplog.records if r.levelname == "WARNING")
+    assert "instances_train2017.json: repeated image: 1" in warning.getMessage()
+
+
 # === Rejecting ===
 
 
