@@ -196,6 +196,9 @@ def _read_split(content, path, folder, on_broken):
     for reason, count in skipped.items():
         logger.warning("%s: %s: %d", path, reason, count)
     _check_boxes(content, kept, images, skipped, path)
+    if all(item["iscrowd"] for item in kept):
+        text = "%s: no boxes to learn or to find, only %d crowds"
+        logger.warning(text, path, len(kept))
     if any(item["id"] == 0 for item in kept):
         # pycocotools treats a match with id 0 as no match.
         kept = [{**item, "id": item["id"] + 1} for item in kept]

@@ -322,9 +322,16 @@ def test_a_split_without_a_box_in_pixels_is_rejected(folder, box, text):
         read_coco(folder.write().path)
 
 
-def test_a_split_may_have_no_annotations(folder):
-    folder.train["annotations"] = []
+@pytest.mark.parametrize("crowds", [0, 2])
+def test_a_split_may_have_no_boxes_to_learn_but_it_is_reported(folder, caplog, crowds):
+    crowd = {"iscrowd": 1}
+    folder.train["annotations"] = [
+        annotation(number, 8, [1, 1, 9, 9], **crowd) for number in range(crowds)
+    ]
     assert [len(b) for b in read_coco(folder.write().path).train.boxes] == [0, 0, 0]
+    (warning,) = (r for r in caplog.records if r.levelname == "WARNING")
+    assert "instances_train2017.json: no boxes to learn" in warning.getMessage()
+    assert f"only {crowds} crowds" in warning.getMessage()
 
 
 def test_missing_images_are_rejected_or_skipped(folder, caplog):
