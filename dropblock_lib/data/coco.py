@@ -28,11 +28,14 @@ def read_coco(
     train: str = "train2017",
     validation: str = "val2017",
     on_broken: str = "error",
+    annotations: str = "annotations/instances_{split}.json",
+    images: str = "{split}",
 ) -> DetectionDataset:
     """Reads COCO 2017, or any data set in its format, from a folder.
 
     The folder contains `annotations/instances_SPLIT.json` and the images in `SPLIT/`,
-    or in subfolders named in their `file_name`. Images are not opened here, but by
+    or in subfolders named in their `file_name`. The arguments `annotations` and
+    `images` name other places. Images are not opened here, but by
     `DetectionSplit.image`, one at a time, as RGB. Images without boxes are kept.
 
     An image with an EXIF orientation is rotated if its height and width in the JSON
@@ -51,6 +54,10 @@ def read_coco(
         train: The name of the split to train on.
         validation: The name of the split to evaluate on.
         on_broken: What to do if image files are missing: `"error"` or `"skip"`.
+        annotations: Path of the JSON files in the folder, with `{split}` in place of
+            the name of the split.
+        images: Path in the folder that each `file_name` is relative to, with `{split}`
+            if each split has its own.
 
     Returns:
         A `DetectionDataset` with the folder's name.
@@ -69,16 +76,20 @@ def read_coco(
     ((342, 512, 3), (2, 4))
     """
     check_choice("on_broken", on_broken, ("error", "skip"))
+    if not (isinstance(annotations, str) and "{split}" in annotations):
+        expected = "a path with {split} in place of the name of the split"
+        raise invalid("annotations", expected, annotations)
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise invalid("folder", "an existing directory", os.fspath(folder))
     splits = []
     for name in (train, validation):
-        path = folder / "annotations" / f"instances_{name}.json"
-        splits.append(_read_split(_read_json(path), path, folder / name, on_broken))
+        path = folder / annotations.replace("{split}", name)
+        place = folder / images.replace("{split}", name)
+        splits.append(_read_split(_read_json(path), path, place, on_broken))
     known, other = (split.categories.items() for split in splits)
     if known != other:
-        expected = f"the categories of instances_{train}.json"
+        expected = f"the categories of {annotations.replace('{split}', train)}"
         without, added = sorted(known - other)[:5], sorted(other - known)[:5]
         received = f"without {without}, with {added}"
         raise invalid_file(path, expected, received)

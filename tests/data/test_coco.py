@@ -371,6 +371,44 @@ def test_images_may_be_in_subfolders(folder):
         read_coco(folder.path)
 
 
+@pytest.mark.parametrize(
+    "annotations, images",
+    [
+        # Roboflow, CVAT and Datumaro, FiftyOne, labelme2coco.
+        ("{split}/_annotations.coco.json", "{split}"),
+        ("annotations/instances_{split}.json", "images/{split}"),
+        ("{split}/labels.json", "{split}/data"),
+        ("{split}.json", "."),
+    ],
+)
+def test_files_may_be_arranged_as_other_tools_do(tmp_path, annotations, images):
+    original = Folder(tmp_path / "mine")
+    expected = read_coco(original.path)
+    exported = tmp_path / "exported"
+    for split in ("train2017", "val2017"):
+        source = original.path / "annotations" / f"instances_{split}.json"
+        target = exported / annotations.replace("{split}", split)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+        target = exported / images.replace("{split}", split)
+        target.mkdir(parents=True, exist_ok=True)
+        for path in (original.path / split).iterdir():
+            path.rename(target / path.name)
+    dataset = read_coco(exported, annotations=annotations, images=images)
+    for ours, theirs in (
+        (dataset.train, expected.train),
+        (dataset.validation, expected.validation),
+    ):
+        assert ours.annotations == theirs.annotations
+        assert ours.image(0).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("annotations", ["labels.json", "SPLIT.json", None])
+def test_one_file_for_both_splits_is_rejected(folder, annotations):
+    with pytest.raises(ValueError, match=r"`annotations`.*\{split\}.*Received"):
+        read_coco(folder.path, annotations=annotations)
+
+
 def test_a_byte_order_mark_is_skipped(folder):
     expected = read_coco(folder.path).train
     folder.json.write_bytes(b"\xef\xbb\xbf" + folder.json.read_bytes())
