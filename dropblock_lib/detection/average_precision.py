@@ -235,7 +235,8 @@ def trivial_results(train: DetectionSplit, split: DetectionSplit) -> list[dict]:
     """Detects without looking at the images, a baseline that detectors must surpass.
 
     In each image it reports one object of the most common category of the training
-    images, with the mean of all training boxes, relative to the image.
+    images, with the mean of all training boxes, relative to the image. Without any
+    training box, it reports nothing.
 
     Args:
         train: The `DetectionSplit` to learn from.
@@ -249,6 +250,8 @@ def trivial_results(train: DetectionSplit, split: DetectionSplit) -> list[dict]:
     >>> found = trivial_results(data.train, data.validation)
     >>> average_precision(data.validation.annotations, found)["AP50"]
     """
+    if not any(map(len, train.labels)):
+        return []
     label = np.bincount(np.concatenate(train.labels)).argmax()
     boxes = [
         own / np.tile(sides[::-1], 2)

@@ -280,23 +280,30 @@ def test_one_category_is_measured_alone():
         of_category(ANIMALS, found, "horse")
 
 
-def test_the_trivial_detector_reports_the_mean_box_of_the_most_common_class():
-    def split(sizes, boxes):
-        return DetectionSplit(
-            annotations={
-                "images": [
-                    {"id": number, "height": height, "width": width}
-                    for number, (height, width) in enumerate(sizes)
-                ],
-                "annotations": [
-                    {"image_id": number, "category_id": category, "bbox": box}
-                    for number, category, box in boxes
-                ],
-                "categories": ANIMALS["categories"],
-            },
-            read=lambda number: pytest.fail("read"),
-        )
+def split(sizes, boxes):
+    return DetectionSplit(
+        annotations={
+            "images": [
+                {"id": number, "height": height, "width": width}
+                for number, (height, width) in enumerate(sizes)
+            ],
+            "annotations": [
+                {"image_id": number, "category_id": category, "bbox": box}
+                for number, category, box in boxes
+            ],
+            "categories": ANIMALS["categories"],
+        },
+        read=lambda number: pytest.fail("read"),
+    )
 
+
+def test_the_trivial_detector_reports_nothing_if_there_was_nothing_to_learn():
+    images = [(100, 200), (50, 50)]
+    validation = split(images, [(1, 3, [0, 0, 50, 50])])
+    assert trivial_results(split(images, []), validation) == []
+
+
+def test_the_trivial_detector_reports_the_mean_box_of_the_most_common_class():
     train = split(
         [(100, 200), (50, 50)],
         [(0, 5, [0, 0, 100, 50]), (1, 5, [25, 25, 25, 25]), (1, 3, [0, 0, 50, 50])],
