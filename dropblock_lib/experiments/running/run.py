@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.checkpoint import BusyError, PartialRun
 from dropblock_lib.experiments.records.json_files import (
@@ -48,7 +49,7 @@ def run(
             `.partial/NAME/`. By default the source tree's `results`, or
             `./results` if the package is installed without its tree.
         data_dir: Folder of real data files, as for `load_dataset`.
-        data: A loaded data set, to avoid loading it again.
+        data: The recipe's data set if it is loaded, to avoid loading it again.
         progress: From `open_progress`; by default one for this run.
         devices: Number of devices of this machine over which each batch is spread.
             The numbers are those of one device, up to the order of sums.
@@ -58,10 +59,15 @@ def run(
 
     Raises:
         RecordError: If the record's file exists and is not a record of this recipe.
-        ValueError: If that many devices cannot share the work.
+        ValueError: If that many devices cannot share the work, or `data` is not the
+            recipe's data set or a stand-in for it.
         OSError: If nothing can be written to `results_dir`. Nothing was trained.
     """
     results_dir = Path(results_dir or default_results_directory())
+    if data is not None and data.requested != recipe.dataset:
+        # Its record would be taken for one of the recipe's data set.
+        expected = f"the data set of the recipe, {recipe.dataset!r}"
+        raise invalid("data", expected, received=repr(data.requested))
     with contextlib.ExitStack() as stack:
         if progress is None:
             progress = stack.enter_context(open_progress(1))

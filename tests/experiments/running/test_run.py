@@ -373,6 +373,15 @@ def test_stand_ins_and_real_data_have_separate_records(tmp_path, monkeypatch, ca
     assert f"its record on {second.data.source} exists" in capsys.readouterr().out
 
 
+def test_data_of_another_name_than_the_recipe_s_is_rejected(tmp_path):
+    """Its record would count as one of the recipe's data set."""
+    mine = tiny_data("mine", "mine")
+    text = r"`data`.*data set of the recipe, 'shapes'.*Received: 'mine'"
+    with pytest.raises(ValueError, match=text):
+        run(tiny_recipe(epochs=1), results_dir=tmp_path, data=mine)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_run_or_load_says_which(tmp_path, monkeypatch, capsys):
     recipe = tiny_recipe(epochs=1)
     monkeypatch.setattr(run_module, "_load", lambda name, data_dir: tiny_data())
