@@ -204,8 +204,12 @@ def _read_split(content, path, folder, on_broken):
             annotation = _clean(item, images[item["image_id"]], skipped)
             if annotation is not None:
                 kept.append(annotation)
+    total = len(content["annotations"])
     for reason, count in skipped.items():
-        logger.warning("%s: %s: %d", path, reason, count)
+        share = f"{count}" if "image" in reason else f"{count} of {total} boxes"
+        if reason == "clipped" and count > total / 2:
+            share += ". Expected [left, top, width, height]: are these two corners?"
+        logger.warning("%s: %s: %s", path, reason, share)
     _check_boxes(content, kept, images, skipped, path)
     if all(item["iscrowd"] for item in kept):
         text = "%s: no boxes to learn or to find, only %d crowds"
@@ -349,10 +353,10 @@ def _check_annotation(item, path, image_ids, category_ids):
     box = item.get("bbox")
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
         raise wrong("four finite numbers as bbox, no strings", f"bbox={_short(box)}")
-    area = item.get("area", 0)
-    if not _is_finite(area):
+    area = item.get("area")
+    if not (area is None or _is_finite(area)):
         raise wrong("a finite area, not a string", f"area={_short(area)}")
-    if item.get("iscrowd", 0) not in (0, 1):
+    if item.get("iscrowd") not in (None, 0, 1):
         expected = "an iscrowd of 0 or 1, as an integer"
         raise wrong(expected, f"iscrowd={_short(item['iscrowd'])}")
 
@@ -382,7 +386,7 @@ def _clean(item, image, skipped):
         box = [left, top, right - left, bottom - top]
     if excess > 1:
         count("clipped")
-    area = item.get("area", 0)
+    area = item.get("area") or 0
     return {
         "id": item["id"],
         "image_id": item["image_id"],
@@ -390,7 +394,7 @@ def _clean(item, image, skipped):
         "bbox": box,
         # The outline's area, if there is an outline.
         "area": min(area if area > 0 else math.inf, box[2] * box[3]),
-        "iscrowd": int(item.get("iscrowd", 0)),
+        "iscrowd": int(item.get("iscrowd") or 0),
     }
 
 

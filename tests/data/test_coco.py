@@ -289,7 +289,8 @@ def test_boxes_without_pixels_in_the_image_are_skipped(
     assert train.skipped == {reason: 1}
     assert 20 not in {item["id"] for item in train.annotations["annotations"]}
     (warning,) = (r for r in caplog.records if r.levelname == "WARNING")
-    assert f"instances_train2017.json: {reason}: 1" in warning.getMessage()
+    expected = f"instances_train2017.json: {reason}: 1 of 5 boxes"
+    assert warning.getMessage().endswith(expected)
 
 
 def test_boxes_partly_outside_are_clipped(folder):
@@ -304,6 +305,21 @@ def test_boxes_partly_outside_are_clipped(folder):
     clipped = train.annotations["annotations"][-2:]
     assert [item["bbox"] for item in clipped] == [[0, 2, 5, 38], [50.5, 30, 9.5, 10]]
     assert [item["area"] for item in clipped] == [5 * 38, 9.5 * 10]
+
+
+def test_boxes_of_two_corners_are_suspected(folder, caplog):
+    boxes = [[30, 20, 50, 35], [40, 5, 55, 30], [10, 25, 20, 38], [35, 10, 60, 40]]
+    folder.add(*(annotation(20 + i, 8, box) for i, box in enumerate(boxes)))
+    read_coco(folder.path)
+    *_, warning = (r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+    assert "clipped: 4 of 7 boxes. Expected [left, top, width, height]" in warning
+
+
+@pytest.mark.parametrize("field", ["area", "iscrowd"])
+def test_null_is_read_like_a_field_that_is_missing(folder, field):
+    folder.add(annotation(20, 8, [1, 1, 2, 3], **{field: None}))
+    read = read_coco(folder.path).train.annotations["annotations"][-1]
+    assert (read["area"], read["iscrowd"]) == (6, 0)
 
 
 @pytest.mark.parametrize(
