@@ -31,6 +31,16 @@ def _tiny_net(monkeypatch):
     use_tiny_net(monkeypatch)
 
 
+def start_node(start, attempts=3):
+    """Starts a node, again if a busy machine takes longer than Ray's 30 seconds."""
+    for left in reversed(range(attempts)):
+        try:
+            return start()
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise
+
+
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
     """Two nodes with one processor each, whose processes know the tiny network."""
@@ -49,9 +59,10 @@ def cluster(tmp_path, monkeypatch):
 
     process_dies = f"{HEAD_DIES_AT}:SIGKILL:{tmp_path}/process"
     head = node(process_dies, include_dashboard=False)
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster = start_node(lambda: Cluster(initialize_head=True, head_node_args=head))
     try:
-        other = cluster.add_node(**node(f"{OTHER_DIES_AT}:wait:{tmp_path}/node"))
+        waits = node(f"{OTHER_DIES_AT}:wait:{tmp_path}/node")
+        other = start_node(lambda: cluster.add_node(**waits))
         ray.init(cluster.address, log_to_driver=False, logging_level="error")
         yield lambda: cluster.remove_node(other, allow_graceful=False)
     finally:

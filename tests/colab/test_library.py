@@ -17,6 +17,7 @@ OF_THE_REPOSITORY = (
     "test_benchmarks.py",
     "test_book.py",
     "test_contributing.py",
+    "test_gpu_script.py",
     "test_imports.py",
     "test_readme.py",
     "test_repository.py",
