@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -31,6 +32,26 @@ def _tiny_net(monkeypatch):
     use_tiny_net(monkeypatch)
 
 
+# A node waits 15 seconds for its agents to choose these ports, which is too short on a
+# busy machine (ray-project/ray#65983). It does not wait for ports that are given.
+PORTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "dashboard_agent_listen_port",
+    "runtime_env_agent_port",
+)
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
 def start_node(start, attempts=3):
     """Starts a node, again if a busy machine takes longer than Ray's 30 seconds."""
     for left in reversed(range(attempts)):
@@ -55,7 +76,8 @@ def cluster(tmp_path, monkeypatch):
     from ray.cluster_utils import Cluster
 
     def node(what, **options):
-        return {"num_cpus": 1, "env_vars": {"TINY_AT": f"*:{what}"}} | options
+        ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        return {"num_cpus": 1, "env_vars": {"TINY_AT": f"*:{what}"}} | ports | options
 
     process_dies = f"{HEAD_DIES_AT}:SIGKILL:{tmp_path}/process"
     head = node(process_dies, include_dashboard=False)
