@@ -23,6 +23,8 @@ OF_THE_REPOSITORY = (
     "test_repository.py",
     "test_version.py",
 )
+# Tests of commands, processes and files, which take long and depend on few versions.
+OF_THE_ENGINE = ("test_command_line.py", "test_killed.py", "test_registered.py")
 TOOLS = ("hypothesis", "pytest-xdist")
 
 
@@ -43,7 +45,7 @@ def test_the_library_passes_its_tests_on_colabs_versions(
     assert runtime.added() == {"dropblock-lib"}
     runtime.run(*install, *(f"{tool}=={version(tool)}" for tool in TOOLS))
     folder = tmp_path / "content"
-    ignored = shutil.ignore_patterns(*OF_THE_REPOSITORY)
+    ignored = shutil.ignore_patterns(*OF_THE_REPOSITORY, *OF_THE_ENGINE)
     shutil.copytree(home / "tests", folder / "tests", ignore=ignored)
     shutil.copy(home / "pyproject.toml", folder)  # for pytest's settings
     code = "import dropblock_lib; print(dropblock_lib.__file__)"
