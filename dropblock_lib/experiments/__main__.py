@@ -76,13 +76,13 @@ def _run(options):
         run_on_ray(
             recipes,
             address=options.address,
-            cpus=options.cpus,
+            cpus=1 if options.cpus is None else options.cpus,
             gpus=options.gpus,
             modules=options.modules,
             **where,
         )
-    elif options.address or options.gpus:
-        raise ValueError("--address and --gpus are for --engine ray.")
+    elif options.address or options.cpus is not None or options.gpus is not None:
+        raise ValueError("--address, --cpus and --gpus are for --engine ray.")
     elif options.jobs == 1:
         run_all(recipes, keep_going=options.queue is not None, **where)
     else:
@@ -116,8 +116,10 @@ def _table(options):
         directory = default_records_directory()
     if not directory.is_dir():
         raise RecordError(f"{directory} does not exist: there are no records.")
-    wanted = _filters(options)
-    records = [r for r in load_records(directory) if passes(r.recipe, wanted)]
+    records = load_records(directory)
+    if records:
+        recipes = _filtered([record.recipe for record in records], _filters(options))
+        records = [record for record in records if record.recipe in recipes]
     return _print(format_table(summarize(records), options.format), [])
 
 
@@ -284,7 +286,6 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--cpus",
         type=float,
-        default=1,
         metavar="N",
         help="processors per run on a Ray cluster (default: 1)",
     )

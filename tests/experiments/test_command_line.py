@@ -126,6 +126,8 @@ def test_a_mistyped_name_gets_a_hint(tmp_path, capsys):
         (["--network", "vgg"], "argument `network`"),
         (["--seeds", "-1"], "argument `seed`"),
         (["--data-dir", "/no/such/folder"], "/no/such/folder"),
+        (["--cpus", "2"], "--cpus and --gpus are for --engine ray"),
+        (["--gpus", "0"], "--cpus and --gpus are for --engine ray"),
     ],
 )
 def test_bad_values_are_named(tmp_path, capsys, arguments, says):
@@ -218,11 +220,26 @@ def test_table_in_three_formats(results, capsys):
     assert (row["n"], row["seeds"]) == (2, [0, 1])
     [line] = csv.DictReader(io.StringIO(table("--format", "csv")))
     assert float(line["test_accuracy_std"]) == row["test_accuracy_std"]
-    assert table("--network", "custom_net") == "No records.\n"
-    assert table("--profile", "tin_") == "No records.\n"
     assert table("--profile", "ti*") == table()
     [row] = json.loads(table("--format", "json", "--seeds", "1"))
     assert row["seeds"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "known"),
+    [
+        ("network", "custom_net", "tiny"),
+        ("profile", "tin_", "tiny"),
+        ("variant", "dropblok-3-0.7", "dropblock-3-0.7"),
+        ("seeds", "2", "0, 1"),
+    ],
+)
+def test_table_names_a_value_that_no_record_has(results, capsys, option, value, known):
+    command = ["table", "--results", results, f"--{option}", value]
+    code, out, err = main_output(capsys, *command)
+    assert (code, out) == (1, "")
+    assert f"`{option}`" in err and f"one of {known}. " in err
+    assert f"--{option} {value}" in err
 
 
 @pytest.fixture(autouse=True)
