@@ -298,11 +298,20 @@ def _parser():
     parser.add_argument("--wheels", type=Path, metavar="DIR")
     parser.add_argument("--queue", default="gpu", metavar="FILE")
     parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--jobs", type=int, default=5, metavar="N")
+    parser.add_argument("--jobs", type=_at_least_one, default=5, metavar="N")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS,
                         default=["jax", "torch"])  # fmt: skip
     parser.add_argument("--smoke", action="store_true", help="only show that it works")
     return parser
+
+
+def _at_least_one(text):
+    # argparse would show the name of this function.
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected a positive integer. Received: {text}"
+        )
+    return int(text)
 
 
 CHILDREN = {"time_step": time_step, "train": train}

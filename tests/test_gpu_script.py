@@ -36,6 +36,14 @@ def leave_state(results, recipe, backend):
     (folder / "state.json").write_text(json.dumps(state))
 
 
+@pytest.mark.parametrize("number", ["0", "-2", "many"])
+def test_a_number_of_jobs_that_is_not_positive_is_an_error(script, capsys, number):
+    with pytest.raises(SystemExit):
+        script._parser().parse_args(["--jobs", number])
+    says = f"--jobs: expected a positive integer. Received: {number}\n"
+    assert capsys.readouterr().err.endswith(says)
+
+
 def test_without_runs_no_backend_is_given(script, chosen):
     assert script._backend_begun(RECIPES, chosen) is None
 
