@@ -152,7 +152,8 @@ def run_all(
                 failures[recipe.name] = str(error) or repr(error)
                 if isinstance(error, BusyError):
                     busy.append(recipe)
-                    progress.skip_run(recipe.name, "another process is training it")
+                    name = recipe.name_on(loaded[recipe.dataset].label)
+                    progress.skip_run(name, "another process is training it")
                 else:
                     progress.say(f"{recipe.name}: {error}")
             # Frees the memory of the model.
