@@ -38,7 +38,7 @@ def split(dataset: Dataset, recipe: Recipe) -> Split:
         recipe: A `Recipe`, with the numbers of images and the seed of the choice.
 
     Returns:
-        A `Split`; images are `uint8`, 32x32.
+        A `Split`; images are `uint8`, at least 32 pixels on their longer side.
 
     Raises:
         ValueError: If the data set has fewer images than the recipe asks for.
