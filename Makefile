@@ -140,6 +140,11 @@ $(addprefix test-,$(BACKENDS)): test-%: $(READY)
 	@echo "== Tests on $*"
 	KERAS_BACKEND=$* $(PYTEST) $(if $(filter tensorflow,$*),,-m backends)
 
+# Tests compile the same programs again and again, which takes most of their time.
+test-jax cluster: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/jax
+test-jax cluster: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test-jax cluster: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+
 .PHONY: torch
 torch: $(READY) ## install PyTorch, which make test then tests as well
 	$(INSTALL_TORCH) torch==2.13.0

@@ -1,5 +1,6 @@
 """The recipes of CONTRIBUTING.md work, and the paths that pages name exist."""
 
+import copy
 import json
 import re
 import runpy
@@ -13,13 +14,16 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from matplotlib.figure import Figure
+from PIL import Image
+from tiny_detector import tiny_detector
 
 import dropblock_lib as dbl
+from dropblock_lib.data import load_dataset
 from dropblock_lib.data.load import BUILT_IN
 from dropblock_lib.experiments import compare, load_records
 from dropblock_lib.experiments.__main__ import main
-from dropblock_lib.experiments.tasks import Classification
-from dropblock_lib.models import NETWORKS
+from dropblock_lib.experiments.tasks import Classification, Detection
+from dropblock_lib.models import DETECTORS, NETWORKS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -53,7 +57,8 @@ def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    registries = NETWORKS, dbl.VARIANTS, BUILT_IN, Classification.datasets
+    tasks = Classification.datasets, Detection.datasets
+    registries = NETWORKS, dbl.VARIANTS, BUILT_IN, *tasks
     known = [dict(registry) for registry in registries]
     yield tmp_path
     for registry, before in zip(registries, known, strict=True):
@@ -86,6 +91,51 @@ def test_a_grid_runs_on_a_custom_data_set(own, capsys):
     assert main(["status", *modules]) == 0
     [record] = load_records(own / "records")
     assert (record.data.source, record.data.train) == ("stripes", 60)
+
+
+def write_coco(folder):
+    """Writes drawn scenes as photographs, in COCO's format."""
+    scenes = load_dataset("scenes")
+    (folder / "annotations").mkdir(parents=True)
+    for name, split in (("train", scenes.train), ("val", scenes.validation)):
+        split = split.take(8)
+        (folder / name).mkdir()
+        annotations = copy.deepcopy(split.annotations)
+        for index, image in enumerate(annotations["images"]):
+            image["file_name"] = f"{image['id']}.png"
+            path = folder / name / image["file_name"]
+            Image.fromarray(split.image(index)).save(path)
+        path = folder / "annotations" / f"instances_{name}.json"
+        path.write_text(json.dumps(annotations))
+
+
+GRID_OF_PHOTOGRAPHS = """
+[mine]
+network = "tiny_detector"
+dataset = "my-images"
+variant = "dropblock-3-0.9"
+image_size = 64
+train_size = "none"
+validation_size = 8
+epochs = 1
+batch_size = 4
+probes = false
+"""
+
+
+def test_a_grid_runs_on_photographs_in_a_folder(own, monkeypatch, capsys):
+    monkeypatch.setitem(DETECTORS, "tiny_detector", tiny_detector)
+    write_coco(own / "my-images")
+    (own / "detect.toml").write_text(GRID_OF_PHOTOGRAPHS)
+    modules = ["--import", "photographs", "--results", "."]
+    chosen = ["--grid", "detect.toml"]
+    for command, options in (("run", chosen), ("list", chosen), ("table", [])):
+        assert main([command, *options, *modules]) == 0
+        assert "my-images" in capsys.readouterr().out
+    [record] = load_records(own / "records")
+    assert record.name == "tiny_detector-my-images-dropblock-3-0.9-mine-seed0"
+    assert (record.data.train, record.data.validation) == (8, 8)
+    assert 0 <= record.final["AP"] <= record.final["AP50"] <= 1
 
 
 def test_a_chapter_is_set_up_and_runs(tmp_path, monkeypatch):
