@@ -149,7 +149,7 @@ def test_the_leads_at_equal_dose_are_as_recorded():
         weights = {arm: 1 / len(ours) for arm in ours}
         return weights | {arm: -1 / len(theirs) for arm in theirs}
 
-    # The five questions of the chapter, which are judged together.
+    # The five planned questions of the chapter, which are judged together.
     named = {
         "lead": minus(7, 1),
         "any": {arm: 1 / 12 for arm in arms.values()} | {"dose none": -1},
@@ -171,6 +171,46 @@ def test_the_leads_at_equal_dose_are_as_recorded():
     ) in WORDS
     assert len({recipe.seed for recipe in dose.recipes}) == 5
     assert as_trained["verdict"] == "higher" and again["verdict"] == "not told apart"
+
+
+def test_the_test_after_the_pooling_is_as_recorded():
+    arms = {
+        block: [f"dropblock-{block}-{keep}-exact" for keep in (0.9, 0.8, 0.65)]
+        for block in (1, 7)
+    }
+    variants = ["none", *arms[1], *arms[7]]
+    moved = recorded("dose", ["dose", "dose_after_pooling"], variants=variants)
+
+    def minus(ours, theirs):
+        weights = {arm: 1 / len(ours) for arm in ours}
+        return weights | {arm: -1 / len(theirs) for arm in theirs}
+
+    before = [f"dose {arm}" for arm in arms[1]]
+    after = [f"dose_after_pooling {arm}" for arm in arms[1]]
+    blocks = [f"dose {arm}" for arm in arms[7]]
+    # The three planned questions of the chapter, which are judged together.
+    place, _, left = moved.effects(
+        {
+            "place": minus(after, before),
+            "plain": minus(after, ["dose none"]),
+            "left": minus(blocks, after),
+        }
+    )
+    assert {place["runs"], left["runs"]} == {3}
+    better, apart, low, high = (
+        f"{100 * number:{sign}.1f}"
+        for number, sign in (
+            (place["difference"], ""),
+            (left["difference"], "+"),
+            (left["low"], "+"),
+            (left["high"], "+"),
+        )
+    )
+    assert (
+        f"single units do {better} points better, and blocks of 7 minus such units is "
+        f"{apart} points, not told apart from zero ({low} to {high})."
+    ) in WORDS
+    assert (place["verdict"], left["verdict"]) == ("higher", "not told apart")
 
 
 def _is_of_profile(row):
