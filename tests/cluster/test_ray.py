@@ -213,20 +213,6 @@ def test_without_ray_the_error_names_the_extra(monkeypatch, tmp_path, capsys):
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--engine", "ray", "--jobs", "2"], "--jobs is for one machine"),
-        (["--address", "auto"], "--address and --gpus are for --engine ray"),
-        (["--jobs", "2", "--gpus", "1"], "--address and --gpus are for --engine ray"),
-    ],
-)
-def test_conflicting_options_are_rejected(tmp_path, capsys, options, says):
-    assert main(["run", *options, "--results", str(tmp_path)]) == 1
-    assert says in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
 def test_options_reach_the_engine(tmp_path, monkeypatch):
     from dropblock_lib.experiments import __main__ as cli
 

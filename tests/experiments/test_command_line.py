@@ -126,8 +126,10 @@ def test_a_mistyped_name_gets_a_hint(tmp_path, capsys):
         (["--network", "vgg"], "argument `network`"),
         (["--seeds", "-1"], "argument `seed`"),
         (["--data-dir", "/no/such/folder"], "/no/such/folder"),
-        (["--cpus", "2"], "--cpus and --gpus are for --engine ray"),
-        (["--gpus", "0"], "--cpus and --gpus are for --engine ray"),
+        (["--engine", "ray", "--jobs", "2"], "--jobs is for one machine"),
+        (["--address", "auto"], "--address, --cpus and --gpus are for --engine ray"),
+        (["--cpus", "2"], "--address, --cpus and --gpus are for --engine ray"),
+        (["--jobs", "2", "--gpus", "0"], "--cpus and --gpus are for --engine ray"),
     ],
 )
 def test_bad_values_are_named(tmp_path, capsys, arguments, says):
