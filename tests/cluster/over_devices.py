@@ -1,4 +1,4 @@
-"""Train over one and two virtual devices of the processor, and print JSON.
+"""Train over one and several virtual devices of the processor, and print JSON.
 
 python over_devices.py RESULTS
 """
@@ -7,21 +7,24 @@ import json
 import os
 import sys
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
 
 import keras
+import numpy as np
 from tiny import tiny_data, tiny_net, tiny_recipe
 
 from dropblock_lib.experiments import run
+from dropblock_lib.experiments.running.devices import spread_over
 from dropblock_lib.experiments.running.progress import LineProgress
+from dropblock_lib.experiments.tasks.probes import estimate_moments
 from dropblock_lib.models import NETWORKS
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
     processor = tf.config.list_physical_devices("CPU")[0]
-    two = [tf.config.LogicalDeviceConfiguration()] * 2
-    tf.config.set_logical_device_configuration(processor, two)
+    three = [tf.config.LogicalDeviceConfiguration()] * 3
+    tf.config.set_logical_device_configuration(processor, three)
 
 
 def quiet_net(*arguments, **options):
@@ -57,6 +60,19 @@ def attempt(recipe, results, **options):
         return str(error)
 
 
+def moments(devices):
+    """Batch normalization's averages over a batch of copies of one image."""
+    keras.utils.set_random_seed(0)
+    image = np.random.randint(0, 256, (1, 32, 32, 3), "uint8")
+    with spread_over(devices):
+        network = quiet_net()
+        batches = estimate_moments(network, np.repeat(image, 200, axis=0))
+    (layer,) = (each for each in network.layers if "normalization" in each.name)
+    averages = [layer.moving_mean, layer.moving_variance]
+    values = [keras.ops.convert_to_numpy(each) for each in averages]
+    return batches, np.concatenate(values).tolist()
+
+
 def main(results):
     NETWORKS.update(tiny=tiny_net, quiet=quiet_net)
     noisy = keras.backend.backend() == "jax"
@@ -74,10 +90,11 @@ def main(results):
     LineProgress.step = step
     # The first epoch was trained on one device, the others train on two.
     answers["two"] = attempt(recipe, f"{results}/two", devices=2)
-    answers["too many"] = attempt(recipe, f"{results}/none", devices=3)
+    answers["too many"] = attempt(recipe, f"{results}/none", devices=4)
     uneven = tiny_recipe(batch_size=7, test_size=19)
     answers["uneven"] = attempt(uneven, f"{results}/none", devices=2)
     answers["noise"] = None if noisy else attempt(tiny_recipe(), results, devices=2)
+    answers["moments"] = [moments(1), moments(3)]
     print(f"\n{json.dumps(answers)}")
 
 

@@ -216,7 +216,8 @@ def estimate_moments(network: keras.Model, x: np.ndarray, *, rng_seed: int = 0) 
     """Replaces all moving averages by the mean over batches of images.
 
     Each batch is normalized by its own moments, with all other layers in inference
-    mode. At most 50 batches of 128 images are chosen at random.
+    mode. At most 50 batches of 128 images are chosen at random, or of the next smaller
+    number that several devices can share.
 
     Args:
         network: A `keras.Model`, changed in place.
@@ -228,6 +229,9 @@ def estimate_moments(network: keras.Model, x: np.ndarray, *, rng_seed: int = 0) 
     """
     layers = _batch_normalizations(network)
     batch_size = min(MOMENT_BATCH_SIZE, len(x))
+    distribution = keras.distribution.distribution()
+    if distribution:
+        batch_size -= batch_size % distribution.device_mesh.devices.size
     batches = min(MOMENT_BATCHES, len(x) // batch_size)
     order = np.random.default_rng(rng_seed).permutation(len(x))
     moments = [
