@@ -127,26 +127,26 @@ def format_results(records: Sequence[Record]) -> str:
     return markdown(heading, rows, [":--", *[":-:"] * (len(heading) - 1)])
 
 
-def format_verdict(records: Sequence[Record]) -> str:
+def format_verdict(found: GridRecords) -> str:
     """Compares every variant with plain training, with the random seed as the block.
 
-    It compares AP50, of supercategories if the data has them. With fewer than two
-    complete random seeds, there is no verdict, and the text says so.
+    It compares AP50, of supercategories if the data has them. Until two random seeds
+    have a run of every planned variant, there is no verdict, and the text says so.
 
     Args:
-        records: The records of `recorded`.
+        found: From `recorded`.
     """
-    table, lacking = _compare(records)
+    table, lacking = _compare(found)
     return format_verdicts(table, digits=1) if table else lacking
 
 
-def format_answer(records: Sequence[Record]) -> str:
+def format_answer(found: GridRecords) -> str:
     """The verdicts of `format_verdict` in one sentence of Markdown.
 
     Args:
-        records: The records of `recorded`.
+        found: From `recorded`.
     """
-    table, lacking = _compare(records)
+    table, lacking = _compare(found)
     return f"{format_sentence(table)}\n" if table else lacking
 
 
@@ -215,20 +215,24 @@ def on_photographs(
     return panels
 
 
-def _compare(records):
+def _compare(found):
     """The table of `blocked`, or `None` and the reason why there is none."""
+    records = found.records
     if not records:
         return None, NOT_RUN
     keys = _columns(records)["AP50"]
     arms = arrange(records, lambda record: _look_up(record.final, keys))
-    if "none" not in arms or len(arms) < 2:
-        return None, "No verdict: plain training and a variant are not both recorded.\n"
-    if len(set.intersection(*(set(values) for values in arms.values()))) < 2:
+    planned = {recipe.variant for recipe in found.recipes}
+    if len(planned) < 2:
+        return None, "No verdict: only one variant is planned.\n"
+    complete = set.intersection(*(set(arms.get(variant, ())) for variant in planned))
+    if len(complete) < 2:
         return None, (
             "No verdict: fewer than two random seeds have a run of every variant, so "
             "nothing is known about the spread of single runs.\n"
         )
-    return {**blocked(arms), "did_not_learn": []}, ""
+    table = blocked(arms, apart=[name for name in slides.UNEVEN if name in arms])
+    return {**table, "did_not_learn": []}, ""
 
 
 def _columns(records):

@@ -75,7 +75,7 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
     if uneven:
         text += (
             f"\nMore spread than the other arms: {'; '.join(uneven)}. Intervals with "
-            "it tend to be too narrow, those without it too wide.\n"
+            "it are from a variance of its own, and the others do not depend on it.\n"
         )
     return text
 

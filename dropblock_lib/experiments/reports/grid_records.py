@@ -126,8 +126,8 @@ class GridRecords:
         Returns:
             List of dicts with `label`, `difference`, `low`, `high` (the simultaneous
             interval), `verdict` (Holm's), `runs`, the number of complete seeds, and
-            `uneven`, the arms of the analysis that vary more than the others, see
-            `statistics.contrasts`. A single run has a difference alone, and a contrast
+            `uneven`, the arms that vary more than the others and have a variance of
+            their own, see `statistics.contrasts`. A single run has a difference alone, and a contrast
             with an arm that did not learn a verdict alone, "an arm did not learn";
             Holm's method does not count such a contrast.
         """

@@ -1,6 +1,9 @@
 """The text of a page about a table of variants, some runs of which may be missing."""
 
+from collections.abc import Iterable
+
 from dropblock_lib.experiments.recipes import slides
+from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.reports.columns import markdown
 from dropblock_lib.experiments.reports.grid_records import GridRecords
 from dropblock_lib.experiments.reports.verdicts import (
@@ -78,8 +81,14 @@ def format_answer(found: GridRecords) -> str:
             f"**No verdict yet.** {count} every variant. One run of each does not show "
             "how much of a difference is luck; that takes at least two.\n"
         )
-    table = verdict_table(found.compared)
+    table = verdict_table(found.compared, apart=uneven(found.recipes))
     return f"{format_verdicts(table)}\n{format_sentence(table)}\n"
+
+
+def uneven(recipes: Iterable[Recipe]) -> list[str]:
+    """The variants among `slides.UNEVEN`, for `apart` in `verdict_table`."""
+    variants = {recipe.variant for recipe in recipes}
+    return [name for name in slides.UNEVEN if name in variants]
 
 
 def format_results(found: GridRecords) -> str:

@@ -9,8 +9,8 @@ records. SciPy is imported late because it is optional.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,32 +29,42 @@ Arms = Mapping[str, Mapping[int, float]]
 _ROUNDING = 1e-12
 
 
-def blocked(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dict:
+def blocked(
+    arms: Arms,
+    baseline: str = "none",
+    confidence: float = 0.95,
+    apart: Collection[str] = (),
+) -> dict:
     """Compares every arm with a baseline, with the seed as the block.
 
-    The model is value = arm + seed + residual, where all residuals have the same
-    variance. Only complete blocks, the seeds that all arms have, are used.
+    The model is value = arm + seed + residual. The residuals of all arms have the same
+    variance, except that an uneven arm has a variance of its own: its comparisons have
+    Satterthwaite's degrees of freedom, and the others do not depend on it. Only
+    complete blocks, the seeds that all arms have, are used.
 
     Args:
         arms: Dict of arm name -> dict of seed -> value.
         baseline: The arm to compare with.
         confidence: Float in (0, 1).
+        apart: Arms known beforehand to be uneven. Further ones are found by
+            `uneven_arms` at level 1 - `confidence`. Of two arms, none is uneven.
 
     Returns:
         Dict with `baseline`, `confidence`, `seeds` (of the complete blocks),
         `left_out` (dict of every other seed -> list of the arms that lack it),
-        `residual_sd`, `degrees_of_freedom`, `seed_p` (p-value of the F test for
-        seeds; `None` without residual variance), `uneven` (arms that `uneven_arms`
-        finds; their own intervals are too narrow and all others too wide),
-        `critical_value` (Dunnett's) and `rows`: for each arm but the baseline a dict
-        with `arm`, `difference`, `standard_error`, `pointwise` and `simultaneous`
-        (intervals as (low, high)), `p` (adjusted for the number of arms), `verdict`
-        ("higher", "lower" or "not told apart", from `simultaneous`) and
-        `pointwise_verdict`.
+        `uneven` (list of the arms with a variance of their own); of all other arms
+        `residual_sd`, `degrees_of_freedom` and `seed_p` (p-value of the F test for
+        seeds; `None` without residual variance); and `rows`: for each arm but the
+        baseline a dict with `arm`, `difference`, `standard_error`,
+        `degrees_of_freedom`, `critical_value` (Dunnett's), `pointwise` and
+        `simultaneous` (intervals as (low, high)), `p` (adjusted for the number of
+        arms), `verdict` ("higher", "lower" or "not told apart", from `simultaneous`)
+        and `pointwise_verdict`.
 
     Raises:
         ValueError: If the baseline is not among the arms, there are fewer than two
-            arms or two complete blocks, or a value is not finite.
+            arms or two complete blocks, a value is not finite, or `apart` names an
+            unknown arm or leaves only one of several.
 
     Example:
 
@@ -66,28 +76,29 @@ def blocked(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dic
     Reference:
         [Dunnett, 1955](https://doi.org/10.1080/01621459.1955.10501294); Montgomery,
         *Design and Analysis of Experiments*, "The randomized complete block design".
+        [Satterthwaite, 1946](https://doi.org/10.2307/3002019).
     """
     confidence = check_float("confidence", confidence, "(0, 1)")
-    blocks = _Blocks.of(arms, baseline)
-    error = blocks.residual_sd * math.sqrt(2 / len(blocks.seeds))
-    estimates = {
-        arm: (blocks.estimate({arm: 1, baseline: -1}), error)
-        for arm in blocks.names
-        if arm != baseline
-    }
-    loadings = (math.sqrt(0.5),) * len(estimates)
+    blocks = _Blocks.of(arms, baseline).set_apart(apart, confidence)
+    others = [arm for arm in blocks.names if arm != baseline]
+    estimates = [blocks.contrast({arm: 1, baseline: -1}) for arm in others]
+    # Two differences share the baseline's part of their variances.
+    shared = blocks.variance_of_mean(baseline)
+    parts = [shared / error**2 if error else 0.5 for _, error, _ in estimates]
+    loadings = tuple(round(math.sqrt(min(part, 0.999)), 9) for part in parts)
     return {
         "baseline": baseline,
         "confidence": confidence,
         **blocks.summary,
         "seed_p": blocks.seed_p,
-        "uneven": blocks.uneven_at(confidence),
-        **_dunnett(estimates, loadings, blocks.degrees_of_freedom, confidence),
+        "rows": _dunnett(
+            dict(zip(others, estimates, strict=True)), loadings, confidence
+        ),
     }
 
 
 def uneven_arms(arms: Arms) -> dict[str, float]:
-    """Tests whether one arm alone causes the residual of `blocked`.
+    """Tests whether one arm varies more over the seeds than the others.
 
     For each arm, a one-sided F test compares the part of the residual sum of squares
     that leaving the arm out removes with the rest. With few seeds only gross cases are
@@ -113,8 +124,8 @@ def unpaired(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> di
         arms, baseline, confidence: As for `blocked`.
 
     Returns:
-        Dict with `baseline`, `confidence`, `residual_sd`, `degrees_of_freedom`,
-        `critical_value` and `rows` as those of `blocked`.
+        Dict with `baseline`, `confidence`, `residual_sd`, `degrees_of_freedom` and
+        `rows` as those of `blocked`.
 
     Raises:
         ValueError: If the baseline is not among the arms, there are fewer than two
@@ -129,14 +140,14 @@ def unpaired(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> di
     estimates, loadings = {}, []
     for arm, sample in samples.items():
         error = sd * math.sqrt(1 / sample.size + 1 / control.size)
-        estimates[arm] = _difference_of_means(sample, control), error
+        estimates[arm] = _difference_of_means(sample, control), error, freedom
         loadings.append(math.sqrt(sample.size / (sample.size + control.size)))
     return {
         "baseline": baseline,
         "confidence": confidence,
         "residual_sd": sd,
         "degrees_of_freedom": freedom,
-        **_dunnett(estimates, tuple(loadings), freedom, confidence),
+        "rows": _dunnett(estimates, tuple(loadings), confidence),
     }
 
 
@@ -150,8 +161,7 @@ def welch(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dict:
         arms, baseline, confidence: As for `unpaired`.
 
     Returns:
-        Dict with `baseline`, `confidence` and `rows` as those of `blocked`, each with
-        its own `degrees_of_freedom`.
+        Dict with `baseline`, `confidence` and `rows` as those of `blocked`.
 
     Raises:
         ValueError: As for `unpaired`.
@@ -174,13 +184,12 @@ def welch(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dict:
             freedom = (ours + theirs) ** 2 / parts
         row = _row(
             arm,
-            difference,
-            error,
+            (difference, error, freedom),
             pointwise=t_critical_value(confidence, freedom),
             simultaneous=t_critical_value(1 - (1 - confidence) / len(samples), freedom),
             p=min(1.0, len(samples) * t_p_value(t_ratio(difference, error), freedom)),
         )
-        rows.append({**row, "degrees_of_freedom": freedom})
+        rows.append(row)
     return {"baseline": baseline, "confidence": confidence, "rows": rows}
 
 
@@ -194,8 +203,8 @@ def three_verdicts(
 
     Returns:
         Dict with `seeds`, `left_out` and `rows`: three for each arm but the baseline,
-        with `analysis` ("Welch", "unpaired" or "blocked"), `degrees_of_freedom` and
-        the entries of the rows of `blocked`.
+        with `analysis` ("Welch", "unpaired" or "blocked") and the entries of the rows
+        of `blocked`.
 
     Raises:
         ValueError: As for `blocked`.
@@ -211,8 +220,7 @@ def three_verdicts(
         "blocked": by_seed,
     }
     rows = [
-        # The rows of `welch` have their own degrees of freedom.
-        {"degrees_of_freedom": found.get("degrees_of_freedom"), **row, "analysis": name}
+        {**row, "analysis": name}
         for name, found in analyses.items()
         for row in found["rows"]
     ]
@@ -249,6 +257,7 @@ def contrasts(
     arms: Arms,
     named: Mapping[str, Mapping[str, float]],
     confidence: float = 0.95,
+    apart: Collection[str] = (),
 ) -> dict:
     """Estimates contrasts that were named before the runs, in the model of `blocked`.
 
@@ -257,17 +266,15 @@ def contrasts(
         named: Dict of contrast -> dict of arm name -> weight, such as
             `{"b and c against a": {"a": -1, "b": 0.5, "c": 0.5}}`. The weights of a
             contrast sum to zero.
-        confidence: Float in (0, 1).
+        confidence, apart: As for `blocked`.
 
     Returns:
-        Dict with `confidence`, `seeds`, `left_out`, `residual_sd`,
-        `degrees_of_freedom`, `uneven` (arms that `uneven_arms` finds: intervals are
-        too narrow for contrasts in which they weigh much, and too wide for those
-        without them) and `rows`: for each contrast a dict with `contrast`,
-        `estimate`, `standard_error`, `pointwise` (the interval of this contrast
-        alone), `simultaneous` (Bonferroni's, over all contrasts), `unadjusted_p`, `p`
-        (adjusted by `holm`) and `verdict` ("higher" or "lower" than zero, or "not told
-        apart", from `p`).
+        Dict with `confidence`, `seeds`, `left_out`, `uneven`, `residual_sd` and
+        `degrees_of_freedom` as from `blocked`, and `rows`: for each contrast a dict
+        with `contrast`, `estimate`, `standard_error`, `degrees_of_freedom`,
+        `pointwise` (the interval of this contrast alone), `simultaneous`
+        (Bonferroni's, over all contrasts), `unadjusted_p`, `p` (adjusted by `holm`)
+        and `verdict` ("higher" or "lower" than zero, or "not told apart", from `p`).
 
     Raises:
         ValueError: If there is no contrast, a contrast names an unknown arm or has
@@ -276,22 +283,20 @@ def contrasts(
     confidence = check_float("confidence", confidence, "(0, 1)")
     if not named:
         raise invalid("named", "at least one contrast", dict(named))
-    blocks = _Blocks.of(arms)
+    blocks = _Blocks.of(arms).set_apart(apart, confidence)
     for weights in named.values():
         _check_contrast(weights, blocks.names)
-    freedom = blocks.degrees_of_freedom
-    alone = t_critical_value(confidence, freedom)
-    jointly = t_critical_value(1 - (1 - confidence) / len(named), freedom)
     rows = []
     for name, weights in named.items():
-        estimate = blocks.estimate(weights)
-        squares = sum(weight**2 for weight in weights.values())
-        error = blocks.residual_sd * math.sqrt(squares / len(blocks.seeds))
+        estimate, error, freedom = blocks.contrast(weights)
+        alone = t_critical_value(confidence, freedom)
+        jointly = t_critical_value(1 - (1 - confidence) / len(named), freedom)
         rows.append(
             {
                 "contrast": name,
                 "estimate": estimate,
                 "standard_error": error,
+                "degrees_of_freedom": freedom,
                 "pointwise": _interval(estimate, error, alone),
                 "simultaneous": _interval(estimate, error, jointly),
                 "unadjusted_p": t_p_value(t_ratio(estimate, error), freedom),
@@ -301,8 +306,7 @@ def contrasts(
     for row in rows:
         row["p"] = adjusted[row["contrast"]]
         row["verdict"] = _verdict_from_p(row["estimate"], row["p"], confidence)
-    uneven = blocks.uneven_at(confidence)
-    return {"confidence": confidence, **blocks.summary, "uneven": uneven, "rows": rows}
+    return {"confidence": confidence, **blocks.summary, "rows": rows}
 
 
 def mcnemar(
@@ -449,12 +453,16 @@ def image_bootstrap(
 
 @dataclass(frozen=True)
 class _Blocks:
-    """The complete blocks: `values` has a row for each arm, a column for each seed."""
+    """The complete blocks: `values` has a row for each arm, a column for each seed.
+
+    The arms in `apart` have variances of their own.
+    """
 
     names: list[str]
     seeds: list[int]
     left_out: dict[int, list[str]]
     values: np.ndarray
+    apart: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, arms, baseline=None):
@@ -462,25 +470,55 @@ class _Blocks:
         values = [_finite(arm, [arms[arm][seed] for seed in seeds]) for arm in arms]
         return cls([*arms], seeds, left_out, np.array(values))
 
+    def set_apart(self, named, confidence):
+        """These blocks, with the arms that are named or found to be uneven apart."""
+        unknown = [arm for arm in named if arm not in self.names]
+        if unknown:
+            raise invalid("apart", f"arms among {self.names}", unknown)
+        if len(self.names) == 2:
+            return self  # Their difference has one variance, whichever arm causes it.
+        if len(self.names) - len({*named}) < 2:
+            raise invalid("apart", f"all but two of {self.names}, or fewer", named)
+        known = replace(self, apart=tuple(named))
+        p_values = known.uneven
+        found = [arm for arm, p in p_values.items() if p < 1 - confidence]
+        # Two arms are left, those that vary least.
+        most = max(0, len(p_values) - 2)
+        found = sorted(found, key=p_values.__getitem__)[:most]
+        return replace(
+            self, apart=tuple(a for a in self.names if a in named or a in found)
+        )
+
+    @property
+    def even(self):
+        """The arms that share a variance."""
+        return [arm for arm in self.names if arm not in self.apart]
+
+    @property
+    def even_values(self):
+        return self.values[[self.names.index(arm) for arm in self.even]]
+
     @property
     def summary(self):
         return {
             "seeds": self.seeds,
             "left_out": self.left_out,
+            "uneven": [*self.apart],
             "residual_sd": self.residual_sd,
             "degrees_of_freedom": self.degrees_of_freedom,
         }
 
     @property
     def degrees_of_freedom(self):
-        return (len(self.names) - 1) * (len(self.seeds) - 1)
+        return (len(self.even) - 1) * (len(self.seeds) - 1)
 
     @property
     def squares(self):
-        """Squared residuals, in the shape of `values`."""
-        by_arm = self.values.mean(axis=1, keepdims=True)
-        by_seed = self.values.mean(axis=0, keepdims=True)
-        return (self.values - by_arm - by_seed + self.values.mean()) ** 2
+        """Squared residuals, in the shape of `even_values`."""
+        values = self.even_values
+        by_arm = values.mean(axis=1, keepdims=True)
+        by_seed = values.mean(axis=0, keepdims=True)
+        return (values - by_arm - by_seed + values.mean()) ** 2
 
     @property
     def residual_sd(self):
@@ -491,20 +529,17 @@ class _Blocks:
     def uneven(self):
         from scipy.stats import f
 
-        count = len(self.names)
+        count = len(self.even)
         if count < 4:
             return {}
         if not self.residual_sd:
-            return dict.fromkeys(self.names, 1.0)
+            return dict.fromkeys(self.even, 1.0)
         # The residuals of the other arms contain 1 / count of the part due to an arm.
         parts = self.squares.sum(axis=1) * count / (count - 1)
         rest = np.maximum(self.squares.sum() - parts, np.finfo(float).tiny)
         own = len(self.seeds) - 1
         p_values = f.sf(parts * (count - 2) / rest, own, own * (count - 2))
-        return holm(dict(zip(self.names, p_values.tolist(), strict=True)))
-
-    def uneven_at(self, confidence):
-        return [arm for arm, p in self.uneven.items() if p < 1 - confidence]
+        return holm(dict(zip(self.even, p_values.tolist(), strict=True)))
 
     @property
     def seed_p(self):
@@ -512,17 +547,43 @@ class _Blocks:
 
         if not self.residual_sd:
             return None
-        variance = len(self.names) * self.values.mean(axis=0).var(ddof=1)
+        variance = len(self.even) * self.even_values.mean(axis=0).var(ddof=1)
         ratio = variance / self.residual_sd**2
         return float(f.sf(ratio, len(self.seeds) - 1, self.degrees_of_freedom))
 
-    def estimate(self, weights):
-        """A contrast of the arms' means."""
-        by_seed = sum(
-            weight * self.values[self.names.index(arm)]
-            for arm, weight in weights.items()
-        )
-        return _exact(np.mean(by_seed), self.values)
+    def contrast(self, weights):
+        """Estimate, standard error and degrees of freedom of a contrast of means.
+
+        The contrast is a sum of two independent parts: the uneven arms' differences
+        from the mean of the others, and a contrast of these.
+        """
+        own = sum((weights.get(arm, 0) * self._values_of(arm) for arm in self.apart), 0)
+        share = sum(weights.get(arm, 0) for arm in self.apart) / len(self.even)
+        within = {arm: weights.get(arm, 0) + share for arm in self.even}
+        by_seed = own + sum(weights.get(a, 0) * self._values_of(a) for a in self.even)
+        squares = sum(weight**2 for weight in within.values())
+        parts = [(self.residual_sd**2 * squares, self.degrees_of_freedom)]
+        if any(weights.get(arm) for arm in self.apart):
+            gaps = own - share * self.even_values.sum(axis=0)
+            sd = _exact(gaps.std(ddof=1), self.values)
+            parts.append((sd**2, len(self.seeds) - 1))
+        variance = sum(part for part, _ in parts)
+        freedom = parts[0][1]
+        if len(parts) > 1 and variance:
+            freedom = variance**2 / sum(part**2 / free for part, free in parts)
+        error = math.sqrt(variance / len(self.seeds))
+        return _exact(np.mean(by_seed), self.values), error, freedom
+
+    def variance_of_mean(self, arm):
+        """The variance of an arm's mean over the seeds, without the seeds' effects."""
+        variance = self.residual_sd**2
+        if arm in self.apart:
+            gaps = self._values_of(arm) - self.even_values.mean(axis=0)
+            variance = max(gaps.var(ddof=1) - variance / len(self.even), 0.0)
+        return variance / len(self.seeds)
+
+    def _values_of(self, arm):
+        return self.values[self.names.index(arm)]
 
 
 def _check_arms(name, arms, baseline=None):
@@ -576,25 +637,29 @@ def _difference_of_means(sample, control):
     return _exact(sample.mean() - control.mean(), sample, control)
 
 
-def _dunnett(estimates, loadings, freedom, confidence):
-    """Critical value and rows from each arm's (difference, standard error)."""
-    critical = dunnett_critical_value(loadings, freedom, confidence)
-    alone = t_critical_value(confidence, freedom)
+def _dunnett(estimates, loadings, confidence):
+    """Rows from each arm's (difference, standard error, degrees of freedom)."""
     rows = []
-    for arm, (difference, error) in estimates.items():
+    for arm, found in estimates.items():
+        difference, error, freedom = found
+        critical = dunnett_critical_value(loadings, freedom, confidence)
+        alone = t_critical_value(confidence, freedom)
         p = dunnett_p_value(t_ratio(difference, error), loadings, freedom)
-        rows.append(_row(arm, difference, error, alone, critical, p))
-    return {"critical_value": critical, "rows": rows}
+        rows.append(_row(arm, found, alone, critical, p))
+    return rows
 
 
-def _row(arm, difference, error, pointwise, simultaneous, p):
+def _row(arm, found, pointwise, simultaneous, p):
     """A row of `blocked`; `pointwise` and `simultaneous` are critical values."""
+    difference, error, freedom = found
     alone = _interval(difference, error, pointwise)
     jointly = _interval(difference, error, simultaneous)
     return {
         "arm": arm,
         "difference": difference,
         "standard_error": error,
+        "degrees_of_freedom": freedom,
+        "critical_value": simultaneous,
         "pointwise": alone,
         "simultaneous": jointly,
         "p": p,

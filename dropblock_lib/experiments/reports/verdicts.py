@@ -154,6 +154,7 @@ def verdicts(
     train_accuracy: Arms,
     baseline: str = "none",
     confidence: float = 0.95,
+    apart: Collection[str] = (),
 ) -> dict:
     """Compares the arms that learned by `blocked`, and lists those that did not.
 
@@ -162,6 +163,7 @@ def verdicts(
         train_accuracy: The training accuracies of the same arms.
         baseline: The arm to compare with.
         confidence: Float in (0, 1).
+        apart: As for `blocked`; arms that did not learn are ignored.
 
     Returns:
         The dict of `blocked` on the arms that learned, with `did_not_learn` (list of
@@ -189,7 +191,7 @@ def verdicts(
     idle = did_not_learn({arm: train_accuracy[arm] for arm in arms}, baseline)
     learned = {arm: values for arm, values in arms.items() if arm not in idle}
     if idle and len(learned) == 1:
-        numbers = ("residual_sd", "degrees_of_freedom", "seed_p", "critical_value")
+        numbers = ("residual_sd", "degrees_of_freedom", "seed_p")
         result = {
             "baseline": baseline,
             "confidence": confidence,
@@ -200,13 +202,15 @@ def verdicts(
             **dict.fromkeys(numbers),
         }
     else:
-        result = blocked(learned, baseline, confidence)
+        apart = [arm for arm in apart if arm not in idle]
+        result = blocked(learned, baseline, confidence, apart)
     rows = {row["arm"]: row for row in result["rows"]}
     for arm in idle:
         rows[arm] = {
             "arm": arm,
             "difference": _mean_difference(arms[arm], arms[baseline]),
-            **dict.fromkeys(("standard_error", "pointwise", "simultaneous", "p")),
+            **dict.fromkeys(("standard_error", "degrees_of_freedom", "critical_value")),
+            **dict.fromkeys(("pointwise", "simultaneous", "p")),
             "verdict": DID_NOT_LEARN,
             "pointwise_verdict": DID_NOT_LEARN,
         }
@@ -221,6 +225,7 @@ def verdict_table(
     label: Callable[[Record], str] | None = None,
     confidence: float = 0.95,
     learned_by: str | None = "train_accuracy",
+    apart: Collection[str] = (),
 ) -> dict:
     """`verdicts` of records, for `format_verdicts`.
 
@@ -228,7 +233,8 @@ def verdict_table(
         records, metric, label: As for `arms_of`.
         baseline, confidence: As for `verdicts`.
         learned_by: The key of `final` that shows whether an arm learned, or `None` to
-            compare all arms, as for detectors.
+            compare all arms.
+        apart: As for `verdicts`.
 
     Returns:
         As for `verdicts`.
@@ -238,8 +244,9 @@ def verdict_table(
     """
     arms = arms_of(records, metric, label)
     if learned_by is None:
-        return {**blocked(arms, baseline, confidence), "did_not_learn": []}
-    return verdicts(arms, arms_of(records, learned_by, label), baseline, confidence)
+        return {**blocked(arms, baseline, confidence, apart), "did_not_learn": []}
+    trained = arms_of(records, learned_by, label)
+    return verdicts(arms, trained, baseline, confidence, apart)
 
 
 def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
@@ -277,8 +284,8 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
             f"Dunnett's intervals of {100 * table['confidence']:g}%",
         ]
     notes += [
-        f"{variant_title(arm)} varies more over the seeds than the others: its own "
-        "interval is too narrow, and the other intervals are too wide"
+        f"{variant_title(arm)} scatters unlike the others, so it has a variance of its "
+        "own, on which the other intervals do not depend"
         for arm in table["uneven"]
     ]
     for seed, arms in table["left_out"].items():

@@ -90,12 +90,9 @@ def test_without_a_record_the_page_says_so(planned):
     text = detectors.format_plan(detectors.recorded("detect", []))
     assert "**0 of 21 runs recorded.** To make them: `python" in text
     assert text.count("not run yet") == 21
-    for report in (
-        detectors.format_results,
-        detectors.format_verdict,
-        detectors.format_answer,
-    ):
-        assert report([]) == detectors.NOT_RUN
+    assert detectors.format_results([]) == detectors.NOT_RUN
+    for report in (detectors.format_verdict, detectors.format_answer):
+        assert report(detectors.recorded("detect", [])) == detectors.NOT_RUN
     assert detectors.yardsticks([]) == {}
 
 
@@ -129,12 +126,16 @@ def test_records_of_two_backends_are_not_compared(planned):
     assert list(detectors.recorded("detect", records).records) == records[1:]
 
 
-def test_one_seed_has_no_verdict(planned):
-    of_seed_0 = [made_up(recipe, 0.1) for recipe in planned if recipe.seed == 0]
+def test_there_is_no_verdict_until_every_variant_has_two_seeds(planned):
+    records = [made_up(recipe, 0.1) for recipe in planned]
     for report in (detectors.format_verdict, detectors.format_answer):
-        assert "fewer than two random seeds" in report(of_seed_0)
-        assert "fewer than two random seeds" in report(of_seed_0[:4])
-        assert "not both recorded" in report(of_seed_0[:1])
+        for count in (1, 4, 7, 13):
+            found = detectors.recorded("detect", records[:count])
+            assert "fewer than two random seeds" in report(found), count
+        plain = detectors.recorded("detect_scratch", [])
+        [only] = plain.recipes
+        found = detectors.recorded("detect_scratch", [made_up(only, 0.1)])
+        assert "only one variant" in report(found)
 
 
 def test_several_seeds_have_a_blocked_verdict(planned):
@@ -151,11 +152,14 @@ def test_several_seeds_have_a_blocked_verdict(planned):
         )
         for recipe in planned
     ]
-    rows = {row[0]: row for row in rows_of(detectors.format_verdict(records))}
+    found = detectors.recorded("detect", records)
+    text = detectors.format_verdict(found)
+    assert "SpatialDropout 0.7 scatters unlike the others" in text
+    rows = {row[0]: row for row in rows_of(text)}
     assert rows["DropBlock 3/0.9"][-1] == "higher"
     assert rows["SpatialDropout 0.7"][-1] == "lower"
     assert rows["DropBlock 7/0.9"][-1] == "not told apart"
-    sentence = detectors.format_answer(records)
+    sentence = detectors.format_answer(found)
     assert sentence.startswith("**Against plain training** over 3 runs: higher: Drop")
     plain = rows_of(detectors.format_results(records))[2]
     assert plain[0] == "plain" and "±" in plain[2]
@@ -166,7 +170,7 @@ def test_a_seed_that_a_variant_lacks_is_left_out_of_the_verdict(planned):
         made_up(recipe, 0.3 + 0.01 * recipe.seed + 0.001 * (number % 3))
         for number, recipe in enumerate(planned[:18])
     ]
-    text = detectors.format_verdict(records)
+    text = detectors.format_verdict(detectors.recorded("detect", records))
     assert "Random seeds 0, 1;" in text and "random seed 2 is left out" in text
 
 

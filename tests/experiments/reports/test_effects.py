@@ -73,7 +73,7 @@ def test_arms_that_vary_more_than_the_others_are_named_once():
     text = effects_table([{**KNOWN, "uneven": uneven}, {**KNOWN, "uneven": uneven[:1]}])
     assert (
         "\nMore spread than the other arms: units (Dropout) at 35%; DropBlock 3/0.9 "
-        "(resnet9_main_path). Intervals with it tend to be too narrow"
+        "(resnet9_main_path). Intervals with it are from a variance of its own"
     ) in text
 
 

@@ -21,7 +21,7 @@ def test_power_agrees_with_the_noncentral_t(simultaneous):
     arms, seeds, sd, difference = 4, 5, 0.7, 1.1
     critical = t.ppf(0.975, 12)
     if simultaneous:
-        critical = blocked(random_arms(arms, seeds))["critical_value"]
+        critical = blocked(random_arms(arms, seeds))["rows"][0]["critical_value"]
     expected = nct.sf(critical, 12, difference / (sd * math.sqrt(2 / seeds)))
     settings = (sd, arms, seeds, 0.95, simultaneous)
     assert detection_power(difference, *settings) == pytest.approx(expected)

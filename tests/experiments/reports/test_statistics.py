@@ -164,14 +164,14 @@ def test_critical_values_are_those_of_dunnetts_table(arms, freedom, published):
     values = random_arms(arms, freedom // (arms - 1) + 1)
     result = blocked(values)
     assert result["degrees_of_freedom"] == freedom
-    assert result["critical_value"] == pytest.approx(published, abs=0.0051)
+    assert result["rows"][0]["critical_value"] == pytest.approx(published, abs=0.0051)
 
 
 @pytest.mark.parametrize(("arms", "seeds"), [(3, 2), (5, 3), (13, 5)])
 def test_critical_values_have_the_stated_probability(arms, seeds):
     from scipy.stats import multivariate_t
 
-    critical = blocked(random_arms(arms, seeds), confidence=0.9)["critical_value"]
+    critical = blocked(random_arms(arms, seeds), confidence=0.9)["rows"][0]["critical_value"]
     correlations = 0.5 + 0.5 * np.eye(arms - 1)
     joint = multivariate_t(shape=correlations, df=(arms - 1) * (seeds - 1), seed=0)
     limits = np.full(arms - 1, critical)
@@ -182,7 +182,7 @@ def test_critical_values_have_the_stated_probability(arms, seeds):
 def test_simultaneous_intervals_have_the_stated_coverage():
     rng = np.random.default_rng(5)
     trials, arms, seeds = 400, 5, 3
-    critical = blocked(random_arms(arms, seeds))["critical_value"]
+    critical = blocked(random_arms(arms, seeds))["rows"][0]["critical_value"]
     truth = np.array([0.0, 0.3, -0.2, 0.0, 1.0])
     covered = alone = 0
     for _ in range(trials):
@@ -190,7 +190,8 @@ def test_simultaneous_intervals_have_the_stated_coverage():
             truth[:, None] + rng.normal(0, 3, seeds) + rng.normal(0, 1, (arms, seeds))
         )
         result = blocked(as_arms(values))
-        assert result["critical_value"] == critical  # of the design, not the data
+        if not result["uneven"]:  # of the design, not the data
+            assert {row["critical_value"] for row in result["rows"]} == {critical}
         inside = {"simultaneous": 0, "pointwise": 0}
         for row, difference in zip(result["rows"], truth[1:], strict=True):
             for kind in inside:
@@ -253,14 +254,21 @@ def test_three_analyses_of_the_same_numbers_differ_only_in_their_errors():
 def test_an_arm_is_uneven_if_the_residual_shrinks_without_it():
     from scipy.stats import f
 
+    def residual_squares(arms):
+        """Of the fit of arm + seed, by dummy variables."""
+        runs = [(a, seed) for a, values in arms.items() for seed in values]
+        dummies = [[a == arm for a, _ in runs] for arm in arms]
+        dummies += [[seed == s for _, s in runs] for seed in range(4)]
+        values = np.array([arms[a][seed] for a, seed in runs])
+        design = np.array(dummies, float).T
+        fit = design @ np.linalg.lstsq(design, values)[0]
+        return ((values - fit) ** 2).sum()
+
     arms = random_arms(5, 4, rng_seed=2)
-    p_values = {}
+    both, p_values = residual_squares(arms), {}
     for arm in arms:
         others = {name: values for name, values in arms.items() if name != arm}
-        both, without = (
-            blocked(kept, baseline=next(iter(kept)))["residual_sd"] ** 2 * freedom
-            for kept, freedom in ((arms, 12), (others, 9))
-        )
+        without = residual_squares(others)
         p_values[arm] = f.sf((both - without) / 3 / (without / 9), 3, 9)
     assert uneven_arms(arms) == pytest.approx(holm(p_values))
 
@@ -271,8 +279,86 @@ def test_an_arm_with_a_larger_variance_is_named():
     arms["a2"] = {0: 0.1, 1: 0.9, 2: 0.9, 3: 0.1}
     assert blocked(arms)["uneven"] == ["a2"]
     table = {**blocked(arms), "did_not_learn": []}
-    assert "a2 varies more over the seeds" in format_verdicts(table)
+    assert "a2 scatters unlike the others" in format_verdicts(table)
     assert contrasts(arms, {"a1 against a3": {"a1": 1, "a3": -1}})["uneven"] == ["a2"]
+
+
+@pytest.mark.parametrize("named", [["a2"], []], ids=["named", "found"])
+def test_the_other_comparisons_do_not_depend_on_an_uneven_arm(named):
+    arms = random_arms(5, 3)
+    others = {arm: values for arm, values in arms.items() if arm != "a2"}
+    arms["a2"] = {0: 0.1, 1: 0.9, 2: 0.4}
+    with_it, without = blocked(arms, apart=named), blocked(others)
+    assert (with_it["uneven"], without["uneven"]) == (["a2"], [])
+    for key in ("residual_sd", "degrees_of_freedom", "seed_p"):
+        assert with_it[key] == without[key]
+    rows = rows_of(with_it)
+    for row in without["rows"]:
+        for key in ("difference", "standard_error", "degrees_of_freedom", "pointwise"):
+            assert rows[row["arm"]][key] == row[key]
+        # There is one more comparison.
+        assert rows[row["arm"]]["critical_value"] > row["critical_value"]
+    weights = {"a1": 1, "a3": -0.5, "a4": -0.5}
+    (one,), (other,) = (
+        contrasts(table, {"named": weights})["rows"] for table in (arms, others)
+    )
+    assert one == pytest.approx(other)
+
+
+def test_an_uneven_arm_among_constant_ones_has_the_paired_t_test():
+    from scipy.stats import ttest_rel
+
+    seeds = {0: 0.3, 1: 0.5, 2: 0.8, 3: 0.6}
+    arms = {f"a{i}": {s: v + i / 10 for s, v in seeds.items()} for i in range(3)}
+    arms = {"none": arms.pop("a0"), **arms, "b": {0: 0.9, 1: 0.4, 2: 0.6, 3: 0.9}}
+    test = ttest_rel([*arms["b"].values()], [*arms["none"].values()])
+    row = rows_of(blocked(arms, apart=["b"]))["b"]
+    assert row["degrees_of_freedom"] == pytest.approx(test.df) == 3
+    assert row["pointwise"] == pytest.approx(tuple(test.confidence_interval(0.95)))
+    # It shares almost nothing with the other comparisons, which are certain.
+    assert test.pvalue < row["p"] <= 3 * test.pvalue
+
+
+@pytest.mark.parametrize("spread", [3, 10])
+def test_intervals_with_an_uneven_arm_have_the_stated_coverage(spread):
+    rng = np.random.default_rng(spread)
+    trials, scales = 2_000, np.array([[1], [1], [spread], [1], [1]])
+    truth = np.array([[0.0], [0.3], [-0.2], [0.0], [1.0]])
+    named = {
+        "uneven": {"a2": 1, "none": -1},  # -0.2
+        "mixed": {"a1": 1, "a2": 0.5, "a4": -1.5},  # 0.3 - 0.1 - 1.5
+        "even": {"a4": 1, "none": -1},  # 1
+    }
+    covered = dict.fromkeys(named, 0)
+    for _ in range(trials):
+        values = truth + rng.normal(0, 3, 3) + scales * rng.normal(0, 1, (5, 3))
+        rows = rows_of(contrasts(as_arms(values), named, apart=["a2"]), "contrast")
+        for name, value in (("uneven", -0.2), ("mixed", -1.3), ("even", 1.0)):
+            low, high = rows[name]["pointwise"]
+            covered[name] += low < value < high
+    # Four standard errors of a binomial count. Satterthwaite's degrees of freedom are
+    # Four standard errors of a binomial count. With two degrees of freedom,
+    # Satterthwaite's approximation covers a little too rarely.
+    error = math.sqrt(0.95 * 0.05 / trials)
+    assert abs(covered["even"] / trials - 0.95) < 4 * error
+    for name in ("uneven", "mixed"):
+        assert abs(covered[name] / trials - 0.95) < 4 * error + 0.01
+
+
+@pytest.mark.parametrize(
+    ("apart", "message"),
+    [(["a9"], r"`apart`.*among \['none'.*\['a9'\]"), (["a1", "a2"], "all but two")],
+)
+def test_arms_that_cannot_be_set_apart_are_rejected(apart, message):
+    with pytest.raises(ValueError, match=message):
+        blocked(random_arms(3, 3), apart=apart)
+    with pytest.raises(ValueError, match=message):
+        contrasts(random_arms(3, 3), {"a": {"a1": 1, "a2": -1}}, apart=apart)
+
+
+def test_of_two_arms_none_is_uneven():
+    arms = random_arms(2, 4)
+    assert blocked(arms, apart=["a1"]) == blocked(arms)
 
 
 # Contrasts
