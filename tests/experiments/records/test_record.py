@@ -18,7 +18,6 @@ from dropblock_lib.experiments import (
     describe_setting,
     format_table,
     load_records,
-    make_recipe,
     summarize,
 )
 from dropblock_lib.experiments.recipes.recipe import _CHECKS, hash_of
@@ -425,16 +424,6 @@ def test_a_record_of_the_first_layout_is_converted(tmp_path):
     assert recipe.keep_prob_schedule == "linear-epoch"
     assert new.final == old["final"] and new.history == old["history"]
     assert json.loads(path.read_text()) == old, "the file was changed"
-
-
-def test_the_recipe_of_an_old_record_is_that_of_its_profile():
-    [record] = [
-        record
-        for record in load_records()
-        if record.name == "retinanet_light-scenes-none-small-seed0"
-    ]
-    recipe = make_recipe("small", "scenes", "none", 0, network="retinanet_light")
-    assert record.recipe == recipe
 
 
 def test_a_changed_record_of_the_first_layout_is_rejected(tmp_path):
