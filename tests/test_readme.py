@@ -18,8 +18,8 @@ from dropblock_lib.experiments import (
     load_records,
     make_recipes,
     recorded,
+    slides,
     speed,
-    statistics,
     verdicts,
 )
 
@@ -120,15 +120,22 @@ def test_the_accuracies_are_as_recorded():
         f"{mean['dropout-0.25']} with Dropout 0.25 and "
         f"{mean['spatial-0.7']} with SpatialDropout 0.7, means of {len(complete)} runs."
     ) in WORDS
-    told = {row["arm"]: row["verdict"] for row in statistics.blocked(arms)["rows"]}
-    others = "dropout-0.25", "dropblock-3-0.9", "dropblock-7-0.9"
-    assert all(told[arm] == "not told apart" for arm in others)
-    assert told["spatial-0.7"] == "lower"
-    assert statistics.blocked(arms)["uneven"] == ["spatial-0.7"]
-    del arms["spatial-0.7"]
-    told = {row["arm"]: row["verdict"] for row in statistics.blocked(arms)["rows"]}
-    assert told.pop("dropout-0.25") == "lower"
-    assert set(told.values()) == {"not told apart"}
+    told, loss = (
+        {
+            row["arm"]: row["verdict"]
+            for row in verdicts.verdict_table(
+                records, metric=metric, apart=slides.UNEVEN[:1]
+            )["rows"]
+        }
+        for metric in ("test_accuracy", "test_loss")
+    )
+    assert told == {
+        "dropout-0.25": "lower",
+        "spatial-0.7": "lower",
+        "dropblock-3-0.9": "not told apart",
+        "dropblock-7-0.9": "not told apart",
+    }
+    assert loss["dropblock-7-0.9"] == "higher" != loss["dropblock-3-0.9"]
     [setting] = {(run.recipe.epochs, run.data.train) for run in records}
     assert setting == (10, 45_000)
 

@@ -5,7 +5,7 @@ import dataclasses
 import fnmatch
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 
 from dropblock_lib.experiments.recipes.grids import as_list, read_grid
@@ -116,27 +116,28 @@ class GridRecords:
         self,
         named: Mapping[str, Mapping[str, float]],
         metric: str = "test_accuracy",
+        apart: Collection[str] | None = (),
     ) -> list[dict]:
         """Contrasts of the arms, for `effects_table` and `plots.effects`.
 
         Args:
-            named: As for `statistics.contrasts`.
+            named, apart: As for `statistics.contrasts`.
             metric: As for `arms_of`.
 
         Returns:
             List of dicts with `label`, `difference`, `low`, `high` (the simultaneous
             interval), `verdict` (Holm's), `runs`, the number of complete seeds, and
             `uneven`, the arms that vary more than the others and have a variance of
-            their own, see `statistics.contrasts`. A single run has a difference alone, and a contrast
-            with an arm that did not learn a verdict alone, "an arm did not learn";
-            Holm's method does not count such a contrast.
+            their own, see `statistics.contrasts`. A single run has a difference alone,
+            and a contrast with an arm that did not learn a verdict alone, "an arm did
+            not learn"; Holm's method does not count such a contrast.
         """
         runs = len(self.seeds)
         arms = self.arms(metric) if runs else {}
         known = {name: w for name, w in named.items() if {*w} <= {*arms}}
         rows, uneven = {}, []
         if runs > 1 and known:
-            found = contrasts(arms, known)
+            found = contrasts(arms, known, apart=apart)
             uneven = found["uneven"]
             for row in found["rows"]:
                 low, high = row["simultaneous"]

@@ -33,7 +33,7 @@ def blocked(
     arms: Arms,
     baseline: str = "none",
     confidence: float = 0.95,
-    apart: Collection[str] = (),
+    apart: Collection[str] | None = (),
 ) -> dict:
     """Compares every arm with a baseline, with the seed as the block.
 
@@ -47,7 +47,8 @@ def blocked(
         baseline: The arm to compare with.
         confidence: Float in (0, 1).
         apart: Arms known beforehand to be uneven. Further ones are found by
-            `uneven_arms` at level 1 - `confidence`. Of two arms, none is uneven.
+            `uneven_arms` at level 1 - `confidence`. Of two arms, none is uneven. With
+            `None`, all arms have the same variance.
 
     Returns:
         Dict with `baseline`, `confidence`, `seeds` (of the complete blocks),
@@ -257,7 +258,7 @@ def contrasts(
     arms: Arms,
     named: Mapping[str, Mapping[str, float]],
     confidence: float = 0.95,
-    apart: Collection[str] = (),
+    apart: Collection[str] | None = (),
 ) -> dict:
     """Estimates contrasts that were named before the runs, in the model of `blocked`.
 
@@ -472,6 +473,8 @@ class _Blocks:
 
     def set_apart(self, named, confidence):
         """These blocks, with the arms that are named or found to be uneven apart."""
+        if named is None:
+            return self
         unknown = [arm for arm in named if arm not in self.names]
         if unknown:
             raise invalid("apart", f"arms among {self.names}", unknown)

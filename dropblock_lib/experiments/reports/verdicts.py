@@ -154,7 +154,7 @@ def verdicts(
     train_accuracy: Arms,
     baseline: str = "none",
     confidence: float = 0.95,
-    apart: Collection[str] = (),
+    apart: Collection[str] | None = (),
 ) -> dict:
     """Compares the arms that learned by `blocked`, and lists those that did not.
 
@@ -202,7 +202,8 @@ def verdicts(
             **dict.fromkeys(numbers),
         }
     else:
-        apart = [arm for arm in apart if arm not in idle]
+        if apart is not None:
+            apart = [arm for arm in apart if arm not in idle]
         result = blocked(learned, baseline, confidence, apart)
     rows = {row["arm"]: row for row in result["rows"]}
     for arm in idle:
@@ -225,7 +226,7 @@ def verdict_table(
     label: Callable[[Record], str] | None = None,
     confidence: float = 0.95,
     learned_by: str | None = "train_accuracy",
-    apart: Collection[str] = (),
+    apart: Collection[str] | None = (),
 ) -> dict:
     """`verdicts` of records, for `format_verdicts`.
 

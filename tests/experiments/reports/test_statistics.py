@@ -171,7 +171,8 @@ def test_critical_values_are_those_of_dunnetts_table(arms, freedom, published):
 def test_critical_values_have_the_stated_probability(arms, seeds):
     from scipy.stats import multivariate_t
 
-    critical = blocked(random_arms(arms, seeds), confidence=0.9)["rows"][0]["critical_value"]
+    result = blocked(random_arms(arms, seeds), confidence=0.9)
+    critical = result["rows"][0]["critical_value"]
     correlations = 0.5 + 0.5 * np.eye(arms - 1)
     joint = multivariate_t(shape=correlations, df=(arms - 1) * (seeds - 1), seed=0)
     limits = np.full(arms - 1, critical)
@@ -354,6 +355,18 @@ def test_arms_that_cannot_be_set_apart_are_rejected(apart, message):
         blocked(random_arms(3, 3), apart=apart)
     with pytest.raises(ValueError, match=message):
         contrasts(random_arms(3, 3), {"a": {"a1": 1, "a2": -1}}, apart=apart)
+
+
+def test_one_variance_for_all_arms_is_least_squares():
+    arms = random_arms(5, 3)
+    arms["a2"] = {0: 0.1, 1: 0.9, 2: 0.4}
+    result = blocked(arms, apart=None)
+    assert result["uneven"] == [] != blocked(arms)["uneven"]
+    assert result["residual_sd"] == pytest.approx(
+        math.sqrt(least_squares(arms).mse_resid)
+    )
+    [row] = contrasts(arms, {"one": {"a1": 1, "none": -1}}, apart=None)["rows"]
+    assert row["standard_error"] == result["rows"][0]["standard_error"]
 
 
 def test_of_two_arms_none_is_uneven():
