@@ -149,7 +149,7 @@ class DropBlock2D(BaseDropBlock):
     as large as the map makes it `SpatialDropout2D`.
 
     Every sample and channel has its own mask. Kept units are divided
-    by their fraction of the whole batch, which preserves the mean.
+    by their fraction of the whole batch, so that a batch of ones keeps its mean.
     At inference the layer returns its input.
 
     Args:

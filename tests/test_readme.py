@@ -99,6 +99,14 @@ def test_the_speed_is_as_recorded():
     ) in WORDS
     assert worst[max(worst)] == "torch"
     assert f"at `keep_prob=0.9` is {max(worst):.2f}, for maps of 4x4 on PyT" in WORDS
+    busy = speed.select(
+        load_benchmarks("loaded_speed")["torch"],
+        shape=(64, 4, 4, 128),
+        keep_prob=0.9,
+        contestant="DropBlock2D",
+    )
+    most = max(row["ratio"] for row in busy if row["busy"])
+    assert f"Beside a busy process, that one can reach {most:.2f}." in WORDS
 
 
 def test_the_accuracies_are_as_recorded():
