@@ -218,6 +218,10 @@ class _Copier:
                 # Copied through NumPy: on JAX, `fit` frees buffers, and the two
                 # models must not share them.
                 target.assign(keras.ops.convert_to_numpy(source))
+            for layer in _flatten(new):
+                # `Normalization` computes what it uses from its variables.
+                if layer.variables and hasattr(layer, "finalize_state"):
+                    layer.finalize_state()
 
     def _drop(self, tensor, place, names):
         name, count = place.name, 1

@@ -45,8 +45,9 @@ class Placement:
 def check_where(where: str | Callable[[keras.Layer], bool], *others: str) -> None:
     """Checks `where`, an argument of `insert_after`.
 
-    Whether it matches anything depends on the model. The message also names `others`,
-    which the caller replaces with a function.
+    It does not check that `where` matches a layer, which depends on the model.
+    `others` are further names to list in the error message; the caller handles them
+    before.
     """
     if not callable(where) and not (isinstance(where, str) and where in PLACEMENTS):
         names = ", ".join(f"'{name}'" for name in (*PLACEMENTS, *others))

@@ -235,6 +235,17 @@ def test_saves_loads_and_drops_only_while_training(tmp_path):
 
 
 @pytest.mark.backends
+def test_the_copy_normalizes_as_the_original_does():
+    norm = layers.Normalization(name="normalization")
+    norm.adapt(255 * X)
+    plain = keras.Sequential(
+        [keras.Input(SHAPE), norm, layers.Conv2D(4, 3, activation="relu", name="conv")]
+    )
+    model = insert_after(plain, DROP_BLOCK, lambda layer: layer.name == "conv")
+    np.testing.assert_array_equal(array(model(255 * X)), array(plain(255 * X)))
+
+
+@pytest.mark.backends
 def test_trains_without_the_original():
     plain = small()
     before = [weight.copy() for weight in plain.get_weights()]

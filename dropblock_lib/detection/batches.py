@@ -105,8 +105,6 @@ class DetectionBatches(keras.utils.PyDataset):
         self._lock = threading.Lock()
         self._resize_boxes()
         self._epoch_began, self._batches_read = False, set()
-        # For `UninformedWarning`, which computes them once.
-        self.uninformed_losses: list[float] | None = None
         # The exception of a batch that TensorFlow read; see `tensorflow_batches`.
         self.failure = None
         self.set_epoch(epoch)

@@ -1,6 +1,7 @@
 """RetinaNet, with the paper's losses and decoding."""
 
 import contextlib
+import weakref
 from collections.abc import Iterable
 
 import keras
@@ -132,6 +133,8 @@ class RetinaNet(keras.Model):
         self.prediction_decoder.dtype_policy = "float32"
         # For `UninformedWarning`, because `fit` may be called once per epoch.
         self.warned, self.class_losses = False, {}
+        # For `UninformedWarning`, which computes them once for each source of batches.
+        self.uninformed_losses = weakref.WeakKeyDictionary()
         if compile:
             self.compile()
 

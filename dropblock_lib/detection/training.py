@@ -139,11 +139,14 @@ class UninformedWarning(keras.callbacks.Callback):
         loss = model.loss.get("cls_logits") if isinstance(model.loss, dict) else None
         if found is None or not isinstance(loss, FocalLoss) or model.warned:
             return
-        known = self.batches.uninformed_losses or [
-            uninformed_loss(model, self.batches, logit, loss)
-            for logit in (PRIOR_LOGIT, None)
-        ]
-        first, lowest = self.batches.uninformed_losses = known
+        known = model.uninformed_losses.setdefault(self.batches, {})
+        key = loss.alpha, loss.gamma
+        if key not in known:
+            known[key] = [
+                uninformed_loss(model, self.batches, logit, loss)
+                for logit in (PRIOR_LOGIT, None)
+            ]
+        first, lowest = known[key]
         before = model.class_losses.get(self.name)
         expected = FALLEN_FIRST * first if before is None else FALLEN_LATER * before
         model.class_losses[self.name] = found

@@ -143,6 +143,18 @@ def test_a_detector_that_learns_triggers_no_warning(model, caplog, monkeypatch):
     assert warnings_of(model, caplog, monkeypatch, slowly) == []
 
 
+def test_each_loss_has_its_own_yardsticks(model, caplog, monkeypatch):
+    warnings_of(model, caplog, monkeypatch, [1.0])
+    caplog.clear()
+    # Without the exponent, the same batches have other yardsticks.
+    focal = FocalLoss(gamma=0.0)
+    model.compile(classification_loss=focal)
+    first = uninformed_loss(model, FOUR, PRIOR_LOGIT, focal)
+    model.warned = False
+    [message] = warnings_of(model, caplog, monkeypatch, [first])
+    assert f"It began near {first:.3f}" in message
+
+
 def test_early_losses_trigger_no_warning(model, caplog, monkeypatch):
     assert warnings_of(model, caplog, monkeypatch, [99.0], first_steps=100) == []
 

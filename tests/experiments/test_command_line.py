@@ -106,6 +106,9 @@ def test_names_patterns_and_filters_select_runs(tmp_path, capsys):
     ]
     both = chosen("--profile", "quick", "small", "--dataset", "digits", "cifar10")
     assert len(both) == 3 * (2 * 5 + 3 * 5)
+    # The profile small does not have these images.
+    shapes = chosen("--profile", "quick", "small", "--dataset", "shapes")
+    assert shapes and all("-shapes-" in name for name in shapes)
     everything = chosen("--profile", *PROFILES)
     assert len(everything) == sum(len(make_recipes(profile)) for profile in PROFILES)
 

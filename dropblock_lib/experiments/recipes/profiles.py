@@ -78,7 +78,11 @@ def make_recipes(
     stems = read_tables(SHIPPED / "cifar_stems.toml")
     named = [*tables, *(table for table in stems if table.profile == profile)]
     recipes = []
-    for network in networks or dict.fromkeys(_values(tables, "network")):
+    if networks is None:
+        chosen_networks = list(dict.fromkeys(_values(tables, "network")))
+    else:
+        chosen_networks = networks
+    for network in chosen_networks:
         own = [table for table in named if network in table.values("network")]
         fields = chosen
         if not own:
@@ -90,7 +94,7 @@ def make_recipes(
             for dataset in table.values("dataset")
             if dataset in find_task(network, dataset).datasets
         }
-        for dataset in datasets or known:
+        for dataset in known if datasets is None else datasets:
             if dataset in known:
                 only = {"network": network, "dataset": dataset}
                 recipes += known[dataset].recipes(**only, **fields)

@@ -37,7 +37,7 @@ _CHECKS = {
     "validation_every": (check_integer, 1),
     "epochs": (check_integer, 1),
     "batch_size": (check_integer, 1),
-    "seed": (check_integer, 0),
+    "seed": (check_integer, 0, 2**32 - 1),
     "learning_rate": (check_float, "(0, inf)"),
     "weight_decay": (check_float, "[0, inf)"),
     "warmup": (check_float, "[0, 1)"),

@@ -112,8 +112,9 @@ def format_results(records: Sequence[Record]) -> str:
             for keys in columns.values()
         ]
         losses = [run.history["val_class_loss"][-1] for run in runs.values()]
-        theirs = slides.RETINANET_LOSSES.get(variant, ("", ""))[1]
-        extra = [f"{theirs:.2f}"] if _is_of_slides(records) else []
+        theirs = slides.RETINANET_LOSSES.get(variant)
+        extra = ["" if theirs is None else f"{theirs[1]:.2f}"]
+        extra = extra if _is_of_slides(records) else []
         seeds = ", ".join(map(str, runs))
         cells += [_mean(losses, 1, 3), seeds, *extra]
         rows.append([variant_title(variant), *cells])

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 
+from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.recipes.grids import as_list, read_grid
 from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.record import Record, comparable, load_records
@@ -131,7 +132,15 @@ class GridRecords:
             their own, see `statistics.contrasts`. A single run has a difference alone,
             and a contrast with an arm that did not learn a verdict alone, "an arm did
             not learn"; Holm's method does not count such a contrast.
+
+        Raises:
+            ValueError: If a contrast names an arm that is not planned, or as for
+                `statistics.contrasts`.
         """
+        planned = sorted({arm_of(recipe) for recipe in self.recipes})
+        unknown = {arm for weights in named.values() for arm in weights} - {*planned}
+        if unknown:
+            raise invalid("named", f"arms among {planned}", sorted(unknown))
         runs = len(self.seeds)
         arms = self.arms(metric) if runs else {}
         known = {name: w for name, w in named.items() if {*w} <= {*arms}}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from dropblock_lib.arguments import invalid
+from dropblock_lib.arguments import check_integer, invalid
 from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.checkpoint import BusyError, PartialRun
 from dropblock_lib.experiments.records.json_files import (
@@ -63,6 +63,7 @@ def run(
             recipe's data set or a stand-in for it.
         OSError: If nothing can be written to `results_dir`. Nothing was trained.
     """
+    check_integer("devices", devices)
     results_dir = Path(results_dir or default_results_directory())
     if data is not None and data.requested != recipe.dataset:
         # Its record would be taken for one of the recipe's data set.

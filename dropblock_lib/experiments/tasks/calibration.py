@@ -89,7 +89,9 @@ def calibration(
         mean confidence where the network is right and wrong; "temperature", fitted on
         the validation images; "nll" and "nll_calibrated", the mean negative
         log-likelihood before and after the test logits are divided by it. The mean of
-        an empty set is `None`, and so is everything if a logit is not finite.
+        an empty set is `None`. If a test logit is not finite, everything but
+        "temperature" is `None`; if a validation logit is not, "temperature" and
+        "nll_calibrated" are.
 
     Reference:
         [Guo et al., 2017](https://arxiv.org/abs/1706.04599).

@@ -184,6 +184,11 @@ def test_names_are_unique_over_all_grids():
     assert len({recipe.name for recipe in recipes}) == len(recipes)
 
 
+def test_an_empty_choice_has_no_runs():
+    assert make_recipes("quick", datasets=[]) == []
+    assert make_recipes("quick", networks=[]) == []
+
+
 def test_small_is_the_slides_comparison_over_three_seeds():
     recipes = [r for r in make_recipes("small") if r.task is Classification]
     found = [(r.network, r.dataset, r.variant, r.seed) for r in recipes]
@@ -282,6 +287,7 @@ def test_a_single_value_is_a_list_of_one():
         ({"profile": "small", "variants": ["x"]}, "variant"),
         ({"profile": "small", "networks": ["x"]}, "network"),
         ({"profile": "small", "seeds": [-1]}, "seed"),
+        ({"profile": "small", "seeds": [2**32]}, "seed"),
     ],
 )
 def test_rejects_values_that_no_profile_has(arguments, name):

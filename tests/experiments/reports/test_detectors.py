@@ -8,6 +8,7 @@ import pytest
 from dropblock_lib.data import COCO_NAMES
 from dropblock_lib.experiments import describe_setting, detectors, load_benchmarks
 from dropblock_lib.experiments.records.record import DataAccount, Record, load_records
+from dropblock_lib.variants import VARIANTS, Variant
 
 
 def made_up(recipe, ap50, source=None):
@@ -172,6 +173,15 @@ def test_a_seed_that_a_variant_lacks_is_left_out_of_the_verdict(planned):
     ]
     text = detectors.format_verdict(detectors.recorded("detect", records))
     assert "Random seeds 0, 1;" in text and "random seed 2 is left out" in text
+
+
+def test_a_variant_that_the_slides_lack_has_no_loss_of_theirs(planned, monkeypatch):
+    own = Variant(method="dropblock", block_size=5, keep_prob=0.8)
+    monkeypatch.setitem(VARIANTS, "dropblock-5-0.8", own)
+    recipe = dataclasses.replace(planned[0], variant="dropblock-5-0.8")
+    heading, _, row, _ = rows_of(detectors.format_results([made_up(recipe, 0.1)]))
+    assert row[heading.index("slides' val_loss")] == ""
+    assert row[heading.index("AP50")] == "10.0"
 
 
 def test_scenes_have_no_supercategories():

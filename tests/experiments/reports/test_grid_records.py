@@ -174,6 +174,13 @@ def test_a_loss_that_is_not_finite_is_left_out():
     assert len(found.arms("test_loss")) == 3 and len(found.arms()) == 4
 
 
+@pytest.mark.parametrize("seeds", [(), (0, 1)])
+def test_a_contrast_of_an_arm_that_is_not_planned_is_rejected(seeds):
+    typo = {"typo": {"dose dropblock-3-0.9-exakt": 1, "dose none": -1}}
+    with pytest.raises(ValueError, match=r"`named`.*among.*\['dose drop.*exakt'\]"):
+        dose_records(seeds).effects(typo)
+
+
 def test_patterns_choose_profiles():
     found = recorded("when", ["size_*", "rival_none"], [])
     profiles = {recipe.profile for recipe in found.recipes}

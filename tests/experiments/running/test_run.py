@@ -382,6 +382,13 @@ def test_data_of_another_name_than_the_recipe_s_is_rejected(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("devices", [0, -1, 1.5, True])
+def test_a_number_of_devices_that_is_none_is_rejected(tmp_path, devices):
+    with pytest.raises(ValueError, match=r"argument `devices`.*positive integer"):
+        run(tiny_recipe(), results_dir=tmp_path, data=tiny_data(), devices=devices)
+    assert not list(tmp_path.iterdir())
+
+
 def test_run_or_load_says_which(tmp_path, monkeypatch, capsys):
     recipe = tiny_recipe(epochs=1)
     monkeypatch.setattr(run_module, "_load", lambda name, data_dir: tiny_data())
