@@ -4,17 +4,21 @@ import dataclasses
 
 import numpy as np
 
+from dropblock_lib.arguments import check_choice
+
+ORIGINS = {
+    "data_dir": "from the given data_dir",
+    "DROPBLOCK_DATA": "from $DROPBLOCK_DATA",
+    "folder": "from the given folder",
+    "keras": "from Keras' cache",
+    "stand-in": "standing in for {requested}",
+    "built-in": "built in",
+}
+
 
 def account_of_origin(dataset):
     """Describes where a data set was found and how it was changed."""
-    where = {
-        "data_dir": "from the given data_dir",
-        "DROPBLOCK_DATA": "from $DROPBLOCK_DATA",
-        "folder": "from the given folder",
-        "keras": "from Keras' cache",
-        "stand-in": f"standing in for {dataset.requested}",
-        "built-in": "built in",
-    }[dataset.origin]
+    where = ORIGINS[dataset.origin].format(requested=dataset.requested)
     return f"{where}; {dataset.note}" if dataset.note else where
 
 
@@ -49,6 +53,9 @@ class Dataset:
         y_test: `int64` labels of the test split.
         classes: The name of each class, in the order of the labels.
         note: How the images were made or changed, in a few words, or empty.
+
+    Raises:
+        ValueError: If `origin` is not one of these.
     """
 
     requested: str
@@ -63,8 +70,11 @@ class Dataset:
     note: str = ""
 
     def __post_init__(self):
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
-            array.flags.writeable = False
+        check_choice("origin", self.origin, ORIGINS)
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            view = np.asarray(getattr(self, name)).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -7,8 +7,8 @@ import typing
 
 import numpy as np
 
-from dropblock_lib.arguments import check_integer
-from dropblock_lib.data.dataset import account_of_origin, label_of
+from dropblock_lib.arguments import check_choice, check_integer, invalid
+from dropblock_lib.data.dataset import ORIGINS, account_of_origin, label_of
 
 # Random seed of the permutation that `take` follows.
 TAKE_SEED = 2017
@@ -139,6 +139,14 @@ def _read_only(array):
     return array
 
 
+def check_split(split: typing.Any) -> DetectionSplit:
+    """Checks that an argument `split` is a `DetectionSplit`."""
+    if not isinstance(split, DetectionSplit):
+        expected = "a `DetectionSplit`, such as `dataset.train`"
+        raise invalid("split", expected, received=f"a {type(split).__name__}")
+    return split
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class DetectionDataset:
     """Images with boxes in two splits, and their origin.
@@ -154,6 +162,9 @@ class DetectionDataset:
         train: The `DetectionSplit` to train on.
         validation: The `DetectionSplit` to evaluate on.
         note: How the images were made or changed, in a few words, or empty.
+
+    Raises:
+        ValueError: If `origin` is not one of these.
     """
 
     requested: str
@@ -163,6 +174,9 @@ class DetectionDataset:
     train: DetectionSplit
     validation: DetectionSplit
     note: str = ""
+
+    def __post_init__(self):
+        check_choice("origin", self.origin, ORIGINS)
 
     @property
     def classes(self) -> tuple[str, ...]:

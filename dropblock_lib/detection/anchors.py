@@ -6,8 +6,10 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dropblock_lib.arguments import invalid
 from dropblock_lib.data.detection_dataset import DetectionSplit
 from dropblock_lib.data.letterbox import fitted_sides
+from dropblock_lib.detection.targets import check_boxes, check_labels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,6 +99,9 @@ def assign(model: keras.Model, boxes: ArrayLike, labels: ArrayLike) -> Assignmen
     Returns:
         An `Assignment`.
 
+    Raises:
+        ValueError: If an argument is not as described.
+
     Example:
 
     >>> found = assign(model, [[10, 10, 60, 70]], [2])
@@ -109,6 +114,11 @@ def assign(model: keras.Model, boxes: ArrayLike, labels: ArrayLike) -> Assignmen
     """
     boxes = np.asarray(boxes, "float32").reshape(-1, 4)
     labels = np.asarray(labels, "float32").reshape(-1)
+    if len(boxes) != len(labels):
+        expected = f"a label for each of the {len(boxes)} boxes"
+        raise invalid("labels", expected, received=f"{len(labels)} labels")
+    check_labels(labels, model.num_classes)
+    check_boxes(boxes)
     by_level = anchors_by_level(model)
     anchors = np.concatenate([found.reshape(-1, 4) for found in by_level.values()])
     levels = [np.repeat(level, found[..., 0].size) for level, found in by_level.items()]

@@ -76,8 +76,8 @@ def average_precision(
 
     Args:
         annotations: COCO's JSON as a dict: `images`, `annotations`, `categories`.
-            By default, `iscrowd` is 0 and `area` is the area of the box. The ids of
-            annotations are not used, and may be missing.
+            If they are missing or `None`, `iscrowd` is 0 and `area` is the area of
+            the box. The ids of annotations are not used, and may be missing.
         results: From `to_coco`.
 
     Returns:
@@ -88,7 +88,8 @@ def average_precision(
 
     Raises:
         ValueError: If an annotation or a result is for an image or a category that
-            is not listed, or an image or a category is listed twice.
+            is not listed or lacks a box or score, or if an image or a category is
+            listed twice.
         ImportError: If pycocotools is not installed.
 
     Reference:
@@ -121,7 +122,8 @@ def precision_by_recall(
 
     Raises:
         ValueError: If an annotation or a result is for an image or a category that
-            is not listed, or an image or a category is listed twice.
+            is not listed or lacks a box or score, or if an image or a category is
+            listed twice.
         ImportError: If pycocotools is not installed.
     """
     evaluation = _evaluate(annotations, results)
@@ -295,6 +297,11 @@ def _evaluate(annotations, results):
         if unknown:
             expected = "images and categories of the annotations"
             raise invalid(name, expected, received=f"{key} {unknown[:5]}")
+    for name, items in rows.items():
+        for item in items:
+            _check_numbers(name, "bbox", item.get("bbox"), (4,))
+            if name == "results":
+                _check_numbers(name, "score", item.get("score"), ())
 
     def index(boxes):
         coco: Any = COCO()
@@ -314,7 +321,7 @@ def _evaluate(annotations, results):
                 [
                     # pycocotools treats a match with id 0 as no match, and requires
                     # unique ids.
-                    {"area": _area(item), "iscrowd": 0, **item, "id": number}
+                    {**item, **_defaults(item), "id": number}
                     for number, item in enumerate(annotations["annotations"], start=1)
                 ]
             ),
@@ -339,6 +346,25 @@ def _unique_ids(annotations, key):
         expected = f"unique ids of the {key}"
         raise invalid("annotations", expected, received=f"repeated ids {repeated[:5]}")
     return set(counts)
+
+
+def _check_numbers(name, key, value, shape):
+    try:
+        numbers = np.asarray(value, "float64")
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if numbers.shape != shape or not np.isfinite(numbers).all():
+        what = "left, top, width and height" if shape else "a number"
+        expected = f"a finite {key}, {what}, in each row"
+        raise invalid(name, expected, received=f"{key} {value!r}")
+
+
+def _defaults(item):
+    area = item.get("area")
+    return {
+        "area": _area(item) if area is None else area,
+        "iscrowd": item.get("iscrowd") or 0,
+    }
 
 
 def _area(item):

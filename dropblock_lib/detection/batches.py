@@ -7,8 +7,8 @@ from concurrent import futures
 import keras
 import numpy as np
 
-from dropblock_lib.arguments import check_integer, invalid
-from dropblock_lib.data.detection_dataset import DetectionSplit
+from dropblock_lib.arguments import check_boolean, check_integer, invalid
+from dropblock_lib.data.detection_dataset import DetectionSplit, check_split
 from dropblock_lib.data.jitter import jitter as jitter_image
 from dropblock_lib.data.letterbox import fit_image, fitted_sides
 from dropblock_lib.data.letterbox import mirror as mirror_image
@@ -88,18 +88,17 @@ class DetectionBatches(keras.utils.PyDataset):
         self.batch_size = check_integer("batch_size", batch_size)
         self.seed = check_integer("seed", seed, 0)
         self.threads = check_integer("workers", workers)
-        epoch = check_integer("epoch", epoch, 0)
+        self.split = check_split(split)
+        self.shuffle = check_boolean("shuffle", shuffle)
+        self.mirror = check_boolean("mirror", mirror)
+        self.jitter = check_boolean("jitter", jitter)
+        self.cache = check_boolean("cache", cache)
+        self.drop_last = check_boolean("drop_last", drop_last)
         if drop_last and batch_size > len(split):
             expected = f"at most the {len(split)} images of the split"
             raise invalid("batch_size", expected, batch_size)
         # Keras' own workers would read batches of an epoch before it begins.
         super().__init__(workers=1)
-        self.split = split
-        self.shuffle = shuffle
-        self.mirror = mirror
-        self.jitter = jitter
-        self.cache = cache
-        self.drop_last = drop_last
         self._images = {}
         self._free_bytes = CACHE_BYTES
         self._lock = threading.Lock()
@@ -136,7 +135,15 @@ class DetectionBatches(keras.utils.PyDataset):
             logger.warning("%s and are left out", small)
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the order and mirroring of an epoch, for instance to resume."""
+        """Sets the order and mirroring of an epoch, for instance to resume.
+
+        Args:
+            epoch: Non-negative integer.
+
+        Raises:
+            ValueError: If `epoch` is not as described.
+        """
+        epoch = check_integer("epoch", epoch, 0)
         count = len(self.split)
         entropy = np.random.SeedSequence([self.seed, epoch])
         rng = np.random.Generator(np.random.PCG64(entropy))

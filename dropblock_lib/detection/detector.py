@@ -1,11 +1,14 @@
 """RetinaNet, with the paper's losses and decoding."""
 
 import contextlib
+import inspect
 import weakref
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
 from keras import ops
 
 from dropblock_lib.arguments import invalid
@@ -166,73 +169,107 @@ class RetinaNet(keras.Model):
         }
         return cls(**{**config, **made}, compile=False)
 
-    def train_on_batch(self, x, y=None, *arguments, **options):
-        """Like `keras.Model.train_on_batch`, with checked labels."""
+    def train_on_batch(self, x: Any, y: Any = None, *arguments, **options) -> Any:
+        """Like `keras.Model.train_on_batch`, with checked boxes and labels."""
         check_targets(y, self.num_classes)
         return super().train_on_batch(x, y, *arguments, **options)
 
-    def test_on_batch(self, x, y=None, *arguments, **options):
-        """Like `keras.Model.test_on_batch`, with checked labels."""
+    def test_on_batch(self, x: Any, y: Any = None, *arguments, **options) -> Any:
+        """Like `keras.Model.test_on_batch`, with checked boxes and labels."""
         check_targets(y, self.num_classes)
         return super().test_on_batch(x, y, *arguments, **options)
 
-    def fit(self, x=None, y=None, *arguments, validation_data=None, **options):
-        """Like `keras.Model.fit`, with checked labels."""
+    def fit(
+        self, x: Any = None, y: Any = None, *arguments, **options
+    ) -> keras.callbacks.History:
+        """Like `keras.Model.fit`, with checked boxes and labels.
+
+        Raises:
+            ValueError: If boxes are not left, top, right and bottom in pixels, labels
+                are not classes of the model, or `DetectionBatches` are empty or of
+                another image size.
+        """
+        options = _by_name(super().fit, x, y, *arguments, **options)
+        validation_data = options.get("validation_data")
         failures = []
         with _original_errors(failures, x, validation_data):
-            x = self._checked(x, y, failures)
+            options["x"] = self._checked(x, y, failures)
             if isinstance(validation_data, (tuple, list)):
+                if len(validation_data) < 2:
+                    expected = "a tuple (images, y)"
+                    received = f"a {type(validation_data).__name__} of one"
+                    raise invalid("validation_data", expected, received=received)
                 check_targets(validation_data[1], self.num_classes)
-            validation_data = self._checked(validation_data, None, failures)
+            checked_data = self._checked(validation_data, None, failures)
+            options["validation_data"] = checked_data
             for batches, prefix in ((validation_data, "val_"), (x, "")):
                 if isinstance(batches, DetectionBatches):
                     warning = UninformedWarning(batches, prefix)
                     options["callbacks"] = _added(options.get("callbacks"), warning)
                     break
+            # A wrapped pass ends, but Keras may ask for more steps than it has.
             if not options.get("steps_per_epoch"):
-                x = self._prepare(x)
+                options["x"] = self._wrapped(options["x"])
             if not options.get("validation_steps"):
-                validation_data = self._prepare(validation_data)
-            return super().fit(
-                x, y, *arguments, validation_data=validation_data, **options
-            )
+                options["validation_data"] = self._wrapped(checked_data)
+            return super().fit(**options)
 
-    def evaluate(self, x=None, y=None, *arguments, **options):
-        """Like `keras.Model.evaluate`, with checked labels."""
+    def evaluate(self, x: Any = None, y: Any = None, *arguments, **options) -> Any:
+        """Like `keras.Model.evaluate`, with checked boxes and labels.
+
+        Raises:
+            ValueError: As for `fit`.
+        """
+        options = _by_name(super().evaluate, x, y, *arguments, **options)
         failures = []
         with _original_errors(failures, x):
             x = self._checked(x, y, failures)
-            x = x if options.get("steps") else self._prepare(x)
-            return super().evaluate(x, y, *arguments, **options)
+            options["x"] = x if options.get("steps") else self._wrapped(x)
+            return super().evaluate(**options)
 
-    def predict(self, x, *arguments, **options):
-        """Like `keras.Model.predict`, but returns detections."""
+    def predict(self, x: Any, *arguments, **options) -> dict[str, np.ndarray]:
+        """Like `keras.Model.predict`, but returns detections.
+
+        Returns:
+            Dict of NumPy arrays, as from `PerClassNonMaxSuppression`: `boxes`,
+            `confidence`, `labels` and `num_detections`.
+
+        Raises:
+            ValueError: If `DetectionBatches` have another image size than the model.
+        """
+        options = _by_name(super().predict, x, *arguments, **options)
         with _original_errors([], x):
-            x = x if options.get("steps") else self._prepare(x, with_labels=False)
-            return super().predict(x, *arguments, **options)
+            if isinstance(x, DetectionBatches):
+                self._check_size(x)
+            options["x"] = x if options.get("steps") else self._wrapped(x)
+            return super().predict(**options)
 
     def _checked(self, x, y, failures):
-        """Checks the labels of arrays now, and those of other sources when read."""
+        """Checks the targets of arrays now, and those of other sources when read."""
         if y is not None:
             check_targets(y, self.num_classes)
-        # `_prepare` checks `DetectionBatches`.
-        elif not isinstance(x, DetectionBatches):
-            x = checked(x, self.num_classes, failures)
+            return x
+        if not isinstance(x, DetectionBatches):
+            return checked(x, self.num_classes, failures)
+        self._check_size(x)
+        if not len(x):
+            raise invalid("x", "batches of at least one image", received="no image")
+        highest = max(max(labels, default=0) for labels in x.split.labels)
+        if highest >= self.num_classes:
+            expected = f"labels below the model's {self.num_classes} classes"
+            raise invalid("labels", expected, int(highest))
         return x
 
-    def _prepare(self, x, with_labels=True):
-        """Checks `DetectionBatches`, and wraps them for TensorFlow."""
+    def _check_size(self, batches):
+        side = self.input_shape[1]
+        if side is not None and batches.image_size != side:
+            expected = f"images of the model's {side} pixels"
+            raise invalid("image_size", expected, batches.image_size)
+
+    def _wrapped(self, x):
+        """Wraps `DetectionBatches` for TensorFlow."""
         if not isinstance(x, DetectionBatches):
             return x
-        side = self.input_shape[1]
-        if side is not None and x.image_size != side:
-            expected = f"images of the model's {side} pixels"
-            raise invalid("image_size", expected, x.image_size)
-        if with_labels:
-            highest = max(max(labels, default=0) for labels in x.split.labels)
-            if highest >= self.num_classes:
-                expected = f"labels below the model's {self.num_classes} classes"
-                raise invalid("labels", expected, int(highest))
         if keras.backend.backend() != "tensorflow":
             return x
         if self.distribute_strategy.num_replicas_in_sync > 1:
@@ -242,7 +279,7 @@ class RetinaNet(keras.Model):
 
         return without_autotune(x)
 
-    def assign(self, images, boxes, labels):
+    def assign(self, images: Any, boxes: Any, labels: Any) -> tuple[Any, Any]:
         """Computes the training targets of all anchors, in float32.
 
         An anchor whose IoU with some object is at least 0.5 is assigned to the object
@@ -280,12 +317,16 @@ class RetinaNet(keras.Model):
             return self.decode_predictions(outputs[0], arguments[-1]), outputs[1]
         return self.decode_predictions(outputs, *arguments)
 
-    def decode_predictions(self, predictions, data):
+    def decode_predictions(self, predictions: dict, data: Any) -> dict:
         """Converts the outputs for a batch to boxes, scores and labels.
 
         Args:
-            predictions: Dict of `bbox_regression` and `cls_logits`.
+            predictions: Dict of `bbox_regression` `(batch, anchors, 4)` and
+                `cls_logits` `(batch, anchors, classes)`.
             data: Images, or a tuple that begins with them.
+
+        Returns:
+            Dict of tensors, as from the model's `prediction_decoder`.
         """
         images = data[0] if isinstance(data, (list, tuple)) else data
         offsets, logits = (
@@ -340,7 +381,8 @@ class RetinaNet(keras.Model):
         TensorFlow traces a step that creates variables a second time, which takes
         minutes for a model with thirty DropBlock layers.
         """
-        self.optimizer.build(self.trainable_variables)
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
         anchors = self.output_shape[0][1]
         outputs = {
             "bbox_regression": ops.zeros((1, anchors, 4)),
@@ -357,14 +399,14 @@ class RetinaNet(keras.Model):
         """Sums the losses over all anchors, divided by the number of positive ones.
 
         Raises:
-            ValueError: If `y` has other keys or labels that the model does not have, or
-                if sample weights are given, which a sum over anchors cannot take into
-                account.
+            ValueError: If `y` has other keys or shapes, boxes in another format or
+                labels that the model does not have, or if sample weights are given,
+                which a sum over anchors cannot take into account.
         """
         if sample_weight is not None:
             expected = "None, because the loss of a detector weighs anchors, not images"
             raise invalid("sample_weight", expected, sample_weight)
-        # In a compiled step, labels have no values; `fit` has checked them.
+        # In a compiled step, targets have no values; `fit` has checked them.
         check_targets(y, self.num_classes)
         assert y is not None
         boxes, labels = y["boxes"], y["labels"]
@@ -412,6 +454,13 @@ def _head(name, outputs, inputs, channels, layers, dtype, seeds, bias=0.0):
     last = convolution(outputs, bias_initializer=constant, name="prediction")
     shape = keras.Input((None, None, inputs), dtype=dtype.compute_dtype)
     return keras.Sequential([shape, *hidden, last], name=name)
+
+
+def _by_name(method, *arguments, **options):
+    """Returns the arguments of a call by their names."""
+    named = inspect.signature(method).bind(*arguments, **options).arguments
+    extra = named.pop("kwargs", {})
+    return {**named, **extra}
 
 
 def _added(callbacks, callback):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from dropblock_lib.arguments import check_integer, invalid
-from dropblock_lib.data.detection_dataset import DetectionSplit
+from dropblock_lib.data.detection_dataset import DetectionSplit, check_split
 from dropblock_lib.detection.average_precision import (
     MEASURES,
     average_precision,
@@ -49,12 +49,14 @@ def detect(
         batches = split
     else:
         # Boxes are not needed, and may be too small to train on.
-        annotations = {**split.annotations, "annotations": []}
+        annotations = {**check_split(split).annotations, "annotations": []}
         split = dataclasses.replace(split, annotations=annotations)
         batches = DetectionBatches(split, model.input_shape[1], batch_size)
     for name in ("shuffle", "mirror", "jitter", "drop_last"):
         if getattr(batches, name):
             raise invalid(name, "False, in the batches to detect in", True)
+    if not len(batches):
+        return []
     predictions = model.predict(batches, verbose=0)
     return to_coco(predictions, batches.split.ids, batches.scales, category_ids)
 

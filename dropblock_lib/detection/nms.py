@@ -3,7 +3,12 @@
 import keras
 from keras import ops
 
-from dropblock_lib.arguments import check_choice
+from dropblock_lib.arguments import (
+    check_boolean,
+    check_choice,
+    check_float,
+    check_integer,
+)
 
 
 @keras.saving.register_keras_serializable("dropblock_lib")
@@ -23,8 +28,9 @@ class PerClassNonMaxSuppression(keras.layers.Layer):
     Args:
         iou_threshold: Float in [0, 1].
         confidence_threshold: Float in [0, 1]; scores up to it are dropped.
-        max_detections: Maximum number of detections per image.
-        candidates: Number of pairs of anchor and class that are considered.
+        max_detections: Positive integer, the maximum number of detections per image.
+        candidates: Positive integer, the number of pairs of anchor and class that are
+            considered.
         from_logits: Whether scores are logits.
         bounding_box_format: Must be `"xyxy"`: left, top, right, bottom in pixels.
 
@@ -39,7 +45,7 @@ class PerClassNonMaxSuppression(keras.layers.Layer):
         `num_detections` `(batch,)`.
 
     Raises:
-        ValueError: If `bounding_box_format` is not `"xyxy"`.
+        ValueError: If an argument is not as described.
 
     Reference:
 
@@ -58,11 +64,13 @@ class PerClassNonMaxSuppression(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_choice("bounding_box_format", bounding_box_format, ["xyxy"])
-        self.iou_threshold = iou_threshold
-        self.confidence_threshold = confidence_threshold
-        self.max_detections = max_detections
-        self.candidates = candidates
-        self.from_logits = from_logits
+        self.iou_threshold = check_float("iou_threshold", iou_threshold, "[0, 1]")
+        self.confidence_threshold = check_float(
+            "confidence_threshold", confidence_threshold, "[0, 1]"
+        )
+        self.max_detections = check_integer("max_detections", max_detections)
+        self.candidates = check_integer("candidates", candidates)
+        self.from_logits = check_boolean("from_logits", from_logits)
         self.bounding_box_format = bounding_box_format
 
     def call(self, box_prediction, class_prediction, images):

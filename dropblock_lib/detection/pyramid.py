@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import keras
 
-from dropblock_lib.arguments import invalid
+from dropblock_lib.arguments import check_integer, invalid
 
 
 def build_pyramid(
@@ -29,7 +29,7 @@ def build_pyramid(
         levels: Dict of level -> name of the layer that outputs it, such as
             `{"P3": "conv3_block4_out"}`.
         lowest: The finest level of the pyramid.
-        highest: The coarsest level of the pyramid.
+        highest: The coarsest level of the pyramid, at least `lowest`.
         channels: Number of channels of every map.
         drop: Function that takes a name and returns a regularizer to put after a map
             of the pyramid, or `None`.
@@ -39,18 +39,28 @@ def build_pyramid(
         A functional `keras.Model` from an image to a dict of level -> map.
 
     Raises:
-        ValueError: If the encoder does not have one of the layers.
+        ValueError: If `levels` lacks one that the pyramid needs, or the encoder lacks
+            one of the layers.
 
     Reference:
 
     - [Lin et al., 2017](https://arxiv.org/abs/1612.03144).
     """
+    lowest = check_integer("lowest", lowest)
+    highest = check_integer("highest", highest, lowest)
+    given = [n for n in range(1, 100) if f"P{n}" in levels]
+    if len(given) < len(levels) or lowest not in given:
+        expected = f"a dict with keys such as 'P3', and with 'P{lowest}'"
+        raise invalid("levels", expected, levels)
     known = {layer.name for layer in encoder.layers}
     missing = [name for name in levels.values() if name not in known]
     if missing:
         raise invalid("levels", f"layers of model '{encoder.name}'", missing)
-    top = min(highest, max(int(level[1:]) for level in levels))
+    top = min(highest, max(given))
     numbers = range(lowest, top + 1)
+    absent = [f"P{n}" for n in numbers if n not in given]
+    if absent:
+        raise invalid("levels", f"a layer for each level up to P{top}", levels)
     trunk = keras.Model(
         encoder.inputs,
         [encoder.get_layer(levels[f"P{n}"]).output for n in numbers],

@@ -18,20 +18,47 @@ def check_keys(y: Any) -> None:
 
 
 def check_targets(y: Any, classes: int) -> None:
-    """Checks targets: their keys, and labels of `classes` classes, padded with -1.
+    """Checks targets: their keys and shapes, labels of `classes` classes, and boxes.
 
-    Tensors in a compiled function, which have no values, are not checked.
+    Boxes and labels are padded with -1. Tensors in a compiled function, which have no
+    values, are not checked.
     """
     check_keys(y)
     try:
-        labels = keras.ops.convert_to_numpy(y["labels"])
+        boxes, labels = (keras.ops.convert_to_numpy(y[k]) for k in ("boxes", "labels"))
     except Exception:
         # Each backend raises a different error for a traced tensor.
         return
-    wrong = labels[~np.isin(labels, np.arange(-1, classes))]
+    check_labels(labels, classes, padded=True)
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or boxes.shape[:2] != labels.shape:
+        expected = "shape (batch, k, 4), for labels of shape (batch, k)"
+        received = f"boxes {boxes.shape} and labels {labels.shape}"
+        raise invalid("boxes", expected, received=received)
+    check_boxes(boxes[labels >= 0])
+
+
+def check_labels(labels: np.ndarray, classes: int, padded: bool = False) -> None:
+    """Checks labels of `classes` classes, which may be padded with -1."""
+    wrong = labels[~np.isin(labels, np.arange(-1 if padded else 0, classes))]
     if wrong.size:
-        expected = f"labels from 0 to below the model's {classes} classes, or -1"
+        expected = f"labels from 0 to below the model's {classes} classes"
+        expected += ", or -1" if padded else ""
         raise invalid("labels", expected, received=f"{np.unique(wrong)[:5].tolist()}")
+
+
+def check_boxes(boxes: np.ndarray) -> None:
+    """Checks boxes `(k, 4)`: left, top, right and bottom in pixels.
+
+    No anchor would be assigned to boxes in another format, such as left, top, width
+    and height, or in fractions of the image: a detector would learn nothing from them.
+    """
+    good = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+    if not good.all():
+        expected = "finite left, top, right and bottom, left < right and top < bottom"
+        raise invalid("boxes", expected, received=f"{boxes[~good][0].tolist()}")
+    if boxes.size and boxes.max() <= 1:
+        expected = "left, top, right and bottom in pixels, not in fractions of a side"
+        raise invalid("boxes", expected, received=f"{boxes[0].tolist()}")
 
 
 def checked(source: Any, classes: int, failures: list) -> Any:

@@ -45,28 +45,28 @@ def without_autotune(batches):
 
 
 def with_checks(dataset, check_keys, check):
-    """Checks the labels of a dataset of tuples `(images, y)`.
+    """Checks the targets of a dataset of tuples `(images, y)`.
 
     Args:
         dataset: A `tf.data.Dataset`; one with other elements is returned as it is.
         check_keys: Called with the specification of `y`.
-        check: Called with each batch; its labels are NumPy arrays.
+        check: Called with each batch; its boxes and labels are NumPy arrays.
     """
     spec = dataset.element_spec
     if not (isinstance(spec, tuple) and len(spec) > 1):
         return dataset
     check_keys(spec[1])
 
-    def checked(labels):
-        check((None, {"boxes": None, "labels": labels}))
+    def checked(boxes, labels):
+        check((None, {"boxes": boxes, "labels": labels}))
         return labels
 
-    def with_checked_labels(images, y, *rest):
-        labels = y["labels"]
-        if isinstance(labels, tf.Tensor):
-            found = tf.numpy_function(checked, [labels], labels.dtype)
+    def with_checked_targets(images, y, *rest):
+        boxes, labels = y["boxes"], y["labels"]
+        if isinstance(boxes, tf.Tensor) and isinstance(labels, tf.Tensor):
+            found = tf.numpy_function(checked, [boxes, labels], labels.dtype)
             found.set_shape(labels.shape)
             y = {**y, "labels": found}
         return (images, y, *rest)
 
-    return dataset.map(with_checked_labels)
+    return dataset.map(with_checked_targets)

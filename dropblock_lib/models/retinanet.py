@@ -1,6 +1,7 @@
 """RetinaNet on a regularized ResNet-50 or EfficientNet-Lite0."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 import keras
@@ -12,6 +13,7 @@ from dropblock_lib.arguments import (
     check_float,
     check_integer,
     invalid,
+    is_whole,
 )
 from dropblock_lib.data.downloads import describe_weights, find_weights
 from dropblock_lib.insertion import check_where
@@ -82,7 +84,7 @@ def retinanet(
     variant: str | Variant | Callable = "none",
     classes: int = 80,
     image_size: int = 512,
-    weights: str | None = None,
+    weights: str | os.PathLike | None = None,
     seed: int | None = None,
     *,
     backbone: str = "resnet50",
@@ -170,10 +172,15 @@ def retinanet(
     image_size = check_integer("image_size", image_size, 64)
     if image_size % 32:
         raise invalid("image_size", "a multiple of 32", image_size)
-    if levels not in [*LEVEL_RANGES, *map(list, LEVEL_RANGES)]:
+    is_pair = isinstance(levels, (tuple, list)) and len(levels) == 2
+    if not (is_pair and all(is_whole(n, 3) for n in levels)) or (
+        tuple(levels) not in LEVEL_RANGES
+    ):
         expected = "a finest level of 3 to 5 and a coarsest of 5 to 7"
         raise invalid("levels", expected, levels)
     lowest, highest = levels
+    if not (weights is None or isinstance(weights, (str, os.PathLike))):
+        raise invalid("weights", "None, 'imagenet' or a path", weights)
     channels = check_integer("channels", channels)
     head_layers = check_integer("head_layers", head_layers, 0)
     anchor_size = check_float("anchor_size", anchor_size, "(0, inf)")

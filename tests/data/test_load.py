@@ -161,6 +161,18 @@ def test_arrays_are_read_only():
             getattr(dataset, key)[0] = 0
 
 
+def test_a_data_set_leaves_the_caller_s_arrays_writable():
+    arrays = {key: getattr(load_dataset("digits"), key).copy() for key in KEYS}
+    described = {"requested": "mine", "name": "mine", "source": "mine"}
+    more = {**described, **arrays, "classes": ("a",)}
+    dataset = Dataset(**more, origin="data_dir")
+    for key, array in arrays.items():
+        array[0] = 0
+        assert not getattr(dataset, key).flags.writeable
+    with pytest.raises(ValueError, match=r"`origin`.*'data_dir'"):
+        Dataset(**more, origin="my disk")
+
+
 def test_importing_needs_neither_keras_nor_scikit_learn(monkeypatch):
     monkeypatch.setattr(dropblock_lib, "data", dropblock_lib.data)
     for module in [m for m in sys.modules if m.startswith("dropblock_lib.data")]:

@@ -24,6 +24,21 @@ def model():
     return tiny_detector(image_size=SIZE)
 
 
+@pytest.mark.parametrize(
+    "boxes, labels, named",
+    [
+        ([[10, 10, 60, 60], [1, 1, 30, 30]], [1], "labels"),
+        ([[10, 10, 60, 60]], [3], "labels"),
+        ([[10, 10, 60, 60]], [-1], "labels"),
+        ([[40, 40, 20, 10]], [1], "boxes"),
+        ([[0.1, 0.1, 0.9, 0.8]], [1], "boxes"),
+    ],
+)
+def test_objects_that_cannot_be_assigned_are_rejected(model, boxes, labels, named):
+    with pytest.raises(ValueError, match=f"argument `{named}`"):
+        assign(model, boxes, labels)
+
+
 def test_every_position_of_every_level_has_nine_anchors(model):
     anchors = anchors_by_level(model)
     shapes = {level: found.shape for level, found in anchors.items()}

@@ -202,6 +202,28 @@ def test_images_and_categories_that_are_listed_twice_are_rejected(key):
         average_precision(twice, PERFECT)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bbox": None},
+        {"bbox": [1, 2, 3]},
+        {"bbox": [1, 2, 3, "4px"]},
+        {"bbox": [1, 2, 3, float("nan")]},
+        {"score": None},
+        {"score": float("nan")},
+    ],
+)
+def test_rows_without_a_box_or_a_score_are_rejected(change):
+    [key] = change
+    results = [{**row, **change} for row in PERFECT]
+    with pytest.raises(ValueError, match=f"`results`.*finite {key}"):
+        average_precision(ANNOTATIONS, results)
+    if key == "bbox":
+        objects = [{**row, **change} for row in ANNOTATIONS["annotations"]]
+        with pytest.raises(ValueError, match=r"`annotations`.*finite bbox"):
+            average_precision({**ANNOTATIONS, "annotations": objects}, [])
+
+
 def test_a_result_of_another_image_is_rejected():
     with pytest.raises(ValueError, match=r"`results`.*77"):
         average_precision(ANNOTATIONS, [result(77, 1, [0, 0, 5, 5], 0.5)])

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from dropblock_lib import load_dataset
 from dropblock_lib.data.detection_dataset import DetectionSplit
 from dropblock_lib.data.letterbox import PADDING, mirror
 from dropblock_lib.detection import batches
@@ -340,6 +341,11 @@ def test_only_a_complete_pass_of_fit_is_an_epoch():
         ("batch_size", None),
         ("epoch", -1),
         ("workers", 0),
+        ("shuffle", "no"),
+        ("mirror", 1),
+        ("jitter", None),
+        ("cache", "yes"),
+        ("drop_last", 0),
         ("seed", None),
         ("seed", -1),
         ("seed", 0.5),
@@ -349,3 +355,17 @@ def test_a_bad_argument_is_named(argument, value):
     arguments = {"image_size": 16, "batch_size": 2, argument: value}
     with pytest.raises(ValueError, match=f"`{argument}`.*Received: {argument}="):
         DetectionBatches(make_split()[0], **arguments)
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5])
+def test_a_bad_epoch_is_rejected(epoch):
+    batches = DetectionBatches(make_split()[0], 16, 2, shuffle=True)
+    order = batches.indices(0).tolist()
+    with pytest.raises(ValueError, match="`epoch`"):
+        batches.set_epoch(epoch)
+    assert (batches.epoch, batches.indices(0).tolist()) == (0, order)
+
+
+def test_a_data_set_is_not_a_split():
+    with pytest.raises(ValueError, match=r"`split`.*dataset.train.*DetectionDataset"):
+        DetectionBatches(load_dataset("scenes"), 16, 2)

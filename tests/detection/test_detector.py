@@ -419,6 +419,76 @@ def test_labels_beyond_the_classes_of_the_model_are_rejected(way):
         WAYS[way](model, images(), {"boxes": boxes, "classes": SOME["labels"]})
 
 
+BAD_BOXES = {
+    "left, top, width, height": [30, 30, 20, 10],
+    "fractions": [0.1, 0.2, 0.8, 0.9],
+    "no width": [10, 10, 10, 40],
+    "infinite": [10, 10, np.inf, 40],
+    "nan": [np.nan, 10, 30, 40],
+}
+
+
+@pytest.mark.parametrize("way", ["fit", "fit-tf.data", "validation", "test_on_batch"])
+def test_boxes_that_no_anchor_can_be_assigned_to_are_rejected(way):
+    model = make()
+    for box in BAD_BOXES.values():
+        with pytest.raises(ValueError, match=r"argument `boxes`.*left"):
+            WAYS[way](model, images(), truth([(1, box)], [(2, box)]))
+
+
+@pytest.mark.parametrize("way", ["fit", "compute_loss"])
+def test_boxes_and_labels_must_match(way):
+    model = make()
+    one_label, two = SOME["labels"][:, :1], SOME["boxes"]
+    assert two.shape[1] == 2
+    for boxes, labels in ((two, one_label), (two[:, 0], one_label[:, 0])):
+        with pytest.raises(ValueError, match=r"`boxes`.*\(batch, k, 4\)"):
+            WAYS[way](model, images(), {"boxes": boxes, "labels": labels})
+
+
+@pytest.mark.parametrize("way", ["steps_per_epoch", "validation_steps", "steps"])
+def test_a_number_of_steps_does_not_bypass_the_checks(way):
+    model = make()
+    split = load_dataset("scenes").train.take(4)
+
+    def run(batches):
+        if way == "steps_per_epoch":
+            return model.fit(batches, steps_per_epoch=1, verbose=0)
+        if way == "validation_steps":
+            more = {"validation_data": batches, "validation_steps": 1}
+            return model.fit(images(), SOME, **more, verbose=0)
+        return model.evaluate(batches, steps=1, verbose=0)
+
+    with pytest.raises(ValueError, match=r"`image_size`.*model's 64"):
+        run(DetectionBatches(of_one_class(split), 96, 2))
+    with pytest.raises(ValueError, match=r"`labels`.*below the model's"):
+        run(DetectionBatches(split, SIZE, 2))
+    run(DetectionBatches(of_one_class(split), SIZE, 2))
+
+
+def test_fit_takes_its_arguments_in_the_order_of_keras(model):
+    # x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data
+    history = model.fit(images(), SOME, 2, 1, 0, [], 0.0, (images(), SOME)).history
+    assert {"loss", "val_loss"} <= history.keys()
+    with pytest.raises(ValueError, match=r"`validation_data`.*\(images, y\)"):
+        model.fit(images(), SOME, verbose=0, validation_data=(images(),))
+
+
+def test_no_image_is_not_enough_to_train_on(model):
+    split = of_one_class(load_dataset("scenes").train.take(1))
+    none = {**split.annotations, "images": [], "annotations": []}
+    empty = DetectionBatches(dataclasses.replace(split, annotations=none), SIZE, 2)
+    with pytest.raises(ValueError, match="at least one image"):
+        model.fit(empty, verbose=0)
+
+
+def test_it_can_be_compiled_without_an_optimizer():
+    model = make()
+    model.compile(optimizer=None)
+    found = model.evaluate(images(), SOME, verbose=0, return_dict=True)
+    assert np.isfinite(found["loss"])
+
+
 def test_valid_labels_are_accepted_in_every_way():
     model = make()
     # Tracing takes longer than eager steps, except on JAX.
@@ -493,3 +563,18 @@ def test_another_decoder_takes_effect_after_a_prediction():
 def test_an_encoder_without_the_level_is_rejected():
     with pytest.raises(ValueError, match=r"`levels`.*'sixth'"):
         build_pyramid(small_encoder(), {"P3": "sixth"}, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "levels, lowest, highest, named",
+    [
+        (LEVELS, 2, 5, "levels"),
+        (LEVELS, 5, 3, "highest"),
+        (LEVELS, 3.0, 5, "lowest"),
+        ({"three": "third"}, 3, 5, "levels"),
+        ({"P3": "third", "P5": "fifth"}, 3, 5, "levels"),
+    ],
+)
+def test_bad_levels_of_a_pyramid_are_named(levels, lowest, highest, named):
+    with pytest.raises(ValueError, match=f"argument `{named}`"):
+        build_pyramid(small_encoder(), levels, lowest, highest)

@@ -72,6 +72,18 @@ def test_batches_that_change_the_split_are_rejected(model, name):
         detect(model, batches, SCENES.category_ids)
 
 
+def test_a_split_without_images_has_no_detections(model):
+    split = SCENES.train.take(1)
+    none = {**split.annotations, "images": [], "annotations": []}
+    empty = dataclasses.replace(split, annotations=none)
+    assert detect(model, empty, SCENES.category_ids) == []
+
+
+def test_a_data_set_is_not_a_split(model):
+    with pytest.raises(ValueError, match=r"`split`.*`dataset.train`"):
+        detect(model, SCENES, SCENES.category_ids)
+
+
 def test_every_class_needs_its_id(model):
     with pytest.raises(ValueError, match="argument `category_ids`"):
         detect(model, SCENES.train.take(1), SCENES.category_ids[:-1])

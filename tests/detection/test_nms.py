@@ -150,6 +150,21 @@ def test_it_survives_serialization():
     assert copy.get_config() == layer.get_config()
 
 
+@pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("iou_threshold", 5),
+        ("confidence_threshold", -0.1),
+        ("max_detections", 0),
+        ("candidates", 2.0),
+        ("from_logits", "no"),
+    ],
+)
+def test_a_bad_argument_is_named(argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}`.*Received: {argument}="):
+        PerClassNonMaxSuppression(**{argument: value})
+
+
 def test_another_format_of_boxes_is_rejected():
     with pytest.raises(ValueError, match="`bounding_box_format`"):
         PerClassNonMaxSuppression(bounding_box_format="yxyx")
