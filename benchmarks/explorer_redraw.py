@@ -8,14 +8,13 @@ median and the longest time in milliseconds. At 60 frames a second, a frame take
 16.7 ms.
 """
 
-import os
-import shutil
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
 import dropblock_lib as dbl
 from dropblock_lib import palette
+from scripts.chromium import FLAGS, find_chromium
 
 FILES = Path(dbl.__file__).parent / "explorer"
 SLIDERS = {
@@ -54,10 +53,8 @@ def main():
         "three maps, 32 x 32 x 5": dbl.MaskExplorer(compare=True),
     }
     with sync_playwright() as playwright:
-        path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
+        path = find_chromium(playwright)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         for label, explorer in explorers.items():
             page.set_content(page_html(explorer))

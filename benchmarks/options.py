@@ -6,24 +6,38 @@ from pathlib import Path
 from dropblock_lib.experiments.records.benchmark import default_benchmarks_directory
 from dropblock_lib.experiments.records.json_files import check_writable
 
+# Where a smoke run writes, so that it does not replace a result.
+SMOKE_FOLDER = Path("_build/benchmarks")
+
+
+class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, *arguments, **options):
+        chosen, rest = super().parse_known_args(*arguments, **options)
+        if chosen.output is None:
+            default = default_benchmarks_directory()
+            chosen.output = folder(str(SMOKE_FOLDER if chosen.smoke else default))
+        return chosen, rest
+
 
 def parser(description):
     """Makes a parser with `--output` and `--smoke`."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     made.add_argument(
         "--output",
         type=folder,
-        default=default_benchmarks_directory(),
-        help="folder of the JSON file",
+        default=argparse.SUPPRESS,
+        help="folder of the JSON file (default: results/benchmarks, or "
+        f"{SMOKE_FOLDER} with --smoke)",
     )
     made.add_argument(
         "--smoke",
         action="store_true",
         help="a quick check that it runs; its times mean nothing",
     )
+    made.set_defaults(output=None)
     return made
 
 

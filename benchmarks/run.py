@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import process
+from benchmarks import options, process
 
 BENCHMARKS = ["layer_speed", "loaded_speed", "step_speed", "peer_rates", "features"]
 BACKENDS = ["tensorflow", "jax", "torch"]
@@ -20,6 +20,8 @@ BACKENDS = ["tensorflow", "jax", "torch"]
 def main(arguments=None):
     chosen, passed_on = _parser().parse_known_args(arguments)
     folder = str(chosen.output) if chosen.output else None
+    if folder is None and "--smoke" in passed_on:
+        folder = str(options.SMOKE_FOLDER)
     os.environ.update(process.SETTINGS)
     for backend in chosen.backends:
         if reason := why_not(backend):

@@ -3,6 +3,7 @@
 Each check returns the value in its plain Python type, or raises a `ValueError`.
 """
 
+import math
 import numbers
 from collections.abc import Iterable
 from typing import Any
@@ -61,13 +62,18 @@ def check_integer(name: str, value: Any, low: int = 1, high: int | None = None) 
 def check_float(name: str, value: Any, interval: str = "(0, 1]") -> float:
     """Checks a number in an interval, such as `"[0, 1)"` or `"(0, inf)"`."""
     low, high = map(float, interval[1:-1].split(","))
-    # NaN is rejected because every comparison with it is false.
-    if _is_number(value, numbers.Real) and (
-        low < value < high
-        or (value == low and interval[0] == "[")
-        or (value == high and interval[-1] == "]")
-    ):
-        return float(value)
+    if _is_number(value, numbers.Real):
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond the largest float
+            number = math.inf
+        # NaN is rejected because every comparison with it is false.
+        if (
+            low < number < high
+            or (number == low and interval[0] == "[")
+            or (number == high and interval[-1] == "]")
+        ):
+            return number
     raise invalid(name, _INTERVALS.get(interval, f"a float in {interval}"), value)
 
 

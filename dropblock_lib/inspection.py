@@ -238,7 +238,8 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
         An `Inspection` with `rows` and `warnings`.
 
     Raises:
-        ValueError: If `model` is not a Keras model, or not built.
+        ValueError: If `model` is not a Keras model or not built, or `inputs` has no
+            samples.
 
     Example:
 
@@ -263,6 +264,9 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
         if isinstance(layer, _DROPPING)
     }
     measured = inputs is not None
+    lengths = [np.shape(array)[:1] for array in keras.tree.flatten(inputs)]
+    if measured and (0,) in lengths:
+        raise invalid("inputs", "a batch of at least one sample", received="none")
     if probes and measured:
         _measure(model, inputs, list(probes.values()))
     found = {} if probes else {_NONE_DROPS: [model.name]}
@@ -385,7 +389,7 @@ class _Probe:
         tally.add(self._chance(ones.shape), ones.size, int(np.count_nonzero(dropped)))
 
     def _chance(self, shape):
-        *sides, channels = self._map(shape)
+        *sides, channels = self._map(shape) or (1,)
         samples, units = shape[0], math.prod(shape)
         if self.is_drop_block:
             gamma = min(self._gamma(sides), 1.0)

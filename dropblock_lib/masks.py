@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dropblock_lib.arguments import (
+    check_boolean,
     check_gamma,
     check_gamma_rule,
     check_keep_prob,
@@ -284,8 +285,15 @@ def drop_block(
     x = np.asarray(x)
     if x.ndim not in (3, 4, 5):
         raise invalid("x", "an array (samples, 1 to 3 sides, channels)", x.shape)
+    if x.dtype.kind not in "fiub":
+        expected = "an array of floats, integers or Booleans"
+        raise invalid("x", expected, received=f"x of dtype {x.dtype}")
     if x.dtype.kind in "iub":
         x = x.astype("float32")
+    if not callable(getattr(rng, "random", None)):
+        raise invalid("rng", "a `numpy.random.Generator`", rng)
+    per_channel = check_boolean("per_channel", per_channel)
+    training = check_boolean("training", training)
     rule = {"paper": paper_gamma, "exact": exact_gamma}[check_gamma_rule(gamma)]
     samples, *sides, channels = x.shape
     # A map without units has nothing to drop, but the other arguments are checked.

@@ -26,7 +26,11 @@ def test_a_keep_prob_becomes_a_float(value):
 
 
 @pytest.mark.parametrize(
-    "value", [0, 0.0, -0.1, 1.5, math.nan, math.inf, "0.9", True, None, [0.9], 1j]
+    "value",
+    [
+        *(0, 0.0, -0.1, 1.5, math.nan, math.inf, "0.9", True, None, [0.9], 1j),
+        *(10**400, Fraction(1, 10**400)),
+    ],
 )
 def test_a_bad_keep_prob_is_rejected_with_the_common_wording(value):
     with pytest.raises(ValueError) as error:
@@ -34,7 +38,9 @@ def test_a_bad_keep_prob_is_rejected_with_the_common_wording(value):
     assert str(error.value) == message("keep_prob", "a float in (0, 1]", value)
 
 
-@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "paper", True, None])
+@pytest.mark.parametrize(
+    "value", [-0.1, math.nan, math.inf, 10**400, "paper", True, None]
+)
 def test_a_bad_gamma_is_rejected(value):
     with pytest.raises(ValueError) as error:
         arguments.check_gamma(value)

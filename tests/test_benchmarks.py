@@ -21,6 +21,7 @@ from benchmarks import (
     interleaved,
     layer_speed,
     loaded_speed,
+    options,
     peer_rates,
     peers,
     run,
@@ -28,7 +29,11 @@ from benchmarks import (
     table,
     versions,
 )
-from dropblock_lib.experiments.records.benchmark import load_benchmarks, read_benchmark
+from dropblock_lib.experiments.records.benchmark import (
+    default_benchmarks_directory,
+    load_benchmarks,
+    read_benchmark,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ("layer_speed", "step_speed", "peer_rates", "features")
@@ -155,6 +160,13 @@ def test_the_table_shows_every_benchmark_and_missing_peer(written, tmp_path, cap
             assert reason in shown
     drawn = {path.name for path in tmp_path.glob("*.svg")}
     assert drawn == {"layer-speed-3.svg", "peer-rates-3.svg"}
+
+
+def test_a_smoke_run_does_not_replace_results():
+    parser = options.parser("A benchmark.")
+    assert parser.parse_args([]).output == default_benchmarks_directory()
+    assert parser.parse_args(["--smoke"]).output == options.SMOKE_FOLDER
+    assert parser.parse_args(["--smoke", "--output", "."]).output == Path(".")
 
 
 @once

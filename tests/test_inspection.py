@@ -588,6 +588,20 @@ def test_anything_but_a_model_is_rejected(model):
         dbl.inspect(model)
 
 
+def test_a_batch_without_samples_is_rejected():
+    model = keras.Sequential([keras.Input(X.shape[1:]), block()])
+    with pytest.raises(ValueError, match=r"`inputs`.*at least one sample"):
+        dbl.inspect(model, X[:0])
+
+
+def test_dropout_of_a_vector_without_features_is_measured():
+    inputs = keras.Input(batch_shape=(400,))
+    model = keras.Model(inputs, keras.layers.Dropout(0.5, seed=0)(inputs))
+    report = dbl.inspect(model, np.ones(400, "float32"))
+    assert 0.3 < report.rows[0].training_rate < 0.7
+    assert report.rows[0].inference_rate == 0
+
+
 def test_a_model_that_is_not_built_is_rejected():
     with pytest.raises(ValueError, match="a built model: call it on a batch first"):
         dbl.inspect(keras.Sequential([block()]))

@@ -336,9 +336,19 @@ def test_seeds_that_do_not_fit_are_rejected(seeds, arguments):
         ({"keep_prob": 1.5}, "keep_prob"),
         ({"keep_prob": 1.5, "training": False}, "keep_prob"),
         ({"gamma": "best"}, "gamma"),
+        ({"x": np.ones((1, 5, 5, 1), complex)}, "x"),
+        ({"x": np.full((1, 5, 5, 1), "1")}, "x"),
+        ({"rng": 0}, "rng"),
+        ({"per_channel": "no"}, "per_channel"),
+        ({"training": None}, "training"),
     ],
 )
 def test_drop_block_rejects_bad_arguments(changed, name):
-    arguments = {"x": np.ones((1, 5, 5, 1)), "block_size": 3, "keep_prob": 0.9}
+    arguments = {
+        "x": np.ones((1, 5, 5, 1)),
+        "block_size": 3,
+        "keep_prob": 0.9,
+        "rng": np.random.default_rng(0),
+    }
     with pytest.raises(ValueError, match=f"received for argument `{name}`"):
-        dbl.drop_block(**{**arguments, **changed}, rng=np.random.default_rng(0))
+        dbl.drop_block(**{**arguments, **changed})

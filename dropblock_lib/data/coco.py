@@ -76,6 +76,10 @@ def read_coco(
     ((342, 512, 3), (2, 4))
     """
     check_choice("on_broken", on_broken, ("error", "skip"))
+    named = {"train": train, "validation": validation, "images": images}
+    for argument, text in named.items():
+        if not isinstance(text, str):
+            raise invalid(argument, "a string", text)
     if not (isinstance(annotations, str) and "{split}" in annotations):
         expected = "a path with {split} in place of the name of the split"
         raise invalid("annotations", expected, annotations)

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dropblock_lib.data.letterbox import PADDING, fitted_sides, resize
+from dropblock_lib.arguments import check_float, invalid
+from dropblock_lib.data.letterbox import PADDING, check_image, fitted_sides, resize
 
 SCALES = (0.5, 1.5)
 # The largest relative change of brightness, contrast and saturation.
@@ -30,21 +31,30 @@ def jitter(
         boxes: `(k, 4)`: left, top, right and bottom in pixels of the image.
         size: Height and width of the square in pixels.
         rng: Generator of random numbers.
-        scales: The smallest and the largest scale.
-        color: The largest relative change of brightness, contrast and saturation.
+        scales: The smallest and the largest scale, floats > 0.
+        color: The largest relative change of brightness, contrast and saturation, a
+            float in [0, 1].
 
     Returns:
         `(image, boxes, kept)`: `uint8` `(size, size, 3)`; `float32` `(k, 4)`, in
         pixels of the square and clipped to it; and boolean `(k,)`, True for boxes of
         which at least a third is inside, at least a pixel wide and high.
 
+    Raises:
+        ValueError: If an argument is not as described.
+
     Example:
 
     >>> image, boxes, kept = jitter(image, boxes, 256, np.random.default_rng(0))
     >>> boxes, labels = boxes[kept], labels[kept]
     """
+    check_image(image)
+    smallest, largest = (check_float("scales", scale, "(0, inf)") for scale in scales)
+    if smallest > largest:
+        raise invalid("scales", "the smallest scale first", scales)
+    color = check_float("color", color, "[0, 1]")
     height, width = image.shape[:2]
-    scale = rng.uniform(*scales)
+    scale = rng.uniform(smallest, largest)
     fitted = fitted_sides(height, width, size)[:2]
     sides = [max(1, round(side * scale)) for side in fitted]
     # First pixel in the square, first pixel in the resized image, number of pixels.

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dropblock_lib.arguments import check_integer
+from dropblock_lib.arguments import check_integer, invalid
 
 # ImageNet's mean color.
 PADDING = (124, 116, 104)
@@ -24,6 +24,17 @@ def fitted_sides(height: int, width: int, size: int) -> tuple[int, int, float]:
     return max(1, round(height * scale)), max(1, round(width * scale)), scale
 
 
+def check_image(image: np.ndarray) -> None:
+    """Checks an image, `uint8` `(H, W, 3)` with at least one pixel.
+
+    Float images, for instance from 0 to 1, would otherwise become black.
+    """
+    shape, dtype = np.shape(image), getattr(image, "dtype", type(image).__name__)
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        expected = "a uint8 array (height, width, 3), with at least one pixel"
+        raise invalid("image", expected, received=f"{dtype} {shape}")
+
+
 def fit_image(
     image: np.ndarray, boxes: ArrayLike, size: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -39,7 +50,7 @@ def fit_image(
         pixels of the square, and the factor from the image's pixels to the square's.
 
     Raises:
-        ValueError: If `size` is not a positive integer.
+        ValueError: If `image` is not as described, or `size` not a positive integer.
         ImportError: If Pillow is not installed and the image must be resized.
 
     Example:
@@ -49,6 +60,7 @@ def fit_image(
     >>> image.shape, boxes.tolist(), scale
     ((50, 50, 3), [[5.0, 2.5, 10.0, 7.5]], 0.25)
     """
+    check_image(image)
     height, width, scale = fitted_sides(image.shape[0], image.shape[1], size)
     if image.shape[:2] != (height, width):
         image = resize(image, height, width)

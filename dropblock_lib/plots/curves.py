@@ -86,6 +86,8 @@ def validation_curves(
         variant: _known([history[f"val_{metric}"] for history in histories])
         for variant, histories in curves.items()
     }
+    diverged = [variant for variant, (epochs, _) in runs.items() if not len(epochs)]
+    runs = {variant: found for variant, found in runs.items() if len(found[0])}
     below = {
         variant: values[:, -1].mean()
         for variant, (_, values) in runs.items()
@@ -115,8 +117,12 @@ def validation_curves(
             + (f"{100 * end:.0f}%" if metric == "accuracy" else f"{end:.2f}")
             for variant, end in below.items()
         ]
+        notes += [
+            f"{variant_title(name)} is not drawn: it diverged" for name in diverged
+        ]
         if not curves:
             notes = ["No run is recorded yet"]
+        if not labels:
             ax.set(xlim=(0, 1), xticks=[])
             ax.margins(y=1)
         ax.set_title("\n".join(notes), fontsize=11)

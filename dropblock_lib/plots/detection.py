@@ -224,7 +224,8 @@ def class_losses(
         # Otherwise the first steps of a diverging run would flatten the others.
         limit = 2 * max(yardsticks.values(), default=0) or None
         top = min(filter(None, (limit, ax.get_ylim()[1])))
-        lowest = min((np.nanmin(line.get_ydata()) for line in ax.lines), default=0)
+        drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata())]
+        lowest = min(map(np.nanmin, drawn), default=0)
         # Starting above zero leaves more room for curves that end close together.
         ax.set_ylim(0.9 * lowest if lowest > top / 3 else 0, top)
         if curves:

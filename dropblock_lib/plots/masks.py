@@ -285,7 +285,9 @@ def masks_by_group(
     rows, columns = len(sides_by_stem), max(map(len, sides_by_stem.values()))
     with figure(columns, rows, width=1.48, height=1.85, squeeze=False) as (fig, axes):
         for line, (stem, sides) in zip(axes, sides_by_stem.items(), strict=True):
-            for ax, side in zip(line, sides, strict=True):
+            for ax in line[len(sides) :]:
+                ax.axis("off")
+            for ax, side in zip(line, sides, strict=False):
                 ones = np.ones((1, side, side, channels))
                 masks = drop_block(ones, block_size, keep_prob, rng)[0] > 0
                 _draw_channels(ax, masks, f"{side} x {side}")

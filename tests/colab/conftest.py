@@ -11,8 +11,8 @@ The imitation has no front end, no `google.colab` package, no GPU or TPU, no pac
 that the book does not use, and no access to GitHub and to the data sets. Without a
 network, notebooks run on the built-in stand-ins.
 
-`COLAB_NOTEBOOKS=due` runs the notebooks that changed since `make colab` last passed on
-this machine, and two more, which depend on the day.
+`COLAB_NOTEBOOKS=due` runs the notebooks that changed since `make colab` last passed in
+this folder, and two more, which depend on the day. In a new clone it runs only the two.
 """
 
 import datetime
@@ -33,7 +33,7 @@ VERSIONS = ("3.13", "3.12")
 TOLERATED = {"jedi", "parso"}
 # Environment variables that a developer may have set, but Colab has not.
 FOREIGN = ("PYTHON", "VIRTUAL_ENV", "KERAS", "TF_", "MPL", "DROPBLOCK")
-PASSED = ROOT / "_build" / "colab-passed"  # touched by make
+PASSED = ROOT / "_build" / "colab-passed"
 IN_TURN = 2
 
 sys.path.insert(0, str(ROOT / "book"))
@@ -79,6 +79,12 @@ def pytest_report_header():
         return f"Colab cannot be imitated: {reason}"
     first_paragraph = REQUIREMENTS.read_text().split("\n\n")[1]
     return [f"Colab is imitated with {python} and", *first_paragraph.splitlines()[1:]]
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if exitstatus == 0 and find_python()[0]:
+        PASSED.parent.mkdir(exist_ok=True)
+        PASSED.touch()
 
 
 def notebooks_to_run():

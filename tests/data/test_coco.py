@@ -350,6 +350,14 @@ def test_a_split_may_have_no_boxes_to_learn_but_it_is_reported(folder, caplog, c
     assert f"only {crowds} crowds" in warning.getMessage()
 
 
+@pytest.mark.parametrize("argument", ["train", "validation", "images"])
+def test_a_name_must_be_a_string(folder, argument):
+    with pytest.raises(
+        ValueError, match=f"argument `{argument}`.*Received: {argument}="
+    ):
+        read_coco(folder.path, **{argument: None})
+
+
 def test_missing_images_are_rejected_or_skipped(folder, caplog):
     folder.image(5).unlink()
     with pytest.raises(ValueError, match=r"3 images.*1 of them are missing: 0+5\.jpg"):

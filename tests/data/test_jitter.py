@@ -1,6 +1,7 @@
 """Jitter of images: a drawn box moves to its new coordinates."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,22 @@ def test_the_same_random_seed_gives_the_same_result():
     )
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"image": np.ones((50, 80, 3))}, "image"),
+        ({"size": 0}, "size"),
+        ({"scales": (-1, -0.5)}, "scales"),
+        ({"scales": (1.5, 0.5)}, "scales"),
+        ({"color": 2}, "color"),
+    ],
+)
+def test_a_bad_argument_is_named(arguments, name):
+    given = {"image": np.zeros((50, 80, 3), "uint8"), "boxes": [], "size": SIZE}
+    with pytest.raises(ValueError, match=f"argument `{name}`"):
+        jitter(**{**given, **arguments}, rng=np.random.default_rng(0))
 
 
 def test_no_boxes():

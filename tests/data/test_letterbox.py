@@ -81,6 +81,24 @@ def test_smaller_images_are_averages():
     assert np.abs(image.astype(int) - 127).max() <= 8
 
 
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.ones((8, 8, 3)),
+        np.zeros((8, 8), "uint8"),
+        np.zeros((8, 8, 4), "uint8"),
+        np.zeros((0, 8, 3), "uint8"),
+        [[[0, 0, 0]]],
+    ],
+    ids=["floats", "gray", "alpha", "empty", "list"],
+)
+def test_other_images_are_rejected(image):
+    with pytest.raises(
+        ValueError, match=r"`image`.*a uint8 array \(height, width, 3\)"
+    ):
+        fit_image(image, (), 8)
+
+
 @pytest.mark.parametrize("size", [0, -1, 2.0, None, True])
 def test_a_bad_size_is_rejected(size):
     with pytest.raises(ValueError, match=r"`size`.*Received: size="):

@@ -53,6 +53,7 @@ validation_size = 20
 test_size = 20
 epochs = 2
 batch_size = 20
+probes = false
 
 [ours]
 variant = ["none", "gaussian", "dropblock-2-0.85-exact"]
@@ -93,7 +94,6 @@ def test_records_contain_the_numbers(results):
             "per_channel": True,
         },
     }
-    assert all("calibration" in record.final for record in records)
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "csv", "json"])

@@ -228,6 +228,22 @@ def test_labels_of_curves_that_end_together_do_not_overlap():
     assert np.diff(heights).min() > 0.05 * np.ptp(ax.get_ylim())
 
 
+def test_a_variant_that_diverged_is_named_and_not_drawn():
+    nan = [float("nan")] * len(HISTORIES["none"][0]["val_accuracy"])
+    runs = {"none": HISTORIES["none"], "dropout-0.25": [{"val_accuracy": nan}]}
+    [ax] = plots.validation_curves(runs).axes
+    title = ax.get_title(loc="left")
+    assert title == "Dropout 0.25 is not drawn: it diverged"
+    [ax] = plots.validation_curves({"none": [{"val_accuracy": nan}]}).axes
+    assert "it diverged" in ax.get_title(loc="left")
+
+
+def test_groups_may_have_different_numbers_of_maps():
+    fig = plots.masks_by_group({"a": (8, 4, 2), "b": (8,)}, block_size=3, keep_prob=0.5)
+    assert [ax.axison for ax in fig.axes] == [False] * 6
+    assert [len(ax.patches) > 0 for ax in fig.axes] == [True] * 4 + [False] * 2
+
+
 def test_validation_curves_without_runs_say_so():
     fig = plots.validation_curves({}, published={"slides": 0.6})
     assert fig.axes[0].get_title(loc="left") == "No run is recorded yet"

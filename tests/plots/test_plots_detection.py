@@ -193,6 +193,13 @@ def test_high_class_losses_have_an_axis_that_starts_above_zero():
     assert low == pytest.approx(0.54) and 1.1 < top < 2.2
 
 
+def test_class_losses_of_a_run_that_diverged_are_left_out():
+    runs = {"none": [[1.0, 0.9]], "dropout-0.25": [[None, float("nan")]]}
+    [ax] = plots.class_losses(runs, {"untrained": 1.1}).axes
+    low, high = ax.get_ylim()
+    assert low < 0.9 and high > 1.1
+
+
 def test_missing_class_losses_are_announced():
     [ax] = FIGURES["no_class_losses"]().axes
     assert [text.get_text() for text in ax.texts] == ["not run yet"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dropblock_lib.arguments import check_choice, invalid
 from dropblock_lib.experiments.recipes.grids import SHIPPED, read_tables
 from dropblock_lib.experiments.recipes.recipe import Recipe, find_task
+from dropblock_lib.variants import Variant
 
 PROFILES = ("quick", "small", "full")
 # The networks that the slides compare.
@@ -42,7 +43,7 @@ def make_recipes(
     profile: str,
     networks: Sequence[str] | str | None = None,
     datasets: Sequence[str] | str | None = None,
-    variants: Sequence | str | None = None,
+    variants: Sequence | str | Variant | None = None,
     seeds: Sequence[int] | int | None = None,
 ) -> list[Recipe]:
     """The grid of a profile, or a part of it.
@@ -109,7 +110,7 @@ def datasets_of(profile: str) -> list[str]:
 
 
 def _as_list(value):
-    if value is None or isinstance(value, str | int):
+    if value is None or isinstance(value, str | int | dict | Variant):
         return None if value is None else [value]
     return list(value)
 

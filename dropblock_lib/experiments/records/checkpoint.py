@@ -180,7 +180,7 @@ class PartialRun:
 
     def _unreadable(self, path, error):
         return RecordError(
-            f"{path} does not say how far a run got ({error!r}). Remove "
+            f"{path} cannot be read ({error!r}), so the run cannot resume. Remove "
             f"{self.directory} to train from the beginning."
         )
 

@@ -1,6 +1,7 @@
 """JSON files, written completely or not at all, and checked when read."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -41,8 +42,18 @@ def check_sections(
         reject(f"its name is {document['name']!r}")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file completely or not at all."""
+def write_atomically(path: Path, text: str, replace: bool = True) -> None:
+    """Writes a text file completely or not at all.
+
+    Args:
+        path: Path of the file.
+        text: Its content.
+        replace: Whether to replace an existing file.
+
+    Raises:
+        FileExistsError: If the file exists and must not be replaced.
+        OSError: If the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder: a rename is atomic only within one file system.
     handle, temporary = tempfile.mkstemp(
@@ -54,13 +65,30 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner can read
-        os.replace(temporary, path)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            _rename_if_free(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     # The file is complete even if its folder cannot be synced, as on some file systems.
     with contextlib.suppress(OSError):
         sync(path.parent)
+
+
+def _rename_if_free(temporary, path):
+    try:
+        # Fails if the file exists, even if another process has just written it.
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "File exists", str(path)) from None
+        os.replace(temporary, path)
+    else:
+        os.unlink(temporary)
 
 
 def remove_leftovers(path: Path) -> None:

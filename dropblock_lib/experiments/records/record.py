@@ -230,11 +230,12 @@ class Record:
         document = self.to_dict()
         path = Path(directory) / f"{self.name}.json"
         self.from_dict(document, path)
-        if path.exists():
-            raise RecordError(f"{path} exists, and records are never overwritten.")
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         try:
-            write_atomically(path, text)
+            write_atomically(path, text, replace=False)
+        except FileExistsError:
+            message = f"{path} exists, and records are never overwritten."
+            raise RecordError(message) from None
         except OSError as error:
             raise OSError(
                 f"Cannot write {path} ({error.strerror}). The trained run is saved. "

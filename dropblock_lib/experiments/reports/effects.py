@@ -74,8 +74,8 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
     uneven = dict.fromkeys(_arm_title(arm) for row in rows for arm in row["uneven"])
     if uneven:
         text += (
-            f"\nMore spread than the other arms: {'; '.join(uneven)}. Intervals with "
-            "it are from a variance of its own, and the others do not depend on it.\n"
+            f"\nArms that do not vary like the others: {'; '.join(uneven)}. An "
+            "interval with such an arm uses a variance of the arm's own.\n"
         )
     return text
 

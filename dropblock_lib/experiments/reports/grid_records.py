@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 
-from dropblock_lib.arguments import invalid
+from dropblock_lib.arguments import check_choice, invalid
 from dropblock_lib.experiments.recipes.grids import as_list, read_grid
 from dropblock_lib.experiments.recipes.recipe import Recipe
 from dropblock_lib.experiments.records.record import Record, comparable, load_records
@@ -235,16 +235,23 @@ def recorded(
         A `GridRecords`.
 
     Raises:
-        ValueError: As for `read_grid`.
+        ValueError: As for `read_grid`, or if the grid has no such profile, variant,
+            network or data set.
 
     Example:
 
     >>> recorded("slides", network="custom_net", dataset="mnist").status
     """
     patterns = as_list(profile)
+    planned = read_grid(grid)
+    _check_planned("profile", patterns, {recipe.profile for recipe in planned})
+    _check_planned("variants", variants or (), {recipe.variant for recipe in planned})
+    for field, value in (("network", network), ("dataset", dataset)):
+        if value is not None:
+            check_choice(field, value, sorted({getattr(r, field) for r in planned}))
     recipes = {
         recipe.hash: recipe
-        for recipe in read_grid(grid)
+        for recipe in planned
         if any(fnmatch.fnmatchcase(recipe.profile, pattern) for pattern in patterns)
         and (variants is None or recipe.variant in variants)
         and network in (None, recipe.network)
@@ -268,6 +275,14 @@ def recorded(
         records=tuple(by_hash[key] for key in recipes if key in by_hash),
         command=shlex.join(command),
     )
+
+
+def _check_planned(argument, patterns, known):
+    """Checks that each pattern matches something that the grid plans."""
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(name, str(pattern)) for name in known):
+            expected = f"only {', '.join(sorted(known))}"
+            raise invalid(argument, expected, received=repr(pattern))
 
 
 def _machine(hardware):

@@ -44,7 +44,7 @@ def list_runs(
             epochs_done = len(state["history"]["loss"])
             unfinished[hash_of(state["recipe"])] = path.parent.name, epochs_done
         except (OSError, ValueError, KeyError, TypeError) as error:
-            messages.append(f"{path} does not say how far a run got ({error!r}).")
+            messages.append(f"{path} is not the state of a run ({error!r}).")
             corrupt.add(path.parent.name)
 
     rows = []

@@ -285,8 +285,8 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
             f"Dunnett's intervals of {100 * table['confidence']:g}%",
         ]
     notes += [
-        f"{variant_title(arm)} scatters unlike the others, so it has a variance of its "
-        "own, on which the other intervals do not depend"
+        f"{variant_title(arm)} does not vary like the others, so its interval is from "
+        "a variance of its own, which no other interval uses"
         for arm in table["uneven"]
     ]
     for seed, arms in table["left_out"].items():

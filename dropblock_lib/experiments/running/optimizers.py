@@ -25,11 +25,14 @@ class KernelDecaySGD(keras.optimizers.SGD):
         learning_rate: Float or a schedule.
         l2: Float >= 0.
         **kwargs: As for `keras.optimizers.SGD`.
+
+    Raises:
+        ValueError: If `l2` is not as described.
     """
 
     def __init__(self, learning_rate=0.01, l2: float = 0.0, **kwargs):
         super().__init__(learning_rate, **kwargs)
-        self.l2 = l2
+        self.l2 = check_float("l2", l2, "[0, inf)")
 
     def update_step(self, gradient, variable, learning_rate):
         if self.l2 and len(variable.shape) > 1:
@@ -57,11 +60,9 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, peak: float, steps: int, warmup: float = 0.2):
-        check_integer("steps", steps)
-        check_float("warmup", warmup, "[0, 1)")
-        self.peak = peak
-        self.steps = steps
-        self.warmup = warmup
+        self.peak = check_float("peak", peak, "(0, inf)")
+        self.steps = check_integer("steps", steps)
+        self.warmup = check_float("warmup", warmup, "[0, 1)")
 
     def __call__(self, step):
         step = ops.cast(step, "float32")

@@ -193,8 +193,11 @@ def _keep_prob_schedulers(recipe, steps_per_epoch):
     if unit is None or target is None:
         return []
     count = recipe.epochs * (steps_per_epoch if unit == "step" else 1)
-    # The last step or epoch, not one after it, trains at the target.
-    return [KeepProbScheduler(linear_schedule(1.0, target, max(1, count - 1)), unit)]
+    # The last step or epoch, not one after it, trains at the target. An only one does
+    # so without a schedule.
+    if count == 1:
+        return []
+    return [KeepProbScheduler(linear_schedule(1.0, target, count - 1), unit)]
 
 
 def _keep_prob(model):

@@ -14,6 +14,7 @@ from dropblock_lib.experiments import (
 )
 from dropblock_lib.experiments.recipes import slides
 from dropblock_lib.experiments.tasks import Classification, Detection
+from dropblock_lib.variants import get_variant
 
 RECIPE = Recipe("custom_net", "dropblock-3-0.9", "cifar10")
 
@@ -276,6 +277,9 @@ def test_a_single_value_is_a_list_of_one():
         make_recipes("quick", "custom_net", "cifar10", "dropblock-7-0.9", 3) == several
     )
     assert [recipe.seed for recipe in several] == [3]
+    variant = get_variant("dropblock-7-0.9")
+    for same in (variant, [variant], variant.numbers()):
+        assert make_recipes("quick", "custom_net", "cifar10", same, 3) == several
 
 
 @pytest.mark.parametrize(

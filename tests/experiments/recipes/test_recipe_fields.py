@@ -37,6 +37,13 @@ def test_a_constant_keep_prob_does_not_change(run_tiny):
     assert record.history["keep_prob"] == pytest.approx([0.7] * 3, abs=1e-6)
 
 
+def test_an_only_epoch_or_step_drops(run_tiny):
+    record = run_tiny(keep_prob_schedule="linear-epoch", epochs=1)
+    assert record.history["keep_prob"] == pytest.approx([0.7], abs=1e-6)
+    record = run_tiny(keep_prob_schedule="linear", epochs=1, batch_size=64)
+    assert record.history["keep_prob"] == pytest.approx([0.7], abs=1e-6)
+
+
 def test_the_learning_rate_of_a_recipe_rises_and_falls(run_tiny):
     record = run_tiny(
         optimizer="sgd",

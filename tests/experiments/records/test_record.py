@@ -5,6 +5,8 @@ import dataclasses
 import io
 import json
 import os
+import threading
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,39 @@ def test_records_are_never_overwritten(tmp_path):
     with pytest.raises(RecordError, match="never overwritten"):
         make_record(test_accuracy=0.9).write(tmp_path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_writers_at_once_one_is_told(tmp_path, monkeypatch, links):
+    def no_links(*paths):
+        raise PermissionError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    records = [make_record(test_accuracy=value) for value in (0.5, 0.6)]
+    barrier = threading.Barrier(2)
+
+    def wait(path, text, **options):
+        if links:
+            barrier.wait()
+        return write_atomically(path, text, **options)
+
+    monkeypatch.setattr(record_module, "write_atomically", wait)
+
+    def write(record):
+        try:
+            return record.write(tmp_path)
+        except RecordError as error:
+            return error
+
+    with futures.ThreadPoolExecutor(2 if links else 1) as pool:
+        results = list(pool.map(write, records))
+    [error] = [result for result in results if isinstance(result, RecordError)]
+    [path] = [result for result in results if result is not error]
+    assert "never overwritten" in str(error)
+    written = records[results.index(path)]
+    assert Record.read(path).final == written.final
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])

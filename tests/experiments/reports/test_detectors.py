@@ -155,7 +155,7 @@ def test_several_seeds_have_a_blocked_verdict(planned):
     ]
     found = detectors.recorded("detect", records)
     text = detectors.format_verdict(found)
-    assert "SpatialDropout 0.7 scatters unlike the others" in text
+    assert "SpatialDropout 0.7 does not vary like the others" in text
     rows = {row[0]: row for row in rows_of(text)}
     assert rows["DropBlock 3/0.9"][-1] == "higher"
     assert rows["SpatialDropout 0.7"][-1] == "lower"

@@ -46,6 +46,21 @@ def test_a_grid_without_records_says_how_to_make_them():
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"profile": "dosse"}, "profile"),
+        ({"profile": ["dose", "dos"]}, "profile"),
+        ({"variants": ["none", "dropblock-3-0.95"]}, "variants"),
+        ({"network": "resnet"}, "network"),
+        ({"dataset": "mnist"}, "dataset"),
+    ],
+)
+def test_what_the_grid_does_not_plan_is_rejected(arguments, name):
+    with pytest.raises(ValueError, match=f"argument `{name}`"):
+        recorded("dose", records=[], **arguments)
+
+
 def test_records_are_in_the_order_of_the_grid_and_others_are_left_out():
     recipes = read_grid("dose")[:3]
     records = [make_record(), *map(record_of, reversed(recipes))]

@@ -33,12 +33,18 @@ def test_one_cycle_without_warm_up_begins_at_the_peak():
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
-    [({"steps": 0}, "steps"), ({"steps": 5, "warmup": 1}, "warmup"),
-     ({"steps": 5, "warmup": -0.1}, "warmup")],
+    [({"steps": 0}, "steps"), ({"warmup": 1}, "warmup"), ({"warmup": -0.1}, "warmup"),
+     ({"peak": 0}, "peak"), ({"peak": "0.1"}, "peak")],
 )  # fmt: skip
 def test_one_cycle_names_the_bad_argument(arguments, name):
     with pytest.raises(ValueError, match=f"argument `{name}`"):
-        OneCycle(0.1, **arguments)
+        OneCycle(**{"peak": 0.1, "steps": 5, **arguments})
+
+
+@pytest.mark.parametrize("l2", [-1e-4, np.nan, None])
+def test_a_bad_weight_decay_is_rejected(l2):
+    with pytest.raises(ValueError, match="argument `l2`"):
+        KernelDecaySGD(0.1, l2)
 
 
 def test_only_kernels_decay_and_as_with_an_l2_penalty():
