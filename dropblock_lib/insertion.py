@@ -82,7 +82,7 @@ def insert_after(
 
     - [Ghiasi et al., 2018](https://arxiv.org/abs/1810.12890), section 4.1.
     - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
-      La Sapienza, University of Rome.
+      Sapienza University of Rome.
     """
     _check_model(model)
     if not callable(factory):

@@ -82,7 +82,7 @@ def custom_net(
     - A. Kumar, 2018, "Achieving 90% accuracy in object recognition task on CIFAR-10
       dataset with Keras: convolutional neural networks".
     - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
-      La Sapienza, University of Rome: "CustomNet Experiment".
+      Sapienza University of Rome: "CustomNet Experiment".
     """
     factory = get_variant(variant)
     input_shape = check_image_shape(input_shape)

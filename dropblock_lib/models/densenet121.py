@@ -55,7 +55,7 @@ def densenet121(
     - [Huang et al., 2017](https://arxiv.org/abs/1608.06993), table 1; the stem
       `"cifar"`: section 3.
     - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
-      La Sapienza, University of Rome: "DenseNet Experiment".
+      Sapienza University of Rome: "DenseNet Experiment".
     """
     return for_small_images(
         keras.applications.DenseNet121,

@@ -68,7 +68,7 @@ def resnet50(
     - [He et al., 2016](https://arxiv.org/abs/1512.03385), table 1; the stem
       `"cifar"`: section 4.2.
     - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
-      La Sapienza, University of Rome: "ResNet Experiment".
+      Sapienza University of Rome: "ResNet Experiment".
     """
     return for_small_images(
         keras.applications.ResNet50,

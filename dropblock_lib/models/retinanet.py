@@ -165,7 +165,7 @@ def retinanet(
     - [Tan and Le, 2019](https://arxiv.org/abs/1905.11946), and the Lite variants in
       the authors' code.
     - Ludovico Ottobre and Gianmarco Evangelista, slides on DropBlock,
-      La Sapienza, University of Rome: "RetinaNet on ResNet-50 Experiment".
+      Sapienza University of Rome: "RetinaNet on ResNet-50 Experiment".
     """
     factory = get_variant(variant)
     classes = check_integer("classes", classes)

@@ -74,7 +74,7 @@ def effects_table(rows: Sequence[dict], factor: float = 100, digits: int = 2) ->
     uneven = dict.fromkeys(_arm_title(arm) for row in rows for arm in row["uneven"])
     if uneven:
         text += (
-            f"\nArms that do not vary like the others: {'; '.join(uneven)}. An "
+            f"\nArms that may vary more than the others: {'; '.join(uneven)}. An "
             "interval with such an arm uses a variance of the arm's own.\n"
         )
     return text

@@ -89,10 +89,11 @@ class GridRecords:
             return f"{self.status} To make them: {command}."
         hours = sum(record.seconds for record in self.records) / 3600
         machines = {_machine(record.hardware) for record in self.records}
+        they, them = ("It", "it") if len(self.records) == 1 else ("They", "them")
         return (
-            f"{self.status} They took {hours:.1f} hours on "
+            f"{self.status} {they} took {hours:.1f} hours on "
             f"{', '.join(sorted(machines))}, with {self.records[0].backend}. To repeat "
-            f"them: {command}."
+            f"{them}: {command}."
         )
 
     def arms(self, metric: str = "test_accuracy") -> dict[str, dict[int, float]]:

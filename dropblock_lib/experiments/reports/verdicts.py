@@ -285,7 +285,7 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
             f"Dunnett's intervals of {100 * table['confidence']:g}%",
         ]
     notes += [
-        f"{variant_title(arm)} does not vary like the others, so its interval is from "
+        f"{variant_title(arm)} may vary more than the others, so its interval is from "
         "a variance of its own, which no other interval uses"
         for arm in table["uneven"]
     ]

@@ -103,7 +103,7 @@ def test_a_record_from_a_folder_is_counted_and_shown(planned, tmp_path):
     found = runs.records
     assert [record.recipe for record in found] == planned[:1]
     text = detectors.format_plan(runs)
-    assert "**1 of 21 runs recorded.** They took 0.2 hours on abacus" in text
+    assert "**1 of 21 runs recorded.** It took 0.2 hours on abacus" in text
     assert rows_of(text)[2] == ["plain", "recorded", "not run yet", "not run yet"]
     heading, _, plain, trivial = rows_of(detectors.format_results(found))
     shown = dict(zip(heading, plain, strict=True))
@@ -155,7 +155,7 @@ def test_several_seeds_have_a_blocked_verdict(planned):
     ]
     found = detectors.recorded("detect", records)
     text = detectors.format_verdict(found)
-    assert "SpatialDropout 0.7 does not vary like the others" in text
+    assert "SpatialDropout 0.7 may vary more than the others" in text
     rows = {row[0]: row for row in rows_of(text)}
     assert rows["DropBlock 3/0.9"][-1] == "higher"
     assert rows["SpatialDropout 0.7"][-1] == "lower"

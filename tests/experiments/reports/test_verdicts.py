@@ -190,4 +190,4 @@ def test_an_arm_that_varies_more_is_named():
         ]
     )
     assert table["uneven"] == ["spatial-0.7"]
-    assert "SpatialDropout 0.7 does not vary like the others" in format_verdicts(table)
+    assert "SpatialDropout 0.7 may vary more than the others" in format_verdicts(table)
