@@ -37,7 +37,7 @@ CANDIDATES := python3.13 python3.12 python3.11 python3 python
 
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL := 3
-# TensorFlow leaves oneDNN off on some processors, where it is five times faster.
+# On some processors, TensorFlow disables oneDNN, which is five times as fast.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # This environment's kernels precede a user's kernels of the same name.
@@ -146,7 +146,7 @@ test-jax cluster: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test-jax cluster: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 
 .PHONY: torch
-torch: $(READY) ## install PyTorch, which make test then tests as well
+torch: $(READY) ## install PyTorch, so that make test includes it
 	$(INSTALL_TORCH) torch==2.13.0
 
 .PHONY: pages

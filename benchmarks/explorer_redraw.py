@@ -2,8 +2,8 @@
 
     python -m benchmarks.explorer_redraw
 
-Opens a large explorer and one that compares methods in Chromium ($CHROMIUM, the
-system's or Playwright's own), moves each slider through its range, and prints the
+Opens a large explorer and one that compares methods in Chromium ($CHROMIUM,
+Playwright's own or the system's), moves each slider through its range, and prints the
 median and the longest time in milliseconds. At 60 frames a second, a frame takes
 16.7 ms.
 """

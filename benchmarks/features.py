@@ -169,7 +169,7 @@ def _masks_of(implementation, arguments):
 
 def in_dtype(dtype):
     def check(implementation):
-        """Checks that the mean of ones stays 1, for more units than float16 counts."""
+        """Checks that the mean of more ones than float16 can count stays 1."""
         if implementation.is_keras:
             call = implementation.make(dtype=dtype)
             x = keras.ops.ones(MAP, dtype)

@@ -26,7 +26,7 @@ def prepare(contestant, shape, compiled=True):
         layer.build(shape)
     rng = np.random.default_rng(0)
     # These are passed as arguments, because a compiler would fold constants. They are
-    # never zero, so that only dropped units are.
+    # never zero, so that a zero in the output is a dropped unit.
     x, gradient = rng.uniform(0.5, 1.5, (2, *shape)).astype("float32")
     prepare_on = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[BACKEND]
     return prepare_on(layer, x, gradient, compiled)

@@ -1,8 +1,8 @@
 """Fair timing on a machine whose speed changes during the measurement.
 
 Every contestant is called once per round. pytest-benchmark and asv time all rounds of
-one contestant before those of the next, so that a processor that slows down, or another
-process that wakes up, affects only one of the two. Here it affects both, and their
+one contestant before those of the next, so a processor that slows down, or another
+process that wakes up, affects only one of the two. Here, both are affected, and their
 ratio does not change.
 """
 
@@ -28,7 +28,7 @@ def measure(calls, rounds, warm_up=2):
     seconds = {name: [] for name in calls}
     order, rng = list(calls), random.Random(0)
     for _ in range(rounds):
-        # A new order in each round, because calls find the caches of the previous one.
+        # A new order in each round, because a call finds the previous call's caches.
         rng.shuffle(order)
         for name in order:
             start = time.perf_counter()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 def main(folder, shape, block_size, keep_prob):
     """Answers each line on standard input with the seconds that one call takes."""
-    # Set before any import from the package that this file belongs to.
+    # Set before `dropblock_lib` is imported, which must be that of `folder`.
     sys.path.insert(0, folder)
     import dropblock_lib as dbl
     from benchmarks.forward_backward import prepare

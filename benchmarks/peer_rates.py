@@ -183,7 +183,7 @@ def _parser():
     parser.add_argument("--standard-error", type=float, default=0.001,
                         help="standard error to reach")  # fmt: skip
     parser.add_argument("--calls", type=partial(options.positive, minimum=2),
-                        default=1000, help="most calls")  # fmt: skip
+                        default=1000, help="largest number of calls")  # fmt: skip
     parser.add_argument("--single-calls", type=options.positive, default=200,
                         help="calls on a single map")  # fmt: skip
     return parser

@@ -1,8 +1,8 @@
 """Other packages' DropBlock, imported from their own code.
 
-Only the file with the layer is imported. All of timm would import torchvision, which
-must match the version of PyTorch. All of KerasCV would import TensorFlow as well as
-PyTorch, and the two together can crash a process.
+Only the file with the layer is imported. The whole of timm also imports torchvision,
+which must match the version of PyTorch. The whole of KerasCV imports TensorFlow as well
+as PyTorch, and the two together can crash a process.
 """
 
 import importlib
@@ -40,7 +40,7 @@ class Peer:
     volumes: str | None = None
 
     def name_for(self, rank):
-        """Full name of the layer or function for maps of `rank` sides, or `None`."""
+        """Full name of the layer or function for a spatial rank, or `None`."""
         return {2: self.name, 3: self.volumes}.get(rank)
 
 
@@ -76,7 +76,7 @@ def version(label):
 
 
 def load(label, rank=2):
-    """Loads a peer's layer or function for maps of `rank` sides.
+    """Loads a peer's layer or function for maps with `rank` spatial dimensions.
 
     Raises:
         Missing: If it cannot be imported; the message says why.
@@ -104,7 +104,7 @@ def load(label, rank=2):
 
 
 def load_all(backend, rank=2):
-    """Loads the peers of a backend for maps of `rank` sides.
+    """Loads the peers of a backend for maps with `rank` spatial dimensions.
 
     Returns:
         Two dicts: label -> layer or function, and label -> why it is missing.

@@ -53,7 +53,7 @@ def main(arguments=None):
 def _print_heading(title, document):
     print(f"## {title}\n\n{describe(document)}\n")
     if document["settings"]["smoke"]:
-        print("A smoke run: these figures mean nothing.\n")
+        print("A smoke run: these numbers mean nothing.\n")
 
 
 def _print_reasons(document):

@@ -18,7 +18,7 @@ from dropblock_lib.experiments.records.benchmark import make_benchmark, write_be
 
 HERE = Path(__file__).resolve().parent.parent
 BEFORE, AFTER = "before", "after"
-# Early versions have layers for two sides only.
+# Early versions have layers for 2D maps only.
 SHAPES = [shape for shape in layer_speed.SHAPES if len(shape) == 4]
 
 
@@ -88,7 +88,7 @@ class _Version:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError("a version failed, its error is above")
+            raise RuntimeError("a version failed; its error is above")
         return float(answer)
 
     def close(self):

@@ -242,7 +242,7 @@ def link_printed(text, book, handouts):
     printed = (
         f"Print the handouts, three slides to a page next to lines for notes: "
         f"{' and '.join(links)}. "
-        f'The whole book is <a href="../{book}">a PDF</a>, too.'
+        f'The whole book is also available as <a href="../{book}">a PDF</a>.'
     )
     return PRINTED.sub(printed, text)
 

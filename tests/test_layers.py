@@ -718,7 +718,7 @@ def test_every_keep_prob_holds_in_code_compiled_for_another(block_size):
         expected = dbl.expected_drop_rate(gamma, block_size, (12, 10))
         error = oracle.standard_error(gamma, block_size, (12, 10), 40 * 16)
         assert abs(dropped.mean() - expected) <= 5 * error
-        # So does the end of the batch, where random numbers would run out first.
+        # The end of the batch drops as much; random numbers would run out there first.
         last = dropped[-10:].mean()
         assert abs(last - expected) <= 5 * error * 2
 

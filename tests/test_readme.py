@@ -106,7 +106,7 @@ def test_the_speed_is_as_recorded():
         contestant="DropBlock2D",
     )
     most = max(row["ratio"] for row in busy if row["busy"])
-    assert f"Beside a busy process, that one can reach {most:.2f}." in WORDS
+    assert f"Next to a busy process, that ratio can reach {most:.2f}." in WORDS
 
 
 def test_the_accuracies_are_as_recorded():

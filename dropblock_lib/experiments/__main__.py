@@ -38,7 +38,11 @@ INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command of `arguments`, or of the process; returns its exit code."""
+    """Runs the command in `arguments`, by default the process's own.
+
+    Returns:
+        The exit code.
+    """
     options = _parser().parse_args(arguments)
     try:
         import_modules(options.modules)
@@ -214,7 +218,8 @@ def _parser() -> argparse.ArgumentParser:
         "--results",
         type=_folder,
         metavar="DIR",
-        help="folder of records/ (default: results of the source tree, or ./results)",
+        help="folder that contains records/ (default: results of the source tree, "
+        "or ./results)",
     )
     common.add_argument(
         "--import",
@@ -251,7 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     run = commands.add_parser(
-        "run", parents=[names, filters], help="train the runs without a record"
+        "run", parents=[names, filters], help="train the runs that have no record"
     )
     run.add_argument(
         "--data-dir",
@@ -293,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
         "--gpus",
         type=float,
         metavar="N",
-        help="GPUs per run on a Ray cluster; with 0.25 four runs share one "
+        help="GPUs per run on a Ray cluster; with 0.25, four runs share one "
         "(default: 1 if the cluster has any)",
     )
     run.set_defaults(command=_run)

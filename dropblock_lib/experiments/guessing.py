@@ -19,7 +19,7 @@ WINDOWS = (0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 def feature_maps(model: keras.Model, layer_name: str, images: np.ndarray) -> np.ndarray:
     """Computes a layer's activations, each channel standardized over all samples.
 
-    Channels that never vary are left out.
+    Channels with a standard deviation of at most 1e-3 are left out.
 
     Args:
         model: A functional Keras model.
@@ -46,7 +46,7 @@ def neighbor_correlation(maps: np.ndarray, longest: int) -> np.ndarray:
         longest: Integer, the longest distance in units.
 
     Returns:
-        Array (longest + 1,), the mean over all channels; 1 at distance 0.
+        Array (longest + 1,), pooled over all channels; 1 at distance 0.
     """
     return np.array(
         [

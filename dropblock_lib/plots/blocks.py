@@ -52,7 +52,7 @@ def draw_line(ax, *points, head=True):
 
 
 def draw_units(ax, center, top, units, width):
-    """Draws units from top to bottom with gaps between them, and returns the end.
+    """Draws units downward with gaps between them, and returns the lower end.
 
     A unit is a list of boxes that touch, each of them (text, kind).
     """
@@ -69,8 +69,8 @@ def draw_units(ax, center, top, units, width):
 def draw_block(ax, left, title, units, skip, merge, after=None):
     """Draws a block with a main path and a skip connection, 3 inches wide.
 
-    `units` and `skip` are their units, as for `draw_units`; without any, the skip
-    connection is a line. `merge` is the symbol of the merge, and `after` the text of a
+    `units` and `skip` are the units of the two, as for `draw_units`. An empty `skip`
+    is drawn as a line. `merge` is the symbol of the merge, and `after` the text of a
     box after it.
     """
     main, side, fork = left + 2.12, left + 0.62, 0.62

@@ -39,10 +39,10 @@ def draw_photo(ax, image, title="", side=SHOWN_SIDE):
 
 
 def draw_boxes(ax, boxes, kind, names=(), lw=1.8, halo=1.4):
-    """Draws boxes, left, top, right and bottom, as outlines that are always visible.
+    """Draws boxes (left, top, right, bottom) as outlines that are always visible.
 
     `kind` is `OBJECT`, `FOUND` or `IGNORED`; `halo` is the extra width, in points, of a
-    paper-colored line below each line.
+    paper-colored line behind each line.
     """
     around = {"color": PALETTE["paper"], "ls": "-", "lw": lw + halo}
     for left, top, right, bottom in boxes:

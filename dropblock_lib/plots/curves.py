@@ -50,8 +50,8 @@ def learning_curves(
         curves: Dict of variant -> list of histories, one per seed; a history is a
             dict of metric -> one value per epoch.
         metric: `"accuracy"` or `"loss"`.
-        first_epoch: First epoch to show, where the scale of earlier ones would
-            flatten the others.
+        first_epoch: First epoch to show. Skip early epochs if their values would
+            flatten the later ones.
     """
     names = {metric: "training", f"val_{metric}": "validation"}
     with figure(columns=2, width=3.0, height=3.9, sharey=True) as (fig, axes):
@@ -79,7 +79,7 @@ def validation_curves(
         curves: As for `learning_curves`. If there are none, the figure says so.
         metric: `"accuracy"` or `"loss"`.
         lowest: Lower end of the axis, or `None`. A variant whose mean ends below it is
-            named under the title instead of drawn.
+            named in the title instead of drawn.
         published: Dict of label -> a single value, drawn as a dotted line.
     """
     runs = {

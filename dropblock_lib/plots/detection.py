@@ -1,4 +1,4 @@
-"""Detection: the pyramid, anchors, losses and precision."""
+"""Detection: the pyramid, anchors, overlaps and losses."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -89,7 +89,7 @@ def anchors_of_positions(
 
 
 def overlaps(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """The intersection over union of pairs of boxes, one panel each, to one scale.
+    """The intersection over union of pairs of boxes, one panel each, at one scale.
 
     Args:
         pairs: List of (object, anchor), boxes of left, top, right and bottom.

@@ -31,7 +31,7 @@ from dropblock_lib.plots.style import (
 
 
 def draw_cells(ax, shades, values=None):
-    """Draws a feature map cell by cell, as shapes, whose colors have dark twins.
+    """Draws a feature map cell by cell, as shapes in colors that have dark twins.
 
     `shades` has a color and its opacity for each cell, and `values` the number that is
     written into it.
@@ -109,7 +109,7 @@ def valid_region(
 def seeds_on_map(
     seeds: np.ndarray, block_size: int, feat_size: tuple[int, int]
 ) -> np.ndarray:
-    """The seeds (0) of the valid seed region as a boolean map, True at each seed."""
+    """Places the valid seed region's seeds (zeros) on a map: True at each seed."""
     top, left, height, width = valid_region(block_size, feat_size)
     on_map = np.zeros(feat_size, bool)
     on_map[top : top + height, left : left + width] = np.asarray(seeds) == 0
@@ -233,7 +233,8 @@ def three_ways(
 
     Args:
         image: Array (height, width, 3), in [0, 1]. Its pixels represent units.
-        keep_prob: Float in (0, 1]. Expected fraction of pixels kept.
+        keep_prob: Float in (0, 1]. Expected fraction of pixels that Dropout and
+            DropBlock keep; SpatialDropout is shown dropping all of them.
         block_size: Side of a block in units.
         seed: Random seed, an integer.
     """

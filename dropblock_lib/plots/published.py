@@ -12,7 +12,7 @@ from dropblock_lib.plots.style import COLORS, figure, name_rows
 def published_gains(
     accuracies: Mapping[str, float], gains: Mapping[str, float]
 ) -> Figure:
-    """Accuracies of several methods above the gains of one in several studies.
+    """Accuracies of several methods; in a second panel, one method's gains.
 
     Args:
         accuracies: Dict of method -> accuracy in percent. The first method is the

@@ -27,7 +27,7 @@ from dropblock_lib.plots.style import (
     panels,
 )
 
-# Contestants differ both in color and in mark.
+# Contestants differ in mark, and most of them in color.
 MARKS = {
     "DropBlock2D": (COLORS["purple"], "o"),
     "DropBlock2D, exact": (COLORS["red"], "s"),
@@ -168,7 +168,7 @@ def peer_rates(
         "torchvision",
     ),
 ) -> Figure:
-    """Measured against nominal rates of DropBlock implementations, by map size.
+    """Measured rates of DropBlock implementations against the nominal one.
 
     A ring marks layers that gave NaN or infinity in some calls on a single map. Layers
     that raised an error are in a separate column. A mark far from the nominal rate is
@@ -232,7 +232,7 @@ def _dot(ax, row, place):
 
 
 def _in_2d(name):
-    """The name of the layer for maps of two sides, as in `MARKS`."""
+    """The name of the layer for 2D maps, as in `MARKS`."""
     return re.sub(r"[13]D\b", "2D", name)
 
 

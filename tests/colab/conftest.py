@@ -4,15 +4,16 @@
 runtime on top of it, in which only new packages are installed, so that its contents are
 what a cell has installed.
 
-The setup cell runs unchanged: git is told to find the repository's address in a local
-repository with the current tree, committed or not.
+The setup cell runs unchanged: git is configured to redirect the repository's address to
+a local repository with the current tree, committed or not.
 
 The imitation has no front end, no `google.colab` package, no GPU or TPU, no packages
-that the book does not use, and no access to GitHub and to the data sets. Without a
+that the book does not use, and no access to GitHub or to the data sets. Without a
 network, notebooks run on the built-in stand-ins.
 
 `COLAB_NOTEBOOKS=due` runs the notebooks that changed since `make colab` last passed in
-this folder, and two more, which depend on the day. In a new clone it runs only the two.
+this folder, and two more, which depend on the day. In a new clone, it runs
+only those two.
 """
 
 import datetime
@@ -132,7 +133,7 @@ class Runtime:
         return run(self.python, *arguments, env=self.environment, **options)
 
     def added(self):
-        """Returns the packages installed on top of the image, in new versions too."""
+        """Returns the packages installed on top of the image, new or upgraded."""
         return {found.name for found in distributions(path=[self.site])} - TOLERATED
 
 

@@ -146,7 +146,7 @@ def test_crowds_are_evaluated_but_not_learned(folder):
 
 
 def test_annotations_can_be_evaluated(folder, capsys):
-    """Boxes found exactly, and nothing in the crowd counted, is an AP of 1."""
+    """All boxes are found exactly, and a detection in the crowd is ignored."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -209,7 +209,7 @@ def save_seen(path, seen, orientation):
     """Saves an image that a viewer shows as `seen`."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # Stored with the inverse orientation applied: 6 and 8 are inverse to each other.
+    # Stored with the inverse orientation applied: 6 and 8 are each other's inverse.
     inverse = Image.Exif()
     inverse[0x0112] = {6: 8, 8: 6}.get(orientation, orientation)
     stored = Image.fromarray(seen)

@@ -489,7 +489,7 @@ def test_a_login_page_is_not_mistaken_for_the_file(
         expect(monkeypatch, origin, b"the real file")
         assert load_dataset("mnist").origin == "stand-in"
         assert "downloading" in caplog.text
-        # The file is not kept, either, where it would break the next call.
+        # The file is not kept either, because it would break the next call.
         assert load_dataset("mnist").origin == "stand-in"
     assert not (tmp_path / "keras" / "datasets" / "mnist.npz").exists()
 

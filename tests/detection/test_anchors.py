@@ -54,7 +54,7 @@ def test_anchors_grow_with_the_level_and_move_with_the_position(model):
             centers, stride * np.stack([columns, rows], -1)[:, :, None] + 0 * centers
         )
         width, height = np.moveaxis(found[..., 2:] - found[..., :2], -1, 0)
-        # Four strides, and one and two thirds of an octave more, rounded to pixels.
+        # Four strides, times 1, 2^(1/3) and 2^(2/3), rounded to pixels.
         sides = 4 * stride * 2 ** (np.arange(3) / 3)
         sides_found = np.sqrt(width * height).reshape(-1, 3, 3)
         assert abs(sides_found - sides).max() < 2, level

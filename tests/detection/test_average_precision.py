@@ -87,7 +87,7 @@ def test_average_precision_is_the_area_below_the_curves():
     ]
     curves = precision_by_recall(ANNOTATIONS, results)
     assert list(curves) == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
-    # The precision of persons is halved by that of the other class, 0.
+    # The mean over classes is half the precision of persons: the other class has 0.
     np.testing.assert_allclose(curves[0.5], np.full(101, 2 / 3 / 2))
     # An IoU of .75 counts at the threshold of .75.
     np.testing.assert_allclose(curves[0.75], curves[0.5])

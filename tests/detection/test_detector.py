@@ -215,7 +215,7 @@ def test_tensorflow_reads_what_keras_would_and_tunes_nothing():
     assert ours.keys() == keras_own.keys()
     for key, values in ours.items():
         assert values == pytest.approx(keras_own[key], rel=1e-4), key
-    # An iterator may have to wait for the thread that tunes.
+    # Without autotuning, because an iterator may have to wait for its thread.
     assert without_autotune(batches()).options().autotune.enabled is False
 
     model, data = make(classes=10), batches()

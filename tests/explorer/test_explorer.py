@@ -216,7 +216,7 @@ def test_a_photograph_loses_the_same_share_under_every_method():
         explorer.method = method
         assert explorer.readouts["expected"] == pytest.approx(0.2)
         assert explorer.readouts["realized"] == pytest.approx(0.2, abs=0.01)
-    # SpatialDropout takes one channel of five, and not the photograph.
+    # SpatialDropout drops one channel of five, and not the photograph.
     assert explorer.keep_mask.any((0, 1)).tolist() == [1, 1, 0, 1, 1]
 
 

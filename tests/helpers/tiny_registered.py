@@ -1,6 +1,6 @@
 """A module for `--import` that registers the tiny network.
 
-It also replaces the data sets by tiny ones. With $TINY_AT set to SEED:STEP:WHAT:FILE,
+It also replaces the data sets with tiny ones. With $TINY_AT set to SEED:STEP:WHAT:FILE,
 that step of the run with that seed (* for any) creates the file and sends the signal
 WHAT to its process, or waits to be killed if WHAT is "wait". If the file already
 exists, nothing happens. In FILE, "{seed}" becomes the seed of the run.

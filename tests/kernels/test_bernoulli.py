@@ -110,7 +110,7 @@ def test_the_number_of_ones_has_the_variance_of_independent_bits(method):
     ones = bits.reshape(times, -1).sum(axis=1)
     n = bits[0].size
     variance = n * p * (1 - p)
-    # The variance of a sample variance: 2 / times relative, and the kurtosis, small.
+    # The relative variance of a sample variance is (2 + excess kurtosis) / times.
     excess = (1 - 6 * p * (1 - p)) / variance
     error = variance * np.sqrt((2 + excess) / times)
     assert abs(ones.var() - variance) < 5 * error

@@ -176,7 +176,7 @@ def test_without_file_and_network_the_error_says_what_to_do(monkeypatch, tmp_pat
 
 
 def test_kerashub_s_weights_compute_what_kerashub_does(monkeypatch, tmp_path):
-    # Its weights come from PyTorch, with equal padding on both sides and other scaling.
+    # Its weights come from PyTorch, with symmetric padding and other input scaling.
     made = module._kerashub(SIZE).get_config()
     made |= {"include_stem_padding": True, "stem_conv_padding": "valid"}
     made |= {"batch_norm_epsilon": 1e-5}

@@ -65,6 +65,6 @@ def insert_facts(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    # After the text was mended, before it is written.
+    # After `body` has changed the text, before the page is written.
     app.connect("html-page-context", insert_facts, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -29,7 +29,7 @@ from dropblock_lib.experiments.records.record import (
 
 # How often Ray retries a run whose process or machine has died.
 RETRIES = 10
-# Seconds that a run waits for a process that Ray has given up to release its lock.
+# Seconds to wait until a process that Ray has given up on releases its lock.
 PATIENCE = 60.0
 
 
@@ -47,26 +47,26 @@ def run_on_ray(
 ) -> list[Record]:
     """Trains recipes as tasks of a Ray cluster; those with a record are skipped.
 
-    Every machine of the cluster needs this package with the backend, and the data: a
-    task loads it from `data_dir` or its machine's `DROPBLOCK_DATA`. If the process or
-    the machine of a task dies, Ray retries the task.
+    Every machine of the cluster needs this package, the backend and the data. A task
+    loads the data from `data_dir` or from its machine's `DROPBLOCK_DATA`. If the
+    process or the machine of a task dies, Ray retries the task.
 
     Args:
         address: Address of a cluster, such as "auto" or "ray://host:10001"; by
             default a cluster of this machine alone, which ends with the runs.
         cpus: Number of processors per run.
-        gpus: Number of GPUs per run; less than one lets runs share it. By default one
+        gpus: Number of GPUs per run; a fraction lets runs share a GPU. By default one
             if the cluster has any.
-        results_dir: As for `run`; a folder of this machine.
-        data_dir: As for `run`; a folder of the cluster's machines.
+        results_dir: As for `run`; a folder on this machine.
+        data_dir: As for `run`; a folder on the cluster's machines.
         recipes, devices, modules, say: As for `run_side_by_side`.
 
     Returns:
-        The list of their records.
+        The records, in the order of the recipes.
 
     Raises:
         ImportError: If Ray is not installed.
-        RunsFailed: If runs have failed, after all others are done.
+        RunsFailed: If any run failed. Raised after all others are done.
     """
     ray = _ray()
     results_dir = Path(results_dir or default_results_directory()).absolute()
@@ -168,7 +168,7 @@ def _write_elsewhere(done):
 
 @contextlib.contextmanager
 def _token(results_dir):
-    """The name of a file that tells a task whether it sees the same folder."""
+    """Creates a file by which a task recognizes the folder; yields its name."""
     token = f"driver-{uuid.uuid4().hex}"
     path = results_dir / ".partial" / token
     path.touch()

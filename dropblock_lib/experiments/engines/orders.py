@@ -43,7 +43,7 @@ class Report:
         self._done, self._failures = {}, {}
         for index, recipe in self.recipes.items():
             found = find_records(recipe, self.results_dir / "records")
-            # A stand-in's record may not suffice: the run decides when it has its data.
+            # A stand-in's record may not suffice: the run decides once it has its data.
             if found and not found[0].is_stand_in:
                 self._done[index] = found[0]
                 self.say(f"{self._label(index)}: skipped, its record exists")

@@ -45,10 +45,10 @@ def run_side_by_side(
         say: Called with each line of progress; prints it by default.
 
     Returns:
-        The list of their records.
+        The records, in the order of the recipes.
 
     Raises:
-        RunsFailed: If runs have failed, after all others are done.
+        RunsFailed: If any run failed. Raised after all others are done.
     """
     report = Report(recipes, results_dir, say)
     processes = _Processes()

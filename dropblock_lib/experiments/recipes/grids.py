@@ -83,6 +83,10 @@ def read_toml(name: Path | str, kind: str) -> tuple[Path, dict[str, Any]]:
     Args:
         name: Path of a TOML file, or the name of one of the book's, such as "slides".
         kind: What the file should be, for the error message: "grid" or "queue".
+
+    Raises:
+        FileNotFoundError: If there is no such file; the message lists the book's.
+        ValueError: If the file is not TOML.
     """
     shipped = SHIPPED / f"{name}.toml"
     is_shipped = shipped.is_file() and not Path(name).is_file()
@@ -122,7 +126,7 @@ def read_grid(path: Path | str) -> list[Recipe]:
         A list of `Recipe`, in the order of the file.
 
     Raises:
-        ValueError: If the file is not such a grid; the message names the file, the
+        ValueError: If the file is not a valid grid; the message names the file, the
             table and the field.
         OSError: If the file cannot be read.
 
@@ -152,7 +156,7 @@ def read_grid(path: Path | str) -> list[Recipe]:
 
 
 def read_tables(path: Path | str) -> list[Table]:
-    """The tables of a grid file, with the keys above them."""
+    """The tables of a grid file, each with the defaults above the first one."""
     path, content = read_toml(path, "grid")
     common, tables = {}, []
     for key, value in content.items():

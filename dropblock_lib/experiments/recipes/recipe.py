@@ -47,7 +47,7 @@ _CHECKS = {
 }
 # Fields that may be `None`. As a number of images, `None` means all.
 MAY_BE_NONE = ("train_size", "test_size", "validation_subset", "weights")
-# Fields that records of earlier runs lack -> the value that these runs used.
+# Fields that records of earlier runs lack -> the value that those runs used.
 _LATER = {"weights": None}
 
 
@@ -62,14 +62,15 @@ class Recipe:
         network: A key of `dropblock_lib.models.NETWORKS`, or of `DETECTORS` there.
         variant: The regularizer: a key of `dropblock_lib.VARIANTS`, another name of
             that form, or its numbers (`Variant`, or a dictionary of its fields). The
-            recipe has its name here, and its numbers in `regularizer`.
+            attribute is always the name; `regularizer` has the numbers.
         dataset: "mnist", "cifar10", "digits" or "shapes"; for a detector "coco2017",
             "coco2017-mini" or "scenes".
         train_size: Number of training images, or `None` for all that the
             validation set leaves.
         validation_size: Number of images held out of the training set; for a
-            detector, of images of the data's own validation part.
-        test_size: Number of test images, or `None` for all. Detectors have none.
+            detector, number of images taken from the data's validation part.
+        test_size: Number of test images, or `None` for all. Must be `None` for a
+            detector, which has no test set.
         epochs: Number of passes over the training images.
         batch_size: Number of images per step.
         optimizer: "adam"; "adamw", with gradients clipped to a global norm of 10; or
@@ -78,19 +79,19 @@ class Recipe:
         learning_rate_schedule: "constant"; "cosine" to fall to zero over the whole
             run; "one-cycle" to rise linearly over `warmup` and fall linearly to zero;
             or "warmup-cosine" to rise in the same way and fall along a cosine. All
-            change at every step.
+            but "constant" change at every step.
         keep_prob_schedule: "constant"; "linear" to fall from 1 in the first step to
-            the variant's `keep_prob` in the last; or "linear-epoch" to fall from 1 in
-            the first epoch to it in the last. Only DropBlock has a schedule.
+            the variant's `keep_prob` in the last; or "linear-epoch" to fall in the
+            same way from the first epoch to the last. Only DropBlock has a schedule.
         seed: Random seed of the initial weights, the order of the images and the
             noise. Which images are used depends on `subset_seed`.
         profile: A label for the scale of the run, part of its name.
-        augmentation: Random changes of the training images, new in every epoch:
+        augmentation: Random changes to the training images, new in every epoch:
             "none", or steps such as "crop-flip-cutout", see
             `dropblock_lib.data.augment`. For a detector "none", "flip" to mirror half
-            of the images, or "flip-jitter" to change scale, place and colors, too.
+            of the images, or "flip-jitter" to also change scale, position and colors.
         image_size: Height and width, in pixels, to which a detector's images are
-            fitted. `None` for the other networks.
+            fitted: a multiple of 32, at least 64. `None` for other networks.
         placement: The network's argument `where`: where it puts the regularizer.
             `None` for the network's default.
         warmup: Fraction of the steps in which the learning rate rises, in [0, 1), with
@@ -117,7 +118,7 @@ class Recipe:
 
     Attributes:
         regularizer: The variant as numbers: a dictionary with "method" and those of
-            "block_size", "keep_prob", "rate", "gamma", "per_channel" that it has.
+            "block_size", "keep_prob", "rate", "gamma" and "per_channel" that apply.
 
     Raises:
         ValueError: If a value is not as described.
@@ -202,7 +203,7 @@ class Recipe:
         if not isinstance(self.placement, (str, type(None))):
             raise invalid("placement", "a string or None", self.placement)
         for field in ("network", "variant"):
-            # Records and folders of runs are named by them.
+            # Records and folders of runs are named after them.
             if not re.fullmatch(r"[\w.+-]+", str(getattr(self, field))):
                 expected = "a name of letters, digits and the characters _ . + -"
                 raise invalid(field, expected, getattr(self, field))
@@ -256,7 +257,8 @@ class Recipe:
         the module that registers them is missing.
 
         Args:
-            values: All fields, and no others; later ones may be missing.
+            values: All fields, and no others. Fields that were added later may be
+                missing.
 
         Raises:
             ValueError: If a field is missing, unknown or invalid.
@@ -281,7 +283,7 @@ class Recipe:
 
 
 def find_task(network: str, dataset: str) -> Any:
-    """The kind of run that has a network, or else, if it is unknown, the data set.
+    """Finds the kind of run by network or, if that is unknown, by data set.
 
     Raises:
         ValueError: If neither is known.

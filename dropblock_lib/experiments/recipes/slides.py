@@ -29,7 +29,7 @@ for (_network, _dataset), _row in _ACCURACY.items():
     ACCURACY[_network, _dataset] = dict(zip(_names, _row, strict=True))
 
 # Arms that may vary far more over the seeds than the others, `apart` in
-# `statistics.blocked`. Named when only CustomNet on CIFAR-10 had several seeds.
+# `statistics.blocked`. Chosen when only CustomNet on CIFAR-10 had several seeds.
 UNEVEN = ("spatial-0.7", "spatial-0.3")
 
 # variant -> (loss, val_loss) of RetinaNet on about 500 images of COCO 2017

@@ -96,7 +96,7 @@ def load_benchmarks(
 
     Args:
         benchmark: `"layer_speed"`, `"loaded_speed"`, `"step_speed"`, `"peer_rates"`,
-            `"features"` or `"anchor_classes"`.
+            `"features"`, `"anchor_classes"` or `"versions"`.
         directory: Folder of the files; by default the package's own, or else the
             source tree's.
 

@@ -95,7 +95,7 @@ class PartialRun:
         return model
 
     def write(self, state: dict, model: keras.Model) -> None:
-        """Saves a model and its state; an `OSError` leaves the last one intact."""
+        """Saves a model and its state; an `OSError` leaves the previous ones intact."""
         epochs = len(state["history"]["loss"])
         previous = state.get("model")
         name = f"epoch-{epochs}.keras"
@@ -188,7 +188,7 @@ class PartialRun:
 def random_states(model: keras.Model) -> list:
     """The states of a model's random generators: variables that are not weights."""
     weights = {id(variable) for variable in model.weights}
-    # The keep_prob of a DropBlock layer is no random state; the model's file has it.
+    # A DropBlock layer's keep_prob is not a random state. The model file contains it.
     for layer in find_drop_block_layers(model):
         weights |= {id(v) for v in layer.variables if v.name == "keep_prob"}
     return [variable for variable in model.variables if id(variable) not in weights]

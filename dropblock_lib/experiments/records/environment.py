@@ -32,7 +32,10 @@ def versions() -> dict:
 
 
 def git_state() -> dict | None:
-    """The commit, and whether the tree is clean except for records, or `None`."""
+    """The commit, and whether the tree is clean except for `results`.
+
+    Returns `None` if git does not track the package.
+    """
     package = Path(__file__).resolve().parents[2]
     # The package may be installed inside another project's tree.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:

@@ -88,7 +88,8 @@ class Record:
         git: "commit", and whether the source tree was "clean"; `None` outside git.
         resumes: One entry for each time the run was resumed.
         date: When the run ended, in ISO format.
-        detections: For detection, "before" and "after" training, on a few images.
+        detections: For detection, "before" and "after" training, on a few images,
+            and on "photographs" if the data has persons.
         weights: Name ("file") and "sha256" of the file with the initial weights, if
             the recipe asks for some. Earlier records lack it.
     """
@@ -128,7 +129,7 @@ class Record:
     def setting(self) -> str:
         """What comparable records have in common, as text.
 
-        It includes data and backend, and everything of the recipe but variant and seed.
+        It includes data and backend, and everything in the recipe but variant and seed.
         """
         recipe = self.recipe.to_dict()
         for field in ("variant", "regularizer", "seed"):

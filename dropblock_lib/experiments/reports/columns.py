@@ -29,6 +29,12 @@ def format_rows(rows: Sequence, columns: Sequence[Column], format: str) -> str:
             "json", dictionaries, all keys of which are written.
         columns: The columns of "text" and "markdown".
         format: "text", "markdown", "csv" or "json".
+
+    Returns:
+        A string; empty for "csv" without rows.
+
+    Raises:
+        ValueError: If the format is not known.
     """
     if format == "json":
         return json.dumps(rows, indent=2) + "\n"

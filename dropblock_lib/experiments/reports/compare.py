@@ -79,7 +79,8 @@ def differences(
     """Compares every variant with a baseline, with an interval for the difference.
 
     The interval is Welch's, which does not assume equal spreads. The confidence is
-    that of each interval: among several 95% intervals, one may well miss.
+    that of each interval: among several 95% intervals, one may well miss the true
+    difference.
 
     Args:
         records: Records that differ in nothing but variant and seed, with at least

@@ -48,7 +48,7 @@ def recorded(profile: str, records: Iterable[Record] | None = None) -> GridRecor
 
 
 def format_plan(found: GridRecords) -> str:
-    """Which of the planned runs are recorded, what they took, and how to repeat them.
+    """Which planned runs are recorded, how long they took, and how to repeat them.
 
     Args:
         found: From `recorded`.
@@ -172,7 +172,7 @@ def on_photographs(
     variants: Sequence[str] = ("none", "dropblock-7-0.9"),
     least: float = 0.4,
 ) -> dict[str, dict]:
-    """What detectors of COCO found on photographs, for `plots.images_with_boxes`.
+    """What COCO detectors found in photographs, for `plots.images_with_boxes`.
 
     Args:
         records: The records of `recorded`. The lowest random seed of each variant is

@@ -29,8 +29,8 @@ _LONG_WORDS = [
     )
 ]
 
-# How far a dropped fraction may be from the expected one: four standard errors of the
-# benchmark, or half of a rate of 1%.
+# Largest accepted difference between a dropped fraction and the expected one: half a
+# percentage point, at least three of the benchmark's standard errors.
 _TOLERANCE = 0.005
 
 
@@ -197,7 +197,7 @@ def _say(row):
 
 
 def _judged(rows, expected="expected"):
-    """Says yes if all rows are as expected, or else no, with the first that are not."""
+    """Says yes if all rows are as expected, or else no, with the first two others."""
     wrong = [row for row in rows if not _near(row, expected) or row["not_finite"]]
     if not wrong:
         points = 100 * max(abs(row["dropped"] - row[expected]) for row in rows)

@@ -86,7 +86,7 @@ class GridRecords:
         """How many runs are recorded, how long they took, and how to repeat them."""
         command = f"`{self.command}`"
         if not self.records:
-            return f"{self.status} To make them: {command}."
+            return f"{self.status} To run them: {command}."
         hours = sum(record.seconds for record in self.records) / 3600
         machines = {_machine(record.hardware) for record in self.records}
         they, them = ("It", "it") if len(self.records) == 1 else ("They", "them")
@@ -130,9 +130,10 @@ class GridRecords:
             List of dicts with `label`, `difference`, `low`, `high` (the simultaneous
             interval), `verdict` (Holm's), `runs`, the number of complete seeds, and
             `uneven`, the arms that vary more than the others and have a variance of
-            their own, see `statistics.contrasts`. A single run has a difference alone,
-            and a contrast with an arm that did not learn a verdict alone, "an arm did
-            not learn"; Holm's method does not count such a contrast.
+            their own, see `statistics.contrasts`. With a single run, only the
+            difference is set. For a contrast with an arm that did not learn or has a
+            value that is not finite, only the verdict is set, to "an arm did not
+            learn", and Holm's method does not count it.
 
         Raises:
             ValueError: If a contrast names an arm that is not planned, or as for
@@ -230,7 +231,7 @@ def recorded(
         profile: Pattern of its profiles, or a list of patterns.
         records: Records to choose from. By default those of `load_records()`.
         variants: Names of the variants. By default all of them.
-        network, dataset: The network and the data set. By default all of them.
+        network, dataset: Name of a network and of a data set. By default all.
 
     Returns:
         A `GridRecords`.
@@ -282,7 +283,7 @@ def _check_planned(argument, patterns, known):
     """Checks that each pattern matches something that the grid plans."""
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(name, str(pattern)) for name in known):
-            expected = f"only {', '.join(sorted(known))}"
+            expected = f"one of {', '.join(sorted(known))}"
             raise invalid(argument, expected, received=repr(pattern))
 
 

@@ -1,4 +1,4 @@
-"""Critical values of t and Dunnett's tests, and the power of a blocked design.
+"""Critical values of the t test and Dunnett's test, and power of a blocked design.
 
 The design is that of `statistics.blocked`: every arm is run with every seed.
 """
@@ -23,7 +23,7 @@ def detection_power(
     """Probability that `blocked` detects a difference, in the right direction.
 
     Args:
-        difference: True difference to the baseline.
+        difference: True difference from the baseline.
         residual_sd: Residual standard deviation, for example of an earlier `blocked`.
         arms: Number of arms, with the baseline.
         seeds: Number of complete blocks.
@@ -86,7 +86,7 @@ def seeds_needed(
     """The fewest seeds with which `blocked` detects a true difference.
 
     Args:
-        difference: True difference to the baseline; not zero.
+        difference: True difference from the baseline; not zero.
         residual_sd, arms, confidence, simultaneous: As for `detection_power`.
         power: Float in (0, 1): the probability of detecting it.
         most: The largest number of seeds to consider.
@@ -137,8 +137,8 @@ def t_p_value(statistic, freedom):
 def dunnett_critical_value(loadings, freedom, confidence):
     """The value that the largest |t| exceeds with probability 1 - `confidence`.
 
-    Two comparisons correlate as the product of their loadings: sqrt(1 / 2) each where
-    all arms, the baseline included, have the same number of seeds.
+    The correlation of two comparisons is the product of their loadings. A loading is
+    sqrt(1 / 2) if all arms, the baseline included, have the same number of seeds.
     """
     from scipy.optimize import brentq
 

@@ -63,7 +63,7 @@ def read_queue(path: Path | str = DEFAULT) -> list[Step]:
         A list of `Step`.
 
     Raises:
-        ValueError: If the file is not such a queue; the message names file and step.
+        ValueError: If the file is not a valid queue; the message names file and step.
         OSError: If a file cannot be read.
     """
     path, content = read_toml(path, "queue")
@@ -112,8 +112,8 @@ def status(steps: list[Step], results_dir: Path | str) -> tuple[list[dict], list
 
     Returns:
         A pair. First a list of rows (dictionaries) with `step`, `runs`, `done`,
-        `unfinished`, `to_do` and `hours` (left, a float). Then messages that name
-        files which cannot be read.
+        `unfinished`, `to_do` and `hours` (left, a float). Then messages, each of
+        which names a file that cannot be read.
     """
     results_dir = Path(results_dir)
     recipes = recipes_of(steps)

@@ -47,13 +47,13 @@ def blocked(
         baseline: The arm to compare with.
         confidence: Float in (0, 1).
         apart: Arms known beforehand to be uneven. Further ones are found by
-            `uneven_arms` at level 1 - `confidence`. Of two arms, none is uneven. With
-            `None`, all arms have the same variance.
+            `uneven_arms` at level 1 - `confidence`. With only two arms, neither is
+            uneven. With `None`, all arms have the same variance.
 
     Returns:
         Dict with `baseline`, `confidence`, `seeds` (of the complete blocks),
         `left_out` (dict of every other seed -> list of the arms that lack it),
-        `uneven` (list of the arms with a variance of their own); of all other arms
+        `uneven` (list of the arms with a variance of their own); for all other arms
         `residual_sd`, `degrees_of_freedom` and `seed_p` (p-value of the F test for
         seeds; `None` without residual variance); and `rows`: for each arm but the
         baseline a dict with `arm`, `difference`, `standard_error`,
@@ -101,16 +101,16 @@ def blocked(
 def uneven_arms(arms: Arms) -> dict[str, float]:
     """Tests whether one arm varies more over the seeds than the others.
 
-    For each arm, a one-sided F test compares the part of the residual sum of squares
-    that leaving the arm out removes with the rest. With few seeds only gross cases are
-    found.
+    For each arm, a one-sided F test compares two parts of the residual sum of squares:
+    the part that disappears if the arm is left out, and the rest. With few seeds, only
+    gross cases are found.
 
     Args:
         arms: As for `blocked`.
 
     Returns:
         Dict of arm name -> p-value, adjusted by `holm`. Empty for fewer than four
-        arms: of three, one may differ only because the other two happen to agree.
+        arms: with three, one may differ only because the other two happen to agree.
     """
     return _Blocks.of(arms).uneven
 
@@ -126,7 +126,7 @@ def unpaired(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> di
 
     Returns:
         Dict with `baseline`, `confidence`, `residual_sd`, `degrees_of_freedom` and
-        `rows` as those of `blocked`.
+        `rows` as from `blocked`.
 
     Raises:
         ValueError: If the baseline is not among the arms, there are fewer than two
@@ -162,7 +162,7 @@ def welch(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dict:
         arms, baseline, confidence: As for `unpaired`.
 
     Returns:
-        Dict with `baseline`, `confidence` and `rows` as those of `blocked`.
+        Dict with `baseline`, `confidence` and `rows` as from `blocked`.
 
     Raises:
         ValueError: As for `unpaired`.
@@ -263,7 +263,8 @@ def contrasts(
     """Estimates contrasts that were named before the runs, in the model of `blocked`.
 
     Args:
-        arms: As for `blocked`. Arms in no contrast help to estimate the residual.
+        arms: As for `blocked`. Arms in no contrast help to estimate the residual
+            variance.
         named: Dict of contrast -> dict of arm name -> weight, such as
             `{"b and c against a": {"a": -1, "b": 0.5, "c": 0.5}}`. The weights of a
             contrast sum to zero.
@@ -279,7 +280,7 @@ def contrasts(
 
     Raises:
         ValueError: If there is no contrast, a contrast names an unknown arm or has
-            weights that do not sum to zero, or as `blocked`.
+            weights that do not sum to zero, or as for `blocked`.
     """
     confidence = check_float("confidence", confidence, "(0, 1)")
     if not named:
@@ -422,7 +423,7 @@ def image_bootstrap(
     control = means.pop(baseline)
     advantages = np.array([mean - control for mean in means.values()]).T
     rng = np.random.default_rng(rng_seed)
-    # A tenth of the time of scipy.stats.bootstrap, which copies the resampled values.
+    # Ten times as fast as scipy.stats.bootstrap, which copies the resampled values.
     resampled = []
     for _ in range(repeats):
         counts = np.bincount(rng.integers(images, size=images), minlength=images)
@@ -472,7 +473,7 @@ class _Blocks:
         return cls([*arms], seeds, left_out, np.array(values))
 
     def set_apart(self, named, confidence):
-        """These blocks, with the arms that are named or found to be uneven apart."""
+        """Returns the blocks with the named arms, and those found uneven, set apart."""
         if named is None:
             return self
         unknown = [arm for arm in named if arm not in self.names]
@@ -485,7 +486,7 @@ class _Blocks:
         known = replace(self, apart=tuple(named))
         p_values = known.uneven
         found = [arm for arm, p in p_values.items() if p < 1 - confidence]
-        # Two arms are left, those that vary least.
+        # At least two arms, those that vary least, share a variance.
         most = max(0, len(p_values) - 2)
         found = sorted(found, key=p_values.__getitem__)[:most]
         return replace(
@@ -558,7 +559,7 @@ class _Blocks:
         """Estimate, standard error and degrees of freedom of a contrast of means.
 
         The contrast is a sum of two independent parts: the uneven arms' differences
-        from the mean of the others, and a contrast of these.
+        from the mean of the even arms, and a contrast of the even arms.
         """
         own = sum((weights.get(arm, 0) * self._values_of(arm) for arm in self.apart), 0)
         share = sum(weights.get(arm, 0) for arm in self.apart) / len(self.even)

@@ -24,10 +24,10 @@ def arms_of(
 
     Args:
         records: From `load_records`: of one backend and on the same data.
-        metric: A key of `Record.final`, or keys joined by dots for a value further
-            inside, such as "recalibrated.test_accuracy".
+        metric: A key of `Record.final`, or keys joined by dots for a nested value,
+            such as "recalibrated.test_accuracy".
         label: Function from a record to the name of its arm, for arms that differ in
-            other fields than the variant. By default the name is the variant's, and
+            fields other than the variant. By default the name is the variant's, and
             the recipes must differ in variant and seed only.
 
     Returns:
@@ -168,10 +168,10 @@ def verdicts(
     Returns:
         The dict of `blocked` on the arms that learned, with `did_not_learn` (list of
         arm names) and `rows` in the order of `arms`. The row of an arm that did not
-        learn has the verdict "did not learn", its mean difference to the baseline over
-        the seeds that both have (`None` if there is none or a value is not finite),
-        and `None` in place of every other number. If no arm learned but the baseline,
-        those of the analysis are `None` too.
+        learn has the verdict "did not learn", its mean difference from the baseline
+        over the seeds that both have (`None` if there is none or a value is not
+        finite), and `None` in place of every other number. If only the baseline
+        learned, the numbers of the analysis are `None`, too.
 
     Raises:
         ValueError: As for `blocked` and `did_not_learn`, or if an arm has no training

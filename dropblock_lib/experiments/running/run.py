@@ -55,13 +55,14 @@ def run(
             The numbers are those of one device, up to the order of sums.
 
     Returns:
-        The new `Record`, or the one that the recipe had.
+        The new `Record`, or the one that the recipe already had.
 
     Raises:
         RecordError: If the record's file exists and is not a record of this recipe.
         ValueError: If that many devices cannot share the work, or `data` is not the
             recipe's data set or a stand-in for it.
-        OSError: If nothing can be written to `results_dir`. Nothing was trained.
+        OSError: If nothing can be written to `results_dir`, or another process is
+            training the run. Nothing was trained.
     """
     check_integer("devices", devices)
     results_dir = Path(results_dir or default_results_directory())
@@ -115,16 +116,16 @@ def run_all(
         recipes: The recipes.
         results_dir, data_dir, devices: As for `run`.
         progress: From `open_progress`; by default one for these runs.
-        keep_going: Whether the others are still run if a run fails, or if another
-            process is training it.
+        keep_going: Whether to continue with the other recipes if a run fails or
+            another process is training it.
 
     Returns:
         The records, in the order of the recipes; those that another process has
         written in the meantime come last.
 
     Raises:
-        RunsFailed: With `keep_going`, if runs have left no record, after all others
-            are done.
+        RunsFailed: With `keep_going`, if any run left no record. Raised after all
+            others are done.
     """
     recipes = list(recipes)
     results_dir = Path(results_dir or default_results_directory())

@@ -8,7 +8,7 @@ def mirrored(devices: list[str]):
     """A scope that mirrors its variables on devices such as "gpu:0"."""
     strategy = tf.distribute.MirroredStrategy(
         devices,
-        # With the default, collective operations, the reductions of batch
+        # With the default (collective operations), the reductions of batch
         # normalization and of the gradients collide and raise an error.
         cross_device_ops=tf.distribute.ReductionToOneDevice(),
     )

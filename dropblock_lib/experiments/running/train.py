@@ -119,7 +119,7 @@ def _train(recipe, name, data, partial, progress, devices):
         partial.write(state, model)
         progress.end_epoch(epoch, row)
 
-    # Probes copy the network.
+    # Probes build copies of the network, which need the same policy.
     with _precision(recipe.precision):
         final, detections = task.final(model, history)
     detections = state.get("detections", {}) | detections
@@ -172,11 +172,11 @@ def _jit():
 
 
 def _seed_epoch(seed, epoch):
-    """Seeds the generator of PyTorch's Dropout, so that a resumed run repeats it.
+    """Seeds PyTorch's generator, so that a resumed run draws the same noise.
 
     PyTorch draws the noise of Keras' Dropout from a global generator, whose state
     Keras does not expose; on the other backends the layers have their own. TensorFlow
-    is not seeded again because it would discard its compiled functions, and a detector
+    is not seeded again, because seeding discards its compiled functions, and a detector
     takes half a minute to compile.
     """
     if keras.backend.backend() == "torch":
@@ -193,8 +193,8 @@ def _keep_prob_schedulers(recipe, steps_per_epoch):
     if unit is None or target is None:
         return []
     count = recipe.epochs * (steps_per_epoch if unit == "step" else 1)
-    # The last step or epoch, not one after it, trains at the target. An only one does
-    # so without a schedule.
+    # The last step or epoch trains at the target, not the one after it. A single step
+    # or epoch needs no schedule.
     if count == 1:
         return []
     return [KeepProbScheduler(linear_schedule(1.0, target, count - 1), unit)]

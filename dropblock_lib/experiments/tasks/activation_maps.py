@@ -51,9 +51,10 @@ def class_activation_maps(
 
 
 def evidence_share(maps: np.ndarray, fraction: float = EVIDENCE) -> np.ndarray:
-    """The smallest share of a map's area with a fraction of its positive evidence.
+    """The smallest share of a map's area with a given fraction of its evidence.
 
-    Cells count from the largest down; the last one counts in part.
+    Only positive cells are evidence. Cells are taken from the largest value down, and
+    the last one is taken in part.
 
     Args:
         maps: Array (images, rows, columns).
@@ -87,10 +88,11 @@ def evidence(logits: np.ndarray, maps: np.ndarray) -> dict:
         maps: Array (images, rows, columns, classes): the maps of all classes.
 
     Returns:
-        A dictionary: "images", the indices of six images; "classes", their predicted
-        classes; "maps", the maps of these classes as nested lists with four digits;
-        "share", the mean of `evidence_share` over the first 1,000 images, with its
-        "standard_deviation"; and "count", how many of them have positive evidence.
+        A dictionary: "images", the indices of up to six images; "classes", their
+        predicted classes; "maps", the maps of these classes as nested lists, rounded to
+        four significant digits; "fraction", the argument of `evidence_share`; "share",
+        its mean over the first 1,000 images, with the "standard_deviation"; and
+        "count", how many of them have positive evidence.
     """
     predicted = np.argmax(logits, axis=-1)[:EVIDENCE_IMAGES]
     chosen = _of_class(maps[:EVIDENCE_IMAGES], predicted)

@@ -19,10 +19,10 @@ def negative_log_likelihood(
     Args:
         logits: Array (images, classes).
         labels: Integer array (images,).
-        temperature: The divisor of the logits.
+        temperature: The divisor of the logits, or `None`.
 
     Returns:
-        A float, or `None` if a logit is not finite.
+        A float, or `None` if a logit is not finite or `temperature` is `None`.
     """
     logits = np.asarray(logits, "float64")
     if temperature is None or not np.isfinite(logits).all():

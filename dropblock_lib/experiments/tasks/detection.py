@@ -15,7 +15,7 @@ from dropblock_lib.models import DETECTORS
 SHOWN_IMAGES = 12
 SHOWN_BOXES = 20
 AUGMENTATIONS = ("none", "flip", "flip-jitter")
-# Metrics that a record has of supercategories, persons and the trivial detector.
+# Metrics recorded for supercategories, persons and the trivial detector.
 SUMMARY = ("AP", "AP50", "AP_small", "AP_medium", "AP_large")
 # Photographs of scikit-image with objects of COCO's categories, for the book's pages.
 PHOTOGRAPHS = ("chelsea", "astronaut", "stereo_motorcycle", "coffee")
@@ -160,7 +160,7 @@ class Detection(Task):
             "AP50": average_precision(self.validation.annotations, trivial)["AP50"],
             **self._summaries(trivial),
         }
-        # Class losses to compare the validation's with.
+        # Baselines for the class loss on the validation images.
         for name, logit in (("untrained", PRIOR_LOGIT), ("uninformed", None)):
             lowest = uninformed_loss(model, self.validation_batches, logit)
             final[f"{name}_class_loss"] = lowest
@@ -250,7 +250,7 @@ def _some(split, argument, count):
 
 
 def _surest(results, ids):
-    """The detections of each image with the highest scores, best first."""
+    """The highest-scoring detections of each image, best first."""
     rows = sorted(results, key=lambda row: -row["score"])
     return {
         str(image): [

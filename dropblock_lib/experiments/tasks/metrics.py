@@ -11,7 +11,7 @@ class Metrics:
     Args:
         losses: What training and validation report after every epoch, the loss
             first. The history also has each of them with the prefix "val_".
-        fractions: Results of the finished network in [0, 1]. Lists show the first.
+        fractions: Results of the finished network in [0, 1]. `list` shows the first.
         final_losses: Losses of the finished network, `None` where not finite.
         shown: Results that sum up a finished run in one line.
         best: Key of the history that determines the best epoch.

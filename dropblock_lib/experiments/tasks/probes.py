@@ -1,8 +1,8 @@
 """Probes of a trained classifier, which a record has in addition to its accuracy.
 
 Each probe measures one property of the network: how well its confidence is calibrated,
-how well it withstands noise and blocks, where in an image it finds its evidence. The
-network itself is not changed; the probes change copies of it.
+how well it withstands noise and blocks, and where in an image it finds its evidence.
+The network itself is not changed; the probes change copies of it.
 """
 
 import base64
@@ -213,11 +213,11 @@ def recalibrated(
 
 
 def estimate_moments(network: keras.Model, x: np.ndarray, *, rng_seed: int = 0) -> int:
-    """Replaces all moving averages by the mean over batches of images.
+    """Replaces all moving averages with the means over batches of images.
 
     Each batch is normalized by its own moments, with all other layers in inference
-    mode. At most 50 batches of 128 images are chosen at random, or of the next smaller
-    number that several devices can share.
+    mode. At most 50 batches of 128 images are chosen at random. On several devices,
+    the batch size is rounded down to a multiple of their number.
 
     Args:
         network: A `keras.Model`, changed in place.

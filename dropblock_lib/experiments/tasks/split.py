@@ -9,7 +9,7 @@ from dropblock_lib.arguments import invalid
 from dropblock_lib.data.dataset import Dataset
 from dropblock_lib.experiments.recipes.recipe import Recipe
 
-# Random seed of the choice of test images and of the validations during training.
+# Random seed for the choice of test images and of the validation subset.
 SPLIT_SEED = 0
 IMAGE_SIZE = 32
 
@@ -38,7 +38,7 @@ def split(dataset: Dataset, recipe: Recipe) -> Split:
         recipe: A `Recipe`, with the numbers of images and the seed of the choice.
 
     Returns:
-        A `Split`; images are `uint8`, at least 32 pixels on their longer side.
+        A `Split`; images are `uint8`, at least 32 pixels high and wide.
 
     Raises:
         ValueError: If the data set has fewer images than the recipe asks for.

@@ -51,7 +51,7 @@ def test_the_learning_rate_of_a_recipe_rises_and_falls(run_tiny):
         learning_rate_schedule="one-cycle",
         warmup=0.5,
     )
-    # At the start of each epoch, that is before steps 1, 5 and 9 of 12.
+    # At the start of each epoch, that is, before steps 1, 5 and 9 of 12.
     expected = [0.12 * min((step + 1) / 6, (12 - step) / 6) for step in (0, 4, 8)]
     assert record.history["learning_rate"] == pytest.approx(expected, rel=1e-5)
 

@@ -89,7 +89,7 @@ def test_all_seven_variants_are_planned_with_three_seeds(planned):
 
 def test_without_a_record_the_page_says_so(planned):
     text = detectors.format_plan(detectors.recorded("detect", []))
-    assert "**0 of 21 runs recorded.** To make them: `python" in text
+    assert "**0 of 21 runs recorded.** To run them: `python" in text
     assert text.count("not run yet") == 21
     assert detectors.format_results([]) == detectors.NOT_RUN
     for report in (detectors.format_verdict, detectors.format_answer):

@@ -41,7 +41,7 @@ def test_a_grid_without_records_says_how_to_make_them():
     found = recorded("dose", "dose", [])
     assert len(found.recipes) == 65 and found.records == ()
     assert found.account == (
-        "**0 of 65 runs recorded.** To make them: "
+        "**0 of 65 runs recorded.** To run them: "
         "`python -m dropblock_lib.experiments run --grid dose --profile dose`."
     )
 

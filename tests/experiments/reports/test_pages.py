@@ -42,7 +42,7 @@ def test_without_runs_a_page_says_so():
     assert pages.format_runs(runs()) == pages.NOT_RUN
     assert pages.format_answer(runs()) == ""
     text = pages.format_results(runs())
-    assert "Not run yet" in text and "**0 of 15 runs recorded.** To make them" in text
+    assert "Not run yet" in text and "**0 of 15 runs recorded.** To run them" in text
 
 
 def test_a_table_has_a_column_for_each_run():

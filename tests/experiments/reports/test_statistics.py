@@ -256,7 +256,7 @@ def test_an_arm_is_uneven_if_the_residual_shrinks_without_it():
     from scipy.stats import f
 
     def residual_squares(arms):
-        """Of the fit of arm + seed, by dummy variables."""
+        """Fits arm + seed with dummy variables; returns the sum of squares."""
         runs = [(a, seed) for a, values in arms.items() for seed in values]
         dummies = [[a == arm for a, _ in runs] for arm in arms]
         dummies += [[seed == s for _, s in runs] for seed in range(4)]
@@ -337,7 +337,6 @@ def test_intervals_with_an_uneven_arm_have_the_stated_coverage(spread):
         for name, value in (("uneven", -0.2), ("mixed", -1.3), ("even", 1.0)):
             low, high = rows[name]["pointwise"]
             covered[name] += low < value < high
-    # Four standard errors of a binomial count. Satterthwaite's degrees of freedom are
     # Four standard errors of a binomial count. With two degrees of freedom,
     # Satterthwaite's approximation covers a little too rarely.
     error = math.sqrt(0.95 * 0.05 / trials)

@@ -219,7 +219,7 @@ def test_a_stopped_run_ends_like_an_uninterrupted_one(
         with pytest.raises(Stopped):
             run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert not list((tmp_path / "records").iterdir()), "half a record"
-    # A process that was killed leaves other random states than one that was not.
+    # A new process has random states that differ from those of a killed one.
     keras.utils.set_random_seed(999)
     record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert outcome(record) == outcome(whole[0])

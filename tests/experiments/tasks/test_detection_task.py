@@ -95,7 +95,7 @@ def test_a_record_contains_reference_values(record):
 
 
 def with_persons():
-    """Scenes whose first class is a person, of the supercategories of COCO."""
+    """Scenes with COCO's supercategories, whose first class is a person."""
     scenes = load_dataset("scenes")
 
     def renamed(split):

@@ -44,7 +44,7 @@ def test_every_class_has_its_proportion(first, second):
 def test_the_choice_is_not_simply_the_first_images():
     one, two = stratified(uneven_labels(), 400, 100)
     for chosen in (one, two):
-        # The mean of n of 1000 places, drawn without order: 499.5 +- 289 / sqrt(n).
+        # The mean of n random indices below 1,000: 499.5 +- 289 / sqrt(n).
         assert abs(chosen.mean() - 499.5) < 5 * 289 / len(chosen) ** 0.5
 
 
