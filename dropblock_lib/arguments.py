@@ -1,6 +1,7 @@
 """Checks of arguments, with one wording for the whole library.
 
-Each check returns the value in its plain Python type, or raises a `ValueError`.
+Every check raises a `ValueError` for an invalid value. Most return the value as a
+plain Python type.
 """
 
 import math
@@ -13,8 +14,12 @@ import numpy as np
 GAMMA_RULES = ("paper", "exact")
 
 _INTERVALS = {"[0, inf)": "a finite float >= 0", "(0, inf)": "a finite float > 0"}
-_TUPLES = {1: "a tuple of one", 2: "a pair of them", 3: "a triple of them"}
-_ANY_TUPLE = "a tuple of 1 to 3 of them"
+_TUPLES = {
+    1: "a tuple of 1 positive integer",
+    2: "a tuple of 2 positive integers",
+    3: "a tuple of 3 positive integers",
+}
+_ANY_TUPLE = "a tuple of 1 to 3 positive integers"
 
 
 def invalid(
@@ -43,7 +48,7 @@ def invalid_file(path: Any, expected: str, received: Any) -> ValueError:
 
 
 def is_whole(value: Any, at_least: int) -> bool:
-    """Whether a value is an integer of at least `at_least`; a bool is not one."""
+    """Whether a value is an integer of at least `at_least`; bools do not count."""
     return _is_number(value, numbers.Integral) and value >= at_least
 
 
@@ -161,7 +166,7 @@ def count_sides(*sizes: Any) -> int:
 
 
 def check_rank(name: str, value: Any, rank: int) -> None:
-    """Checks the number of axes of a shape or a tensor, which must not be complex."""
+    """Checks the number of axes of a shape or a tensor; rejects complex tensors."""
     shape = tuple(getattr(value, "shape", value))
     if len(shape) != rank:
         raise invalid(name, f"a tensor of rank {rank}", shape)
@@ -173,7 +178,7 @@ def check_rank(name: str, value: Any, rank: int) -> None:
 def check_image_shape(input_shape: Any) -> tuple[int, int, int]:
     """Checks (height, width, channels), with sides of at least 8 pixels.
 
-    The networks are built channels-last, whatever Keras' setting would make of them.
+    Also checks that Keras' image data format is channels-last; the networks need it.
     """
     import keras  # imported late: the checks alone need only NumPy
 

@@ -23,8 +23,8 @@ def insert_after(
     """Copies a functional model and adds a layer after each chosen one.
 
     The copy has its own layers and variables, with the weights of `model`, and is
-    not compiled. Only `Lambda` layers are shared with the model. A layer that is
-    called several times gets a new one after each call. Functional and sequential
+    not compiled. Only `Lambda` layers are shared with the model. If a layer is called
+    several times, a new layer is inserted after each call. Functional and sequential
     models inside the model are searched as well. If a layer is inserted into one of
     them, or into a `keras.Sequential` or a subclass with a functional graph, the copy
     is a plain functional model.
@@ -33,35 +33,37 @@ def insert_after(
 
     - `"main-path-relu"`, as in the slides: after the activation of each sequence of
       convolution, batch normalization and activation on the main path of a block,
-      not after the activation that follows the addition: 32 places in ResNet-50. A
-      block is the part of a network that a skip connection bypasses, up to an
-      addition or a concatenation; a network without blocks is one main path.
+      but not after the activation that follows the addition. ResNet-50 has 32 such
+      places. A block is the part of a network that a skip connection bypasses, up to
+      an addition or a concatenation; a network without blocks is one main path.
     - `"dense-block-relu"`, as in the slides for DenseNet: after each sequence of
-      batch normalization and activation on the main path of a block, whatever comes
-      before: 116 places in DenseNet-121.
+      batch normalization and activation on the main path of a block, with or without
+      a convolution before it. DenseNet-121 has 116 such places.
     - `"paper-code"`, as in the code of the paper's authors: in the last two groups
       of residual blocks, the places of `"main-path-relu"` and both inputs of each
-      addition, that is, the skip connection and the third batch normalization. The
-      earlier of the two groups drops a quarter of the rate. A group is a run of
-      consecutive blocks whose sums have the same number of channels.
+      addition. In ResNet-50, these are the skip connection and the third batch
+      normalization. The earlier group drops at a quarter of the rate. A group is a
+      run of consecutive blocks whose sums have the same number of channels.
     - `"last-group"`: the places of `"paper-code"` in the last group alone.
     - `"after-addition"`: after each addition that ends a residual block, or after
       the activation that follows it.
 
-    To drop a quarter, the placement changes the layer that the factory made: its
-    `keep_prob` and `rate_scale`, which `KeepProbScheduler` respects, or its `rate`.
+    For this lower rate, the placement changes attributes of the layer that the
+    factory made: `keep_prob` and `rate_scale`, which `KeepProbScheduler` respects, or
+    `rate`.
 
     Args:
         model: A functional `keras.Model`, or a built `keras.Sequential`.
-        factory: A function `factory(name)` that returns a new layer, or `None` for
-            no layer, such as any value of `dropblock_lib.VARIANTS`. The name says
-            where the layer goes: `"drop_conv2_block1_1_relu"`. The layers need the
-            dtype of the model, which they take from Keras' policy, and its
-            `data_format`: for a channels-first model, write a function that returns
+        factory: A function `factory(name)` that returns a new layer, or `None` to
+            insert nothing. Any value of `dropblock_lib.VARIANTS` is such a function.
+            The name says where the layer goes: `"drop_conv2_block1_1_relu"`. The
+            layers must have the model's dtype, which they take from Keras' dtype
+            policy, and its `data_format`: for a channels-first model, write a
+            function that returns
             `DropBlock2D(7, 0.9, data_format="channels_first", name=name)`.
         where: The name of a placement, or a function `where(layer)` that returns
-            whether to put a layer after this one. It is not called on inputs, and has
-            to give the same answer each time it is called on a layer.
+            whether to put a layer after this one. The function is not called on input
+            layers, and must return the same value each time it is called on a layer.
 
     Returns:
         A functional `keras.Model`.
@@ -93,7 +95,7 @@ def insert_after(
         expected = f"a placement that matches a layer of model '{model.name}'"
         if isinstance(where, str):
             needs = PLACEMENTS[where].needs
-            expected += f": '{where}' needs {needs}, or choose by a function"
+            expected += f"; '{where}' needs {needs}. A function can choose any layer"
         raise invalid("where", expected, where)
     copier.find_shared(model)
     copy = copier.copy(model)
@@ -109,7 +111,7 @@ class _Copier:
         self._where = where
         self._data_formats = data_formats
         self._made = []
-        # Copies by the id of the original.
+        # The id of each original -> its copy.
         self._copies: dict[int, Any] = {}
         # (original, copy, whether it was rebuilt from its configuration), with inner
         # models first.
@@ -117,7 +119,7 @@ class _Copier:
         self._shared = set()
 
     def find_shared(self, model):
-        """Records the weights that layers share, in a model and in those inside it."""
+        """Records the weights that layers share, in a model and the models inside."""
         seen = set()
         for layer in _layers(model):
             weights = {id(weight) for weight in layer.weights}
@@ -192,7 +194,7 @@ class _Copier:
         return new
 
     def copy_state(self):
-        """Copies variables and `trainable`, which a configuration does not include."""
+        """Copies the variables, and `trainable` of every layer and variable."""
         copied = {}
         # Outer models first, because freezing a model freezes everything inside it.
         for old, new, rebuilt in reversed(self._pairs):
@@ -219,7 +221,7 @@ class _Copier:
                 # models must not share them.
                 target.assign(keras.ops.convert_to_numpy(source))
             for layer in _flatten(new):
-                # `Normalization` computes what it uses from its variables.
+                # `Normalization` derives the mean and variance it uses from variables.
                 if layer.variables and hasattr(layer, "finalize_state"):
                     layer.finalize_state()
 
@@ -237,7 +239,7 @@ class _Copier:
             return tensor
         received = f"factory({name!r})={layer!r}"
         if not isinstance(layer, keras.layers.Layer) or layer in self._made:
-            expected = "a function that returns a new layer at each call, or None"
+            expected = "a function that returns a new layer on every call, or None"
             raise invalid("factory", expected, received=received)
         self._made.append(layer)
         names.add(name)
@@ -281,7 +283,7 @@ def _scale_rate(layer, scale, received):
     elif hasattr(layer, "rate"):
         layer.rate = scale * layer.rate
     else:
-        expected = "layers with `keep_prob` or `rate`, which this placement lowers"
+        expected = "layers with `keep_prob` or `rate`, which this placement changes"
         raise invalid("factory", expected, received=received)
 
 
@@ -318,7 +320,7 @@ def _layers(model):
 
 
 def _flatten(layer):
-    """A layer and all layers within, outer layers first."""
+    """A layer and all layers inside it, outer layers first."""
     # Keras has no public walk over nested layers; a test fails if this one changes.
     return list(layer._flatten_layers())
 

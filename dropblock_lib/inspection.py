@@ -49,8 +49,8 @@ _NONE_DROPS = (
     "insert_after."
 )
 _FROZEN = (
-    "normalization is frozen after a layer that drops. Its statistics are those of "
-    "maps from which nothing was dropped. Set trainable=True, or put the layers that "
+    "normalization is frozen after a layer that drops. Its moving mean and variance "
+    "come from maps without dropped units. Set trainable=True, or put the layers that "
     "drop after the frozen part."
 )
 
@@ -60,14 +60,14 @@ class InspectedLayer:
     """What one layer drops: a row of `Inspection`.
 
     Attributes:
-        path: Names of the models and layers around it and its own, such as
-            `"backbone/stage2/drop_block_3"`.
+        path: Names of the enclosing models and layers, then of the layer itself, such
+            as `"backbone/stage2/drop_block_3"`.
         kind: Name of its class.
-        maps: Tuple of the different inputs it is called on, each
-            `(*sides, channels)`, with None for what is unknown. Empty if the model
-            has no graph and no `inputs` were given.
-        block: Sides of a block after clipping to the map, or None for other layers.
-        keep_prob: Its current `keep_prob`, or None for other layers.
+        maps: Tuple of the distinct shapes of its inputs, each `(*sides, channels)`,
+            with None for an unknown size. Empty if no input is known.
+        block: Sides of a block after clipping to the map. None if the layer is not a
+            DropBlock layer.
+        keep_prob: Its current `keep_prob`. None if the layer is not a DropBlock layer.
         gamma: Probability of a seed by the layer's rule, on its first map, or None.
         expected_rate: Expected fraction of dropped units, or None if the map is
             unknown. `GaussianDropout` multiplies units by noise: its rates are
@@ -154,8 +154,8 @@ class Inspection:
     Attributes:
         model: Name of the model.
         rows: Tuple of `InspectedLayer`, one for each layer that drops.
-        warnings: Tuple of strings, each with the layer and what to do. Empty if
-            nothing is wrong.
+        warnings: Tuple of strings. Each names the layers, the fault and the fix.
+            Empty if nothing is wrong.
     """
 
     model: str
@@ -215,19 +215,20 @@ class Inspection:
 def inspect(model: Any, inputs: Any = None) -> Inspection:
     """Reports what each layer of a model drops, and warns of faults.
 
-    It finds `DropBlock1D`, `2D` and `3D`, `Dropout`, `SpatialDropout1D`, `2D` and `3D`,
-    `GaussianDropout` and `AlphaDropout`, in nested models and in layers inside layers
-    too. With `inputs` it also measures what they drop: it calls the model at
-    inference and, several times if there are few units, in training mode. Each layer
-    is then called on ones as well, so that zeros in its input do not count as dropped.
-    All variables of the model are restored afterward, random seeds and the statistics
-    of batch normalization included.
+    The report covers `DropBlock1D`, `2D` and `3D`, `Dropout`, `SpatialDropout1D`, `2D`
+    and `3D`, `GaussianDropout` and `AlphaDropout`, including those in nested models and
+    in layers inside layers. With `inputs`, `inspect` also measures what they drop. It
+    calls the model once at inference, and in training mode as often as the number of
+    units requires. Each layer is also called on ones, so that zeros in its input do not
+    count as dropped. All variables of the model are restored afterward, including
+    random seeds and the statistics of batch normalization.
 
-    A warning names the layers, the fault and what to do: nothing is dropped, or
-    something at inference; the block covers its map; the rate is far from what was
-    asked for; `KeepProbScheduler` did not reach the end of a `linear_schedule`;
-    normalization after a layer that drops is frozen. `model.save` keeps the end of a
-    schedule for functional and sequential models; weights files do not contain it.
+    A warning names the layers, the fault and the fix. The faults are: nothing is
+    dropped in training; something is dropped at inference; the block covers its map;
+    the rate is far from the requested one; `KeepProbScheduler` did not reach the end of
+    a `linear_schedule`; normalization after a layer that drops is frozen. `model.save`
+    keeps the end of a schedule for functional and sequential models; weights files do
+    not contain it.
 
     Args:
         model: A built Keras model.
@@ -288,8 +289,8 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
 class _Tally:
     """Counts of what a layer dropped in one mode, and of what was expected.
 
-    The variance is at most that of independent draws that each drop a whole block
-    (the inequality of Efron and Stein), which is close where blocks rarely overlap.
+    `variance` is an upper bound, the variance of independent draws that each drop a
+    whole block (Efron-Stein inequality). It is tight where blocks rarely overlap.
     """
 
     def __init__(self):
@@ -316,8 +317,8 @@ class _Tally:
     def is_far(self):
         """Whether it dropped much more or less than expected.
 
-        Bernstein's inequality: many blocks deviate by a number of standard errors,
-        few blocks by a little more.
+        The tolerance follows from Bernstein's inequality: about `_STANDARD_ERRORS`
+        standard errors if many blocks are expected, and a little more if few are.
         """
         square = _STANDARD_ERRORS**2
         few = square * self.block_units / 6
@@ -416,7 +417,7 @@ class _Probe:
         return tuple(shape[1:])
 
     def _maps(self):
-        """The distinct maps, without those of unknown sides if others are known."""
+        """The distinct maps; only those with known sides, if there are any."""
         maps = list(dict.fromkeys(map(self._map, self.shapes)))
         known = [sides for sides in maps if None not in sides]
         return tuple(known or maps)
@@ -486,8 +487,8 @@ class _Probe:
             yield from self._warnings_of_maps()
         if self.is_unused:
             yield (
-                "the model ignores what it returns, so nothing is dropped. Pass its "
-                "output on, as in x = drop(x)."
+                "the model ignores the layer's output, so nothing is dropped. Use the "
+                "output, as in x = drop(x)."
             )
         if measured:
             yield from self._warnings_of_measurement()
@@ -530,7 +531,8 @@ class _Probe:
         if single:
             yield (
                 f"its map is {_times(single[0])}, as after global pooling, where a "
-                "block is one channel. Put it before the pooling, or use Dropout."
+                "block is one channel. Move the layer before the pooling, or use "
+                "Dropout."
             )
         elif covered:
             yield (
@@ -612,7 +614,7 @@ def _measure(model, inputs, probes):
 
 
 def _are_equal(outputs, others):
-    """Whether outputs are equal floats; integers may be equal by chance."""
+    """Whether all outputs are floats and equal; integers may be equal by chance."""
     pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(others), strict=True)
     return all(
         keras.backend.is_float_dtype(keras.backend.standardize_dtype(a.dtype))
@@ -623,7 +625,7 @@ def _are_equal(outputs, others):
 
 @contextlib.contextmanager
 def _eager():
-    """Runs functions under `tf.function` eagerly, so that layer calls can be seen."""
+    """Makes each `tf.function` run eagerly, so that layer calls can be observed."""
     if keras.backend.backend() != "tensorflow":
         yield
         return
@@ -651,7 +653,7 @@ def _restored(model):
 
 @contextlib.contextmanager
 def _replaced(calls):
-    """Replaces the `call` of layers by an attribute that hides the method."""
+    """Replaces the `call` of layers with an attribute that shadows the method."""
     with contextlib.ExitStack() as stack:
         for layer, call in calls.items():
             state = vars(layer)

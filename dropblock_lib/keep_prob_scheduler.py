@@ -76,7 +76,7 @@ def decrement_schedule(
         start: Float in (0, 1]. The keep_prob at index 0.
         decrement: Float >= 0. The decrease per epoch, or step.
         floor: Float in (0, `start`]. The keep_prob never falls below it. Without
-            a floor, 0.07 per epoch would lead below zero after fifteen epochs.
+            a floor, subtracting 0.07 per epoch from 1 goes below zero in 15 epochs.
 
     Returns:
         A function of an index (int >= 0) that returns the keep_prob.
@@ -110,12 +110,12 @@ class _Decrement:
 
 
 class KeepProbScheduler(keras.callbacks.Callback):
-    """Sets keep_prob of every DropBlock layer of a model by a schedule.
+    """Sets the keep_prob of every DropBlock layer of a model by a schedule.
 
-    It reaches the layers of nested models and layers inside layers. A layer with a
-    `rate_scale` below 1 drops that fraction of the scheduled rate. The schedule's
-    keep_prob is added to the logs, as `history.history["keep_prob"]`. The index counts
-    from the very first epoch, or step, of the training, so
+    The callback reaches the layers of nested models and layers inside layers. A layer
+    with a `rate_scale` below 1 drops at that fraction of the scheduled rate. The
+    schedule's keep_prob is added to the logs, as `history.history["keep_prob"]`. The
+    index counts from the very first epoch, or step, of training, so
     `fit(initial_epoch=...)` continues where training stopped. With `unit="step"`, that
     requires data of known length or `steps_per_epoch`; otherwise the callback uses the
     optimizer's step count, with a warning.
@@ -131,9 +131,9 @@ class KeepProbScheduler(keras.callbacks.Callback):
     >>> state = [each.value for each in model.non_trainable_variables]  # doctest: +SKIP
 
     Args:
-        schedule: Function of an index (int >= 0) that returns a float in (0, 1]. If it
-            has an attribute `end`, the last keep_prob, as `linear_schedule`'s has,
-            `inspect` warns of layers that did not reach it.
+        schedule: Function of an index (int >= 0) that returns a float in (0, 1]. If the
+            function has an attribute `end`, the last keep_prob, `inspect` warns about
+            layers that did not reach it. Functions from `linear_schedule` have one.
         unit: What the index counts, `"epoch"` or `"step"`. With
             `steps_per_execution` above 1, keep_prob changes once per execution.
 
@@ -228,7 +228,8 @@ class KeepProbScheduler(keras.callbacks.Callback):
         if steps is not None or epoch == 0:
             return steps or 0
         # Only the optimizer counted earlier steps, and it may have missed some: it may
-        # be new, or have skipped steps. TensorFlow's may count the one without data.
+        # be new, or have skipped steps. On TensorFlow it may also have counted the step
+        # that found no more data.
         optimizer = getattr(self.model, "optimizer", None)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         if optimizer is None:
@@ -257,7 +258,7 @@ def _scaled(keep_prob, scale):
 
 
 def find_drop_block_layers(model: Any) -> list[BaseDropBlock]:
-    """Finds every DropBlock layer of a model, each once, nested ones included.
+    """Finds every DropBlock layer of a model, including nested ones, each once.
 
     Args:
         model: A Keras model or layer.

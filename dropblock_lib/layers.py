@@ -64,7 +64,7 @@ class BaseDropBlock(keras.layers.Layer):
 
     @property
     def weights(self):
-        """Empty, so that weights fit networks without the layer."""
+        """Empty, so that weights match those of a network without the layer."""
         return []
 
     def load_own_variables(self, store):
@@ -145,19 +145,19 @@ class DropBlock2D(BaseDropBlock):
 
     Neighboring units of a feature map are correlated, so what
     `Dropout` drops can be guessed from the units around it. DropBlock
-    drops whole blocks. A block of one unit makes it `Dropout`, and one
-    as large as the map makes it `SpatialDropout2D`.
+    drops whole blocks. Blocks of one unit drop as `Dropout` does, and
+    blocks as large as the map as `SpatialDropout2D` does.
 
     Every sample and channel has its own mask. Kept units are divided
-    by their fraction of the whole batch, so that a batch of ones keeps its mean.
-    At inference the layer returns its input.
+    by the fraction of units kept in the whole batch, so that a batch
+    of ones keeps its mean. At inference the layer returns its input.
 
     Args:
         block_size: Side of a block in units: an integer, or a tuple
             of sides. Blocks are clipped to the map, per axis.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
-            Assigning it takes effect in compiled code (in a loop of
-            your own on JAX, see `KeepProbScheduler`). It is saved.
+            Assigning it takes effect in compiled code (for your own
+            loop on JAX, see `KeepProbScheduler`); models save it.
         gamma: Rule for the probability of a seed. `"paper"`, equation
             1, drops somewhat less than `1 - keep_prob`, because blocks
             overlap; `"exact"` drops `1 - keep_prob` in expectation.
@@ -165,14 +165,14 @@ class DropBlock2D(BaseDropBlock):
             paper. If False, the channels of a sample share one.
         data_format: `"channels_last"` or `"channels_first"`. Defaults
             to `keras.config.image_data_format()`.
-        seed: Integer in [0, 2**32), or None. Makes masks repeatable.
-        rate_scale: Float in (0, 1]. `KeepProbScheduler` multiplies the
-            rate of its schedule by it. The layer does not use it.
-        **kwargs: `name`, `dtype` and others of every Keras layer.
+        seed: Integer in [0, 2**32), or None. Makes masks reproducible.
+        rate_scale: Float in (0, 1]. Factor that `KeepProbScheduler`
+            applies to the scheduled rate. The layer does not use it.
+        **kwargs: `name`, `dtype` and other arguments of Keras layers.
 
     Call arguments:
         inputs: Tensor. Integers and Booleans are converted to the
-            layer's dtype. Any size may be unknown when it is built.
+            layer's dtype. Any dimension may be unknown at build time.
         training: Boolean. Units are dropped only if it is True.
 
     Input and output shape:

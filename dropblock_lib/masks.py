@@ -3,7 +3,7 @@
 This is Algorithm 1 of Ghiasi et al. (2018) without a framework or compiled code, for
 feature maps with 1 to 3 sides. The Keras layers are tested against it.
 
-A *seed* is the place where a block is set. Seeds are drawn in the *valid seed region*
+A *seed* is a place that grows into a block. Seeds are drawn in the *valid seed region*
 only, so that every block is inside the feature map. On a map of two sides, seed (i, j)
 of that region drops the rows i ... i + kh - 1 and the columns j ... j + kw - 1 of the
 map. It is at place (kh // 2, kw // 2) of its block: the center of an odd block, and
@@ -76,11 +76,11 @@ def exact_gamma(keep_prob: float, block_size: Sides, feat_size: Sides) -> float:
 
     Blocks overlap, so the paper's gamma drops less than 1 - `keep_prob`. This one
     solves `expected_drop_rate(gamma) = 1 - keep_prob`. With
-    `lam = -log(1 - gamma)` a unit covered by c places survives with probability
-    `exp(-lam * c)`. The logarithm of the mean of these is convex and decreases with
-    `lam`, so Newton's method, started at 0, approaches the root from below. The
-    common factor `exp(-lam)` is taken out: the rest is 1 in the corners, so the mean
-    does not underflow, however small `keep_prob` is.
+    `lam = -log(1 - gamma)`, a unit covered by c places survives with probability
+    `exp(-lam * c)`. The logarithm of the mean over all units is convex and decreases
+    with `lam`, so Newton's method, started at 0, approaches the root from below. The
+    common factor `exp(-lam)` is factored out: the rest is 1 in the corners, so the
+    mean does not underflow, however small `keep_prob` is.
 
     Args:
         keep_prob: Float in (0, 1]. Expected fraction of units to keep.
@@ -171,8 +171,8 @@ def cover_counts(block_size: Sides, feat_size: Sides) -> np.ndarray:
         feat_size: Side of the feature map in units, in the same form.
 
     Returns:
-        Integer array of the map's shape: 1 in a corner of the map, up to the number of
-        units of a block in its middle.
+        Integer array of the map's shape: 1 in the corners of the map, and up to the
+        number of units of a block in the middle of the map.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -189,15 +189,15 @@ def cover_counts(block_size: Sides, feat_size: Sides) -> np.ndarray:
 def expand_seeds(
     seeds: ArrayLike, block_size: Sides, feat_size: Sides | None = None
 ) -> np.ndarray:
-    """Grows every seed to a block (line 6 of Algorithm 1).
+    """Grows every seed into a block (line 6 of Algorithm 1).
 
     Args:
         seeds: Array whose last axes are the valid seed region, (..., h, w) in 2D:
-            0 where a block is set, 1 where none is.
+            0 at a seed, 1 elsewhere.
         block_size: Side of a block in units: an integer, or a tuple of 1 to 3 sides.
         feat_size: Side of the feature map in units, in the same form. Defaults to
             the smallest map, (h + block height - 1, w + block width - 1) in 2D. Pass
-            it where the block is larger than the map, to clip the block.
+            it if the block is larger than the map, so that the block is clipped.
 
     Returns:
         Keep mask of the dtype of `seeds`, (..., H, W) in 2D: 0 where a unit is
@@ -220,7 +220,7 @@ def expand_seeds(
     if seeds.ndim < rank:
         raise invalid("seeds", f"an array with at least {rank} axes", seeds)
     if not np.isin(seeds, (0, 1)).all():
-        raise invalid("seeds", "an array of 0 (a block's seed) and 1 (none)", seeds)
+        raise invalid("seeds", "an array of 0 (seed) and 1 (no seed)", seeds)
     region = seeds.shape[-rank:]
     if feat_size is None:
         feat_size = tuple(n + k - 1 for n, k in zip(region, block, strict=True))
@@ -260,7 +260,8 @@ def drop_block(
         block_size: Side of a block in units: an integer, or a tuple of sides.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
         rng: `numpy.random.Generator`. It draws uniform noise once, in the shape of
-            the seeds: (samples, h, w, channels), or one channel if they share it.
+            the seeds: (samples, h, w, channels), or (samples, h, w, 1) if the channels
+            share a mask.
         gamma: `"paper"` (equation 1) or `"exact"` (see `exact_gamma`).
         per_channel: Whether each channel gets its own mask.
         training: If False, `x` is returned, as at inference.

@@ -1,9 +1,9 @@
 """The colors of the book's figures, pages and text.
 
-The hues are Okabe and Ito's and Paul Tol's color-blind-safe sets. They also differ in
-lightness, so that a page printed in gray remains readable. The book's style sheet is
-generated from these names. Its figures are drawn in the light colors, then translated
-to the dark ones.
+The hues come from color-blind-safe sets by Okabe and Ito and by Paul Tol. They also
+differ in lightness, so that a page printed in gray remains readable. The book's style
+sheet is generated from these names. The book's figures are drawn in the light colors,
+then translated to the dark ones.
 """
 
 import re
@@ -49,7 +49,7 @@ TWINS = {
 
 
 def darken(svg: str) -> str:
-    """Replaces the light colors of a figure by their dark twins."""
+    """Replaces the light colors of a figure with their dark twins."""
     return re.sub(
         "#[0-9A-Fa-f]{6}(?![0-9A-Za-z])",
         lambda color: TWINS.get(color[0].upper(), color[0]),

@@ -17,10 +17,10 @@ class Place:
     """A place for a layer: after a tensor, for all calls that read it or for one.
 
     Attributes:
-        tensor: The tensor to drop.
-        name: Name of the layer.
-        reader: The one call that reads the dropped tensor; `None` for all.
-        scale: The fraction of its rate that the layer drops.
+        tensor: The tensor whose units are dropped.
+        name: Name for the new layer.
+        reader: The one call that reads the layer's output; `None` for all.
+        scale: Factor in (0, 1] on the layer's drop rate.
     """
 
     tensor: Any
@@ -46,8 +46,8 @@ def check_where(where: str | Callable[[keras.Layer], bool], *others: str) -> Non
     """Checks `where`, an argument of `insert_after`.
 
     It does not check that `where` matches a layer, which depends on the model.
-    `others` are further names to list in the error message; the caller handles them
-    before.
+    `others` are further names to list in the error message; the caller has already
+    handled them.
     """
     if not callable(where) and not (isinstance(where, str) and where in PLACEMENTS):
         names = ", ".join(f"'{name}'" for name in (*PLACEMENTS, *others))
@@ -64,12 +64,12 @@ def find_places(
 
 
 def data_formats(layers: Iterable[keras.Layer]) -> set[str]:
-    """The data formats of the convolutions among layers."""
+    """The data formats of the convolutions among `layers`."""
     return {layer.data_format for layer in layers if _CONVOLUTION.has(layer)}
 
 
 def calls_of(model: keras.Model) -> list[Any]:
-    """The calls of layers in a functional model's graph, inputs first."""
+    """The calls in a functional model's graph, in order, without input layers."""
     # Keras has no public walk over calls: `layers` lists a shared layer once.
     by_depth = model._nodes_by_depth
     return [

@@ -9,9 +9,9 @@ The name of a variant, such as "dropblock-7-0.9-exact", gives its numbers:
         -exact                        gamma by the exact rule instead of the paper's
         -shared                       one mask for all channels of a sample
 
-As on the slides, Dropout and SpatialDropout name the rate that is dropped, and
-DropBlock the fraction that is kept. Any name of this form can be used. `VARIANTS` has
-the variants of the slides; register your own there.
+As on the slides, the number is the dropped fraction for Dropout and SpatialDropout, and
+the kept fraction for DropBlock. Any name of this form can be used. `VARIANTS` has the
+variants of the slides; register your own there.
 """
 
 import dataclasses
@@ -118,7 +118,7 @@ class Variant:
     def __call__(
         self, name: str | None = None, seed: int | None = None
     ) -> keras.Layer | None:
-        """Returns a new layer that is not built, or `None` if nothing is dropped."""
+        """Returns a new, unbuilt layer, or `None` for no regularizer."""
         if self.method == "custom":
             if self.factory is None:
                 raise invalid("factory", _FACTORY, self.factory)
@@ -209,7 +209,7 @@ def get_variant(variant: str | Variant | Callable[..., Any]) -> Variant:
 
     Returns:
         A `Variant`, which is itself a function `factory(name=None, seed=None)`: it
-        returns a new layer that is not built, or `None` for the variant "none".
+        returns a new, unbuilt layer, or `None` for no regularizer.
 
     Raises:
         ValueError: If there is no such variant.

@@ -74,13 +74,13 @@ def test_sides_become_a_pair_of_plain_integers(value, expected):
 def test_bad_sides_are_rejected(value):
     with pytest.raises(ValueError) as error:
         arguments.check_sides("block_size", value)
-    expected = "a positive integer or a pair of them"
+    expected = "a positive integer or a tuple of 2 positive integers"
     assert str(error.value) == message("block_size", expected, value)
 
 
 @pytest.mark.parametrize(
     ("dimensions", "words"),
-    [(1, "a tuple of one"), (2, "a pair of them"), (3, "a triple of them")],
+    [(n, f"a tuple of {n} positive integer{'s' * (n > 1)}") for n in (1, 2, 3)],
 )
 def test_sides_have_the_requested_number_of_dimensions(dimensions, words):
     assert arguments.check_sides("size", 4, dimensions) == (4,) * dimensions
@@ -97,7 +97,7 @@ def test_a_tuple_determines_the_number_of_sides():
     for wrong in ((), (1, 2, 3, 4)):
         with pytest.raises(ValueError) as error:
             arguments.check_sides("size", wrong, arguments.count_sides(wrong))
-        expected = "a positive integer or a tuple of 1 to 3 of them"
+        expected = "a positive integer or a tuple of 1 to 3 positive integers"
         assert str(error.value) == message("size", expected, wrong)
 
 

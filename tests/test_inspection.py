@@ -263,7 +263,7 @@ def test_a_layer_whose_output_is_ignored_triggers_a_warning():
         model.drop(x)
         return x
 
-    warned(inspect_loose(ignores), "drop: the model ignores what it returns")
+    warned(inspect_loose(ignores), "drop: the model ignores the layer's output")
 
 
 @pytest.mark.parametrize(

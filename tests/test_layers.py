@@ -950,7 +950,11 @@ def message(name, expected, value):
     [
         ("keep_prob", "a float in (0, 1]", [0, 1.5, math.nan, "0.9", True]),
         ("rate_scale", "a float in (0, 1]", [0, 1.5, "1", None]),
-        ("block_size", "a positive integer or a pair of them", [0, -1, 2.5, (3, 0)]),
+        (
+            "block_size",
+            "a positive integer or a tuple of 2 positive integers",
+            [0, -1, 2.5, (3, 0)],
+        ),
         ("gamma", "'paper' or 'exact'", ["best", None, 0.1]),
         ("per_channel", "True or False", ["yes", None, 1]),
         ("seed", "an integer in [0, 2**32) or None", ["1", 1.5, True, -1, 2**32]),

@@ -13,9 +13,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 # In pixels, as is usual for CIFAR-10.
 LARGEST_SHIFT = 4
-# In pixels: half the side in DeVries and Taylor (2017), because DropBlock adds to it.
+# In pixels: half the side in DeVries and Taylor (2017), because DropBlock also drops
+# regions.
 CUTOUT_SIDE = 8
-# Zero once pixels are scaled to [-1, 1].
+# Nearly zero once pixels are scaled to [-1, 1].
 GRAY = 127
 
 

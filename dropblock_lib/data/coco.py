@@ -38,16 +38,16 @@ def read_coco(
     `images` name other places. Images are not opened here, but by
     `DetectionSplit.image`, one at a time, as RGB. Images without boxes are kept.
 
-    An image with an EXIF orientation is rotated if its height and width in the JSON
-    file are those of the rotated image. It is read as stored, like COCO's images, if
-    they are those of the stored image. If they are those of both, it is read as stored,
-    and a warning is logged.
+    The height and width in the JSON file decide how an image with an EXIF orientation
+    is read. If only the rotated image matches them, the image is rotated. If only the
+    stored image matches, it is read as stored, like COCO's images. If both match, it is
+    read as stored, and a warning is logged.
 
     Boxes are clipped to their image. What is skipped, or clipped by more than a
     pixel, is counted in `DetectionSplit.skipped` and logged as a warning: boxes with
     `"no area"`, boxes `"outside"` their image, `"clipped"` boxes and, on request, each
-    `"missing image"` along with its boxes. So are files that are listed more than once:
-    a `"repeated image"` is kept, but its boxes are not those of the first.
+    `"missing image"` along with its boxes. A file that is listed more than once is
+    reported as a `"repeated image"`: every entry is kept, with its own boxes only.
 
     Args:
         folder: The folder.
@@ -216,7 +216,7 @@ def _read_split(content, path, folder, on_broken):
         logger.warning("%s: %s: %s", path, reason, share)
     _check_boxes(content, kept, images, skipped, path)
     if all(item["iscrowd"] for item in kept):
-        text = "%s: no boxes to learn or to find, only %d crowds"
+        text = "%s: no boxes to train on or to detect, only %d crowds"
         logger.warning(text, path, len(kept))
     if any(item["id"] == 0 for item in kept):
         # pycocotools treats a match with id 0 as no match.

@@ -1,6 +1,6 @@
 """The names of COCO's 80 categories, for pages that show boxes without COCO's files."""
 
-# Starting with category 1; COCO does not use the numbers marked by "-".
+# Starting with category 1. A "-" marks a number that COCO does not use.
 _NAMES = (
     "person bicycle car motorcycle airplane bus train truck boat traffic_light "
     "fire_hydrant - stop_sign parking_meter bench bird cat dog horse sheep cow "

@@ -23,10 +23,10 @@ def account_of_origin(dataset):
 
 
 def label_of(requested, source):
-    """Returns the data's part of the names of runs.
+    """Returns the part of a run's name that identifies the data.
 
-    It is "cifar10", "cifar10-jpeg", or "shapes-for-cifar10" for a stand-in, so that
-    records of real data and of stand-ins never share a name.
+    Examples are "cifar10", "cifar10-jpeg" and, for a stand-in, "shapes-for-cifar10".
+    Records of real data and of stand-ins never share a name.
     """
     is_stand_in = source != requested and not source.startswith(f"{requested}-")
     return f"{source}-for-{requested}" if is_stand_in else source
@@ -36,8 +36,8 @@ def label_of(requested, source):
 class Dataset:
     """Images and labels in two splits, and where they came from.
 
-    The arrays are read-only because a process shares them. Work on a copy, such as
-    `dataset.x_train.astype("float32") / 255`.
+    The arrays are read-only, because everything in the process shares them. Work on a
+    copy, such as `dataset.x_train.astype("float32") / 255`.
 
     Args:
         requested: The name passed to `load_dataset`.
@@ -88,7 +88,7 @@ class Dataset:
 
     @property
     def label(self) -> str:
-        """The data's part of the names of runs, such as "shapes-for-cifar10"."""
+        """The part of a run's name for the data, such as "shapes-for-cifar10"."""
         return label_of(self.requested, self.source)
 
     @property

@@ -25,13 +25,13 @@ class DetectionSplit:
         ids: The id of each image.
         sizes: `int64` `(N, 2)`: height and width of each image in pixels, as stored.
         boxes: For each image `float32` `(k, 4)`: left, top, right and bottom of its
-            boxes, in pixels of the stored image, without those of crowds.
-        labels: For each image `int64` `(k,)`: the classes of its boxes, from 0, in
-            the order of the categories' ids.
+            boxes, except crowds, in pixels of the stored image.
+        labels: For each image `int64` `(k,)`: the class of each box. Classes are
+            numbered from 0 in the order of the category ids.
 
     Args:
         annotations: COCO's JSON as a dict of `info`, `images`, `annotations` and
-            `categories`, crowds included and outlines left out.
+            `categories`, with crowds but without outlines.
         read: A function that returns the `uint8` image `(H, W, 3)` of an id.
         skipped: Counts of the problems found in the whole split, such as
             `{"no area": 2}`.
@@ -91,14 +91,15 @@ class DetectionSplit:
 
         Raises:
             ValueError: If the image's file is broken; the message names it.
+            ImportError: If the image is read from a file and Pillow is not installed.
         """
         return self.read(self.ids[index])
 
     def take(self, count: int | None = None) -> "DetectionSplit":
-        """Returns the first images in a fixed random order, the same in any process.
+        """Returns the first `count` images of a fixed random order.
 
-        A smaller part is contained in a larger one: `take(20).ids[:10]` is
-        `take(10).ids`.
+        The order is the same in every process, and a larger part begins with a smaller
+        one: `take(20).ids[:10]` is `take(10).ids`.
 
         Args:
             count: Number of images, or `None` for the split as it is.
@@ -195,7 +196,7 @@ class DetectionDataset:
 
     @property
     def label(self):
-        """The data's part of the names of runs, such as "coco2017-mini"."""
+        """The part of a run's name for the data, such as "coco2017-mini"."""
         return label_of(self.requested, self.source)
 
     @property

@@ -67,8 +67,8 @@ def find_weights(weights):
         `None`, `"imagenet"` or the path.
 
     Raises:
-        OSError: If the file does not exist, or ImageNet's weights are neither in
-            `$DROPBLOCK_DATA/weights/` nor in Keras' cache, nor can be downloaded.
+        OSError: If the file does not exist, or if ImageNet's weights are neither in
+            `$DROPBLOCK_DATA/weights/` nor in Keras' cache and cannot be downloaded.
     """
     if weights is None:
         return None
@@ -85,13 +85,13 @@ def find_weights(weights):
             raise OSError(
                 f"ImageNet's weights ({WEIGHTS}) are neither in the folder weights/ of "
                 f"$DROPBLOCK_DATA nor in Keras' cache, and {reason}. Pass the path of "
-                "a file with them, or weights=None for random weights."
+                "a weights file, or weights=None for random weights."
             )
     return weights
 
 
 def describe_weights(weights):
-    """Returns name and sha256 of the weights file that `find_weights` found."""
+    """Returns the name and sha256 of the weights file that `find_weights` found."""
     path = cache_folder("models") / WEIGHTS if weights == "imagenet" else weights
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -111,8 +111,8 @@ def cache_folder(kind):
 def why_unreachable(url, seconds=SECONDS):
     """Returns why `url` cannot be downloaded from, in a few words, or `None` if it can.
 
-    Requests the address as a download would, proxies included, and waits for the
-    first byte of the answer. A host that did not answer is not asked again in this
+    Requests the address as a download would, including proxies, and waits for the
+    first byte of the response. After a failure, the host is not tried again in this
     process.
     """
     host = urllib.parse.urlsplit(url).netloc
@@ -138,7 +138,7 @@ def _probe(url, host, seconds):
     thread = threading.Thread(target=request, daemon=True, name=f"probe {host}")
     thread.start()
     thread.join(seconds)
-    return outcome[0] if outcome else f"{host} did not answer in {seconds} seconds"
+    return outcome[0] if outcome else f"{host} did not respond in {seconds} seconds"
 
 
 def _download(file, path):

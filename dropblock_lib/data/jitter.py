@@ -9,7 +9,7 @@ from dropblock_lib.data.letterbox import PADDING, check_image, fitted_sides, res
 SCALES = (0.5, 1.5)
 # The largest relative change of brightness, contrast and saturation.
 COLOR = 0.4
-# A box keeps its object if at least this fraction of it remains in the image.
+# A box is kept if at least this fraction of its area remains in the image.
 VISIBLE = 1 / 3
 
 
@@ -42,6 +42,7 @@ def jitter(
 
     Raises:
         ValueError: If an argument is not as described.
+        ImportError: If Pillow is not installed.
 
     Example:
 

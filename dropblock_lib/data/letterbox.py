@@ -10,7 +10,7 @@ PADDING = (124, 116, 104)
 
 
 def fitted_sides(height: int, width: int, size: int) -> tuple[int, int, float]:
-    """Returns an image's height and width in a square, and its scale.
+    """Returns the height, width and scale of an image that is fitted into a square.
 
     Args:
         height: Height of the image in pixels.
@@ -38,12 +38,12 @@ def check_image(image: np.ndarray) -> None:
 def fit_image(
     image: np.ndarray, boxes: ArrayLike, size: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Resizes an image to fit the top left of a square, keeping its proportions.
+    """Fits an image into the top left of a square, keeping its aspect ratio.
 
     Args:
         image: `uint8` `(H, W, 3)`.
         boxes: `(k, 4)`: left, top, right and bottom in pixels of the image.
-        size: Height and width of the square, the rest of which is a uniform color.
+        size: Height and width of the square in pixels. A uniform color fills the rest.
 
     Returns:
         `(image, boxes, scale)`: `uint8` `(size, size, 3)`, `float32` `(k, 4)` in
@@ -85,6 +85,9 @@ def resize(
         width: New width in pixels.
         region: Left, top, right and bottom in pixels of the image; by default the
             whole image.
+
+    Returns:
+        The resized image, `uint8` `(height, width, 3)`.
 
     Raises:
         ImportError: If Pillow is not installed.

@@ -45,21 +45,21 @@ def load_dataset(
        `cifar10.npz` with the arrays `x_train`, `y_train`, `x_test` and `y_test`, as
        in `keras.datasets`;
     2. in Keras' cache of downloaded files;
-    3. at the address that Keras downloads from, unless it does not answer within
-       three seconds (which is remembered until the process ends);
+    3. at the address that Keras downloads from, if it responds within three
+       seconds (otherwise, it is not tried again in this process);
     4. among the stand-ins: `"digits"` for MNIST, `"shapes"` for CIFAR-10.
 
     For detection, `"coco2017"` is COCO 2017 as it is published, and `"coco2017-mini"`
     a few hundred of its images. They are folders of these names, with
     `annotations/instances_train2017.json`, `annotations/instances_val2017.json`
-    and the images in `train2017` and `val2017`. They are looked for in the first
-    place only, are never downloaded, and `"scenes"` is their stand-in.
+    and the images in `train2017` and `val2017`. They are looked for only in the
+    directory of step 1, and are never downloaded. Their stand-in is `"scenes"`.
 
     If a file is missing, the next place is tried; if a file is broken, an error is
     raised. `"digits"`, `"shapes"` and `"scenes"` are built in. Files are checked, and
     nothing is ever unpickled. The result (`name`, `source`, `origin`, `description`)
-    and the log `dropblock_lib` say which data set was used; the log entry is a
-    warning if it is not the requested one.
+    and the logger `dropblock_lib` say which data set was used. The log entry is a
+    warning if that is not the requested data set.
 
     Args:
         name: `"mnist"`, `"cifar10"`, `"digits"` or `"shapes"`; for detection

@@ -81,9 +81,9 @@ def read_keras_files(name, path):
 def _read_batch(path):
     """Reads a CIFAR-10 batch, a pickle, without unpickling it.
 
-    The pickle is a dictionary of the strings "labels" and "data", among others: a
-    list of small integers, and an array whose bytes are one long string. Both can be
-    read from the pickle's instructions, none of which is executed.
+    The pickle is a dictionary. Among its items are "labels", a list of small integers,
+    and "data", an array whose bytes are one long string. Both can be read from the
+    pickle's opcodes, none of which is executed.
     """
     labels, pixels, latest_string = [], None, None
     try:

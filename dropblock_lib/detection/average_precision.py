@@ -76,20 +76,21 @@ def average_precision(
 
     Args:
         annotations: COCO's JSON as a dict: `images`, `annotations`, `categories`.
-            If they are missing or `None`, `iscrowd` is 0 and `area` is the area of
-            the box. The ids of annotations are not used, and may be missing.
+            A missing `iscrowd`, or `None`, means 0. A missing `area`, or `None`,
+            means the area of the box. The ids of annotations are not used, and may be
+            missing.
         results: From `to_coco`.
 
     Returns:
         Dict of `MEASURES` -> float in [0, 1], or `None` if there are no objects to
-        find. "AP" is the mean over IoU thresholds from 0.50 to 0.95, over classes
-        and over recall. Small objects have less than 32 x 32 pixels, large ones more
-        than 96 x 96.
+        find. "AP" is the mean precision over IoU thresholds from 0.50 to 0.95, over
+        classes and over recall levels. Small objects have less than 32 x 32 pixels,
+        large ones more than 96 x 96.
 
     Raises:
-        ValueError: If an annotation or a result is for an image or a category that
-            is not listed or lacks a box or score, or if an image or a category is
-            listed twice.
+        ValueError: If an annotation or a result lacks a box, if a result lacks a
+            score, if one is for an image or a category that is not listed, or if an
+            image or a category is listed twice.
         ImportError: If pycocotools is not installed.
 
     Reference:
@@ -107,7 +108,7 @@ def average_precision(
 def precision_by_recall(
     annotations: dict, results: list[dict]
 ) -> dict[float, np.ndarray]:
-    """Computes the precision-recall curves, the area under which is AP.
+    """Computes precision-recall curves; AP is the mean area under them.
 
     Args:
         annotations: As for `average_precision`.
@@ -121,9 +122,9 @@ def precision_by_recall(
         are no objects to find.
 
     Raises:
-        ValueError: If an annotation or a result is for an image or a category that
-            is not listed or lacks a box or score, or if an image or a category is
-            listed twice.
+        ValueError: If an annotation or a result lacks a box, if a result lacks a
+            score, if one is for an image or a category that is not listed, or if an
+            image or a category is listed twice.
         ImportError: If pycocotools is not installed.
     """
     evaluation = _evaluate(annotations, results)

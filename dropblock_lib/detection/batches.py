@@ -20,7 +20,7 @@ CACHE_BYTES = 2 * 1024**3
 
 
 class DetectionBatches(keras.utils.PyDataset):
-    """Images resized to squares, and their boxes, in batches of fixed shape.
+    """Letterboxed images and their boxes, in batches of fixed shape.
 
     Each batch is `(images, {"boxes": boxes, "labels": labels})`: `float32` images
     `(B, image_size, image_size, 3)` from 0 to 255; `float32` boxes `(B, M, 4)`,
@@ -46,7 +46,7 @@ class DetectionBatches(keras.utils.PyDataset):
         image_size: Height and width of the square in pixels.
         batch_size: Number of images per batch.
         shuffle: Whether to reorder the images in each epoch.
-        mirror: Whether to mirror half of the images, chosen again in each epoch.
+        mirror: Whether to mirror each image with probability 1/2 in each epoch.
         jitter: Whether to change the scale, position and colors of each image at
             random in each epoch, as `dropblock_lib.data.jitter` does.
         seed: Non-negative integer, the random seed.
@@ -135,7 +135,7 @@ class DetectionBatches(keras.utils.PyDataset):
             logger.warning("%s and are left out", small)
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the order and mirroring of an epoch, for instance to resume.
+        """Sets the epoch, and with it the order and random changes of the images.
 
         Args:
             epoch: Non-negative integer.
@@ -171,7 +171,11 @@ class DetectionBatches(keras.utils.PyDataset):
         return whole + bool(rest and not self.drop_last)
 
     def indices(self, batch: int) -> np.ndarray:
-        """Returns the positions in the split of a batch's images, in this epoch."""
+        """Returns the indices, in the split, of the images of a batch in this epoch.
+
+        Raises:
+            IndexError: If there is no such batch.
+        """
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {batch} of {len(self)}")
         return self._order[batch * self.batch_size :][: self.batch_size]

@@ -40,10 +40,10 @@ class RetinaNet(keras.Model):
     boxes)`, both padded with -1. Train with `fit` on batches of `(images, y)`.
     `predict` returns `boxes`, `confidence`, `labels` and `num_detections`.
 
-    Anchors and their matching are KerasHub's. `keras_hub.models.
+    Anchors come from KerasHub, and are matched by its rule. `keras_hub.models.
     RetinaNetObjectDetector` differs in these ways: its losses are means, it learns
     nothing from batches without objects, it gives the prior of the class head to the
-    box head, and its suppression ignores classes.
+    box head as well, and its suppression ignores classes.
 
     After an epoch of `fit` on `DetectionBatches`, a warning is logged if the class loss
     is still that of a detector that ignores the image: see `uninformed_loss`.
@@ -186,8 +186,8 @@ class RetinaNet(keras.Model):
 
         Raises:
             ValueError: If boxes are not left, top, right and bottom in pixels, labels
-                are not classes of the model, or `DetectionBatches` are empty or of
-                another image size.
+                are not classes of the model, or `DetectionBatches` are empty or have
+                a different image size.
         """
         options = _by_name(super().fit, x, y, *arguments, **options)
         validation_data = options.get("validation_data")
@@ -235,7 +235,7 @@ class RetinaNet(keras.Model):
             `confidence`, `labels` and `num_detections`.
 
         Raises:
-            ValueError: If `DetectionBatches` have another image size than the model.
+            ValueError: If `DetectionBatches` have a different image size.
         """
         options = _by_name(super().predict, x, *arguments, **options)
         with _original_errors([], x):
@@ -256,7 +256,7 @@ class RetinaNet(keras.Model):
             raise invalid("x", "batches of at least one image", received="no image")
         highest = max(max(labels, default=0) for labels in x.split.labels)
         if highest >= self.num_classes:
-            expected = f"labels below the model's {self.num_classes} classes"
+            expected = f"labels from 0 to {self.num_classes - 1}, the model's classes"
             raise invalid("labels", expected, int(highest))
         return x
 
@@ -350,8 +350,8 @@ class RetinaNet(keras.Model):
 
         Args:
             optimizer: As for `keras.Model.compile`; by default `detection_optimizer()`.
-                A large learning rate can keep a detector from learning: with another
-                optimizer, warm up and clip the gradients as this one does.
+                A large learning rate can keep a detector from learning. Another
+                optimizer should also use warm-up and gradient clipping.
             box_loss: A Keras loss; by default `BoxLoss()`.
             classification_loss: A Keras loss; by default `FocalLoss()`.
             **kwargs: As for `keras.Model.compile`.
@@ -404,7 +404,7 @@ class RetinaNet(keras.Model):
                 which a sum over anchors cannot take into account.
         """
         if sample_weight is not None:
-            expected = "None, because the loss of a detector weighs anchors, not images"
+            expected = "None, because a detector's loss weights anchors, not images"
             raise invalid("sample_weight", expected, sample_weight)
         # In a compiled step, targets have no values; `fit` has checked them.
         check_targets(y, self.num_classes)

@@ -25,8 +25,8 @@ def detect(
 
     Args:
         model: A detector for images of one size, such as `dbl.models.retinanet`.
-        split: A `DetectionSplit`, or `DetectionBatches` of one that do not shuffle,
-            change or leave out images.
+        split: A `DetectionSplit`, or `DetectionBatches` that do not shuffle, change or
+            leave out images.
         category_ids: COCO's id of each label, `dataset.category_ids`.
         batch_size: Number of images per batch, unless `split` is `DetectionBatches`.
 
@@ -54,7 +54,7 @@ def detect(
         batches = DetectionBatches(split, model.input_shape[1], batch_size)
     for name in ("shuffle", "mirror", "jitter", "drop_last"):
         if getattr(batches, name):
-            raise invalid(name, "False, in the batches to detect in", True)
+            raise invalid(name, "False for the batches passed to `detect`", True)
     if not len(batches):
         return []
     predictions = model.predict(batches, verbose=0)

@@ -27,7 +27,7 @@ class FocalLoss(keras.losses.Loss):
         name: Optional string.
 
     Call arguments:
-        y_true: 0 and 1, `(..., classes)`.
+        y_true: Zeros and ones, `(..., classes)`.
         y_pred: Logits, `(..., classes)`.
 
     Raises:

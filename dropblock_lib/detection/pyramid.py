@@ -19,15 +19,15 @@ def build_pyramid(
 ) -> keras.Model:
     """Builds the feature pyramid of RetinaNet on some layers of an encoder.
 
-    The maps of the encoder become maps of the pyramid, each the sum of its own map,
-    projected to `channels`, and the coarser sum, enlarged. Levels beyond the encoder's
-    coarsest are convolutions of stride 2. A map of level `n` is `2**n` times smaller
-    than the image.
+    Each map of the encoder is projected to `channels`, and the enlarged sum of the next
+    coarser level is added to it. A 3x3 convolution of this sum is the pyramid's map.
+    Levels beyond the encoder's coarsest are convolutions of stride 2. A map of level
+    `n` is `2**n` times smaller than the image.
 
     Args:
         encoder: A functional `keras.Model` with one input, an image.
-        levels: Dict of level -> name of the layer that outputs it, such as
-            `{"P3": "conv3_block4_out"}`.
+        levels: Dict of level -> name of the encoder's layer whose output to use, such
+            as `{"P3": "conv3_block4_out"}`.
         lowest: The finest level of the pyramid.
         highest: The coarsest level of the pyramid, at least `lowest`.
         channels: Number of channels of every map.
@@ -39,8 +39,8 @@ def build_pyramid(
         A functional `keras.Model` from an image to a dict of level -> map.
 
     Raises:
-        ValueError: If `levels` lacks one that the pyramid needs, or the encoder lacks
-            one of the layers.
+        ValueError: If an argument is not as described, `levels` lacks a level that the
+            pyramid needs, or the encoder lacks one of the layers.
 
     Reference:
 

@@ -18,7 +18,7 @@ def check_keys(y: Any) -> None:
 
 
 def check_targets(y: Any, classes: int) -> None:
-    """Checks targets: their keys and shapes, labels of `classes` classes, and boxes.
+    """Checks targets: their keys, shapes, labels (below `classes`) and boxes.
 
     Boxes and labels are padded with -1. Tensors in a compiled function, which have no
     values, are not checked.
@@ -38,11 +38,11 @@ def check_targets(y: Any, classes: int) -> None:
 
 
 def check_labels(labels: np.ndarray, classes: int, padded: bool = False) -> None:
-    """Checks labels of `classes` classes, which may be padded with -1."""
+    """Checks that labels are integers from 0 to `classes - 1`, or -1 if `padded`."""
     wrong = labels[~np.isin(labels, np.arange(-1 if padded else 0, classes))]
     if wrong.size:
-        expected = f"labels from 0 to below the model's {classes} classes"
-        expected += ", or -1" if padded else ""
+        expected = f"labels from 0 to {classes - 1}, the model's classes"
+        expected += ", or -1 for padding" if padded else ""
         raise invalid("labels", expected, received=f"{np.unique(wrong)[:5].tolist()}")
 
 

@@ -1,4 +1,4 @@
-"""Wraps batches for TensorFlow, so that they are checked and its input does not stall.
+"""Wraps batches for TensorFlow: checks them, and keeps the input from stalling.
 
 Keras reads a `PyDataset` through a `tf.data.Dataset` and lets TensorFlow tune how far
 ahead it reads. A thread does the tuning at intervals that grow to a minute, and an

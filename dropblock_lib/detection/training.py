@@ -90,7 +90,7 @@ def uninformed_loss(
         loss: The class loss; by default `FocalLoss()`.
 
     Returns:
-        The loss per positive anchor, a float, averaged over the batches as `fit` does.
+        The loss per positive anchor, a float: the mean over the batches.
 
     Example:
 
@@ -120,8 +120,9 @@ class UninformedWarning(keras.callbacks.Callback):
     """Warns once if a detector's class loss shows that it learns nothing.
 
     That is the case if the loss has not fallen by 5% in the first epoch, or by 1% in a
-    later one, and is not below that of a detector that ignores the image.
-    `RetinaNet.fit` adds this callback for `DetectionBatches`.
+    later one, and is not at least 3% below that of a detector that ignores the image.
+    The first 30 steps never lead to a warning. `RetinaNet.fit` adds this callback for
+    `DetectionBatches`.
 
     Args:
         batches: The batches whose loss is monitored: validation batches if there are

@@ -42,8 +42,8 @@ def compute(state: Any, method: str) -> Result:
     seeds[(..., *valid)] = field[(..., *valid)] < gamma
     keep_mask = masks.expand_seeds(1 - seeds[(..., *valid)].astype("int8"), block, size)
     kept = np.count_nonzero(keep_mask)
-    # DropBlock divides by the share that it kept, the others by the share that they
-    # expect to keep.
+    # DropBlock divides by the fraction that the mask keeps; the other methods divide by
+    # keep_prob, the expected fraction.
     by_mask = keep_mask.size / max(kept, 1)
     readouts = {
         "gamma": gamma,

@@ -116,7 +116,7 @@ TEXTS = {
     },
     "map": (
         "{name}: channel {number} of {channels}, {height} x {width} units. "
-        "The arrow keys move over them."
+        "The arrow keys move from unit to unit."
     ),
     "controls": {
         "more": "More controls",

@@ -76,9 +76,9 @@ class MaskExplorer(anywidget.AnyWidget):
     Args:
         preset: Where to start: `"photo"`, `"star"`, `"digit"`, `"slides"` (the 5 x 5
             example) or `"stage"` (the size of a late map of ResNet-50).
-        feature_map: Array (height, width) or (height, width, channels) to drop, with
-            sides of up to 64 and up to 16 channels; it sets `height`, `width` and
-            `channels`. By default the map of a picture.
+        feature_map: Array (height, width) or (height, width, channels) whose units
+            are dropped, with sides of up to 64 and up to 16 channels; it sets `height`,
+            `width` and `channels`. By default, the map is computed from `picture`.
         method: `"dropblock"`, `"dropout"` or `"spatial"`.
         block_size: Integer from 1 to 64, side of a block in units.
         keep_prob: Float in (0, 1]. Nominal fraction of units to keep.
@@ -88,8 +88,8 @@ class MaskExplorer(anywidget.AnyWidget):
         per_channel: Whether each channel gets its own mask.
         gamma: `"paper"` or `"exact"`.
         seed: Random seed of the noise, an integer in [0, 2^32).
-        picture: Picture to drop: `"cat"`, `"star"`, `"digit"`, `"numbers"` or
-            `"ones"`.
+        picture: Picture that the feature map is computed from: `"cat"`, `"star"`,
+            `"digit"`, `"numbers"` or `"ones"`.
         step: Step of Algorithm 1 to show: `"map"`, `"seeds"`, `"blocks"`, `"drop"` or
             `"scale"`.
         channel: Integer, the channel that is shown large, counted from 0.
@@ -156,7 +156,7 @@ class MaskExplorer(anywidget.AnyWidget):
             names = ("channels", "height", "width")
             self._given = dict(zip(names, values.shape, strict=True))
             state |= self._given
-            # Four digits, because the page contains them all.
+            # Four significant digits, because the page contains every value.
             state["_values"] = [
                 [float(f"{value:.4g}") for value in channel.flat] for channel in values
             ]

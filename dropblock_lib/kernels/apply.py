@@ -22,7 +22,8 @@ def drop_blocks(
     """Drops blocks of units, and divides the others by the fraction that is kept.
 
     Args:
-        inputs: Float tensor of samples, 1 to 3 sides of maps, and channels.
+        inputs: Float tensor (samples, *sides, channels), or (samples, channels,
+            *sides) for `"channels_first"`, with 1 to 3 sides.
         rng_seed: Drawn from a `keras.random.SeedGenerator`.
         keep_prob: Float32 scalar tensor in (0, 1].
         block_sides: Sides of a block in units, integers.
@@ -31,8 +32,8 @@ def drop_blocks(
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
-        Tensor of the shape and dtype of `inputs`. NaN and infinity do not leak from a
-        dropped unit, neither forward nor into the gradient.
+        Tensor of the shape and dtype of `inputs`. NaN and infinity in a dropped unit do
+        not leak, either forward or into the gradient.
     """
     channel_axis = 1 if data_format == "channels_first" else -1
     samples, *map_sides = ops.shape(inputs)
@@ -62,7 +63,7 @@ def draw_masks(
     channels: Size,
     *map_sides: Size,
 ) -> PackedMasks:
-    """Draws seeds, and grows them to blocks. `channels` is 1 if they share a mask."""
+    """Draws seeds, and grows them into blocks, with `channels` masks per sample."""
     keep_prob = backend.constant(keep_prob)
     gamma = gamma_tensor(gamma_rule, keep_prob, block_sides, map_sides)
     expected = expected_gammas(gamma_rule, block_sides, map_sides)
@@ -85,9 +86,9 @@ def _draw_for_float16(*arguments):
 def _without_overflow(fraction, kept):
     """The divisor, raised if needed so that float16 does not overflow.
 
-    Networks compute numbers close to float16's largest, 65,504. Raising the divisor
+    Activations can come close to float16's largest number, 65,504. Raising the divisor
     for all units, instead of clipping outputs, keeps the gradient equal to the mask
-    over the divisor.
+    divided by the divisor.
     """
     largest = float(np.finfo("float16").max)
     kept = ops.cast(ops.stop_gradient(kept), "float32")

@@ -9,8 +9,9 @@ if n bits in a row are 0, which has probability (1 - p)^n. With u uniform in (0,
 
     gap = 1 + floor(log(u) / log(1 - p))
 
-exceeds n exactly if u < (1 - p)^n. The running sum of the gaps gives the positions of
-the ones. That takes one random number per 1, not per bit: a hundredth at p = 0.01.
+exceeds n exactly when u < (1 - p)^n. The running sum of the gaps gives the positions of
+the ones. That takes one random number per 1, not per bit: at p = 0.01, a hundredth as
+many.
 """
 
 import math
@@ -28,7 +29,7 @@ from dropblock_lib.kernels.packed_masks import WORD_BITS, lowest_bits
 SPARSE_BELOW = 0.1
 # `sparse_bits` draws rows of about this many bits, so that sums of gaps stay small.
 ROW_BITS = 2**16
-# The probability that a row has more ones than random numbers reserved for it.
+# The largest probability that a row has more ones than random numbers reserved for it.
 TRUNCATED = 1e-15
 
 
@@ -43,7 +44,8 @@ def draw_bits(
 
     Args:
         rng_seed: Drawn from a `keras.random.SeedGenerator`.
-        probability: Float32 scalar tensor in [0, 1]: that a bit is 1.
+        probability: Probability in [0, 1] that a bit is 1, a float32 scalar tensor or
+            a float.
         expected: Increasing probabilities. Random numbers are reserved for each of
             them, and the first one not below `probability` is used. Above the last
             one, every bit takes its own random number.
@@ -51,8 +53,8 @@ def draw_bits(
         bits: Number of bits to draw in every word, an integer or a scalar tensor.
 
     Returns:
-        Int32 tensor of the given shape. Bits above the lowest `bits` are 0. It depends
-        on the arguments only, so that a resumed training run repeats exactly.
+        Int32 tensor of the given shape. Bits above the lowest `bits` are 0. The result
+        depends on the arguments only, so that a resumed training run repeats exactly.
     """
     cond = _cond_now if _is_known(probability) else ops.cond
 
@@ -75,7 +77,7 @@ def draw_bits(
 def dense_bits(
     rng_seed: Tensor, probability: Tensor, shape: Sequence[Size], bits: Size
 ) -> Tensor:
-    """Draws every Bernoulli bit, a few bit positions per loop turn."""
+    """Draws every Bernoulli bit, a few bit positions per loop iteration."""
     per_turn = _bits_per_turn(shape)
     if isinstance(bits, int):
         per_turn = min(per_turn, bits)
@@ -95,7 +97,7 @@ def dense_bits(
         lambda turn, words: words | ops.left_shift(draw(turn), turn * per_turn),
         ops.zeros(shape, "int32"),
     )
-    # The last turn may draw more bits than were asked for.
+    # The last iteration may draw more bits than requested.
     return words & lowest_bits(bits)
 
 
@@ -128,9 +130,9 @@ def room_for_ones(probability: float) -> int:
 
 
 def _bits_per_turn(shape):
-    """A power of two that makes a loop turn draw about `ROW_BITS` bits.
+    """Bit positions per loop iteration: a power of two, for about `ROW_BITS` bits.
 
-    On small maps a single bit position has so few bits that the turn itself would
+    On small maps a single bit position has so few bits that the loop's overhead would
     take most of the time; on large maps many positions would take too much memory.
     """
     groups, *others = shape
@@ -161,8 +163,8 @@ def _fori_loop_now(lower, upper, body_fn, init_val):
 
 
 def _derived_seed(rng_seed, index):
-    """Derives an independent random seed for each loop turn."""
-    # Keras counts up the second of a seed's two numbers; PyTorch adds both.
+    """Derives an independent random seed for each loop iteration."""
+    # A seed is two numbers. Keras increments the second; for PyTorch, it adds the two.
     return rng_seed + (ops.cast(index, rng_seed.dtype) + 1) * 0x51ED270B
 
 
@@ -171,7 +173,7 @@ def _uniform(shape, rng_seed):
 
 
 class DrawnSeed(keras.random.SeedGenerator):
-    """Passes a random seed that is already drawn to `keras.random`."""
+    """Gives `keras.random` a random seed that has already been drawn."""
 
     def __init__(self, rng_seed):
         self.rng_seed = rng_seed

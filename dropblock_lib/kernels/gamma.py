@@ -13,13 +13,14 @@ from keras import ops
 
 from dropblock_lib import masks
 
-# A tensor of the backend in use, and an integer or an integer scalar tensor.
+# A tensor of the backend in use.
 Tensor = Any
+# An integer, an integer scalar tensor, or a symbol in an exported model.
 Size = Any
 
 # Newton's method reaches float32's precision in seven steps for any keep_prob.
 NEWTON_STEPS = 7
-# Smaller numbers are subnormal in float32, and compiled code flushes them to zero.
+# Well above float32's subnormal numbers, which compiled code flushes to zero.
 SMALLEST_KEEP_PROB = 1e-30
 # Compiled code reserves random numbers for these, and draws dense bits below the last.
 # They are constants, so that masks do not depend on earlier values of keep_prob.

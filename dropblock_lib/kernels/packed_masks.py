@@ -1,8 +1,8 @@
 """Masks of up to 32 feature maps in the bits of an int32.
 
-DropBlock works mostly on masks. With one integer for the same unit of many maps, a
-single `or` grows the blocks of all of them by a step, and the masks take a
-thirty-second of the memory of the feature maps.
+DropBlock spends most of its time on masks. With one integer for the same unit in up to
+32 maps, a single `or` grows the blocks of all these maps by one step, and the masks
+take a thirty-second of the memory of the feature maps.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ SHORTEST_RUN = 16
 class PackedMasks:
     """Masks of a batch: bits are 1 where a unit is dropped.
 
-    A word belongs to a group of samples. Where these are few, it also belongs to
-    several channels of each: bit s * channels_per_word + r is that of sample s of the
-    group and of the r-th of `channels_per_word` equal runs of channels.
+    A word has a bit for every sample of a group. If the group is small, the word has
+    bits for several channels of each sample: bit s * channels_per_word + r belongs to
+    sample s of the group and to the r-th of `channels_per_word` equal runs of channels.
 
     Attributes:
-        words: Int32 tensor of the feature maps' rank: groups for samples, and runs
-            of channels at `channel_axis`. A side may be 1 instead of the map's: its
-            bit then applies to the whole side.
+        words: Int32 tensor of the feature maps' rank, with groups in place of samples,
+            and the channels of one run at `channel_axis`. A side may be 1 instead of
+            the map's: its bit then applies to the whole side.
         samples: Batch size, an integer or a scalar tensor.
         group_size: Samples in a group, an integer or a scalar tensor; the last group
             may have fewer.
@@ -123,8 +123,8 @@ class PackedMasks:
 
     def count_ones(self) -> Tensor:
         """The number of bits that are 1, as an int32 scalar tensor."""
-        # Sums of 2 bits, of 4, of 8, and of all 32 in each word. Operators, because
-        # functions of `keras.ops` take several times as long to call.
+        # Sums of 2 bits, of 4, of 8, and of all 32 in each word. Operators are used,
+        # because functions of `keras.ops` take several times as long to call.
         sums = self.words - (self.words >> 1 & 0x55555555)
         sums = (sums & 0x33333333) + (sums >> 2 & 0x33333333)
         sums = sums + (sums >> 4) & 0x0F0F0F0F
@@ -179,8 +179,8 @@ class PackedMasks:
         """
         if self.channels_per_word == 1:
             return self.words
-        # Done on words, which are few: a compiler that has to find the bit of each
-        # unit in one loop over all runs does not vectorize it.
+        # The shift is done on words, which are few: a compiler that has to find the bit
+        # of each unit in one loop over all runs does not vectorize that loop.
         runs = range(self.channels_per_word)
         runs = [ops.right_shift(self.words, run) for run in runs]
         return ops.concatenate(runs, axis=self.channel_axis)
@@ -189,8 +189,8 @@ class PackedMasks:
 def grow_blocks(seeds: Tensor, block: int, side: Size, axis: int) -> Tensor:
     """Extends every 1 bit over `block` places of an axis.
 
-    Windows double in length: two of 1 make one of 2, two of 2 make one of 4. Two that
-    overlap make a window of any other length.
+    Windows double in length: two of 1 make one of 2, two of 2 make one of 4. Two
+    overlapping windows make one of any other length.
 
     Args:
         seeds: Int32 tensor of packed masks on the valid seed region.

@@ -1,6 +1,6 @@
 """The backend's operations, written with `keras.ops`.
 
-JAX uses them: its compiler merges all steps into one pass over the units.
+JAX uses them: its compiler fuses all steps into one pass over the units.
 """
 
 import dataclasses
@@ -13,9 +13,9 @@ from dropblock_lib.kernels.packed_masks import PackedMasks
 
 
 def is_concrete(tensor):
-    """Whether a scalar tensor has a value, because JAX is not compiling.
+    """Whether a scalar tensor has a value, that is, JAX is not tracing it.
 
-    Outside of compiled code, JAX compiles `ops.cond` and `ops.fori_loop` at every
+    Outside of compiled code, JAX compiles `ops.cond` and `ops.fori_loop` on every
     call, which takes a second. Python's `if` and `for` avoid that.
     """
     try:
@@ -36,7 +36,7 @@ def draw_seed(generator):
 
 
 def uniform(shape, seed):
-    """Float32 tensor of random numbers in [0, 1), in steps of 2**-23."""
+    """Float32 tensor of random numbers in [0, 1), in steps of at most 2**-23."""
     return keras.random.uniform(shape, dtype="float32", seed=seed)
 
 
@@ -50,9 +50,13 @@ def combine_bits(is_one, bits):
 
     Args:
         is_one: Boolean tensor.
-        bits: Int32 tensor that broadcasts to it, of powers of two.
+        bits: Int32 tensor of distinct powers of two along the first axis, which
+            broadcasts to the shape of `is_one`.
+
+    Returns:
+        Int32 tensor of the shape of `is_one` without its first axis.
     """
-    # The bits differ, so that their sum is their `or`.
+    # The bits are distinct, so their sum equals their `or`.
     return ops.sum(ops.where(is_one, bits, 0), axis=0)
 
 
@@ -60,8 +64,8 @@ def place_ones(noise, probability, words_per_row, bits):
     """Rows of words with ones at geometric gaps, for `bernoulli.sparse_bits`.
 
     Args:
-        noise: Float32 tensor (rows, gaps), uniform in [0, 1), in steps of 2**-23.
-        probability: Float32 scalar tensor: that a bit is 1.
+        noise: Float32 tensor (rows, gaps), from `uniform`.
+        probability: Probability that a bit is 1, a float32 scalar tensor or a float.
         words_per_row: Integer or scalar tensor.
         bits: Number of bits in use per word, an integer or a scalar tensor.
 
@@ -81,7 +85,7 @@ def place_ones(noise, probability, words_per_row, bits):
     first_word = ops.arange(rows, dtype="int32") * words_with_spare
     word = word + ops.expand_dims(first_word, 1)
     bit = ops.left_shift(1, bit)
-    # The bits of a word differ, so that their sum is their `or`.
+    # The bits of a word are distinct, so their sum equals their `or`.
     found = ops.segment_sum(
         ops.reshape(bit, (-1,)),
         ops.reshape(word, (-1,)),

@@ -1,7 +1,7 @@
 """TensorFlow's operations, which make few passes over the units.
 
 TensorFlow makes a separate pass for every operation. With samples in the bits of bytes,
-masks are unpacked four units to a word, and only the last steps handle single units.
+one operation on a word unpacks four units, and only the last steps handle single units.
 """
 
 import functools
@@ -57,7 +57,7 @@ class WordMasks(PackedMasks):
 
     def count_ones(self):
         ones = tf.raw_ops.PopulationCount(x=self.words)
-        # The count of an axis fits in int32, and that of a batch need not.
+        # A count along one axis fits in int32, but the count of a batch may not.
         counts = tf.reduce_sum(tf.cast(ones, tf.int32), axis=-1)
         return tf.reduce_sum(tf.cast(counts, tf.int64))
 
@@ -76,9 +76,9 @@ class ByteMasks(WordMasks):
     """Masks of up to 8 samples and 4 neighboring channels in a word.
 
     Byte q of word c belongs to channel 4 c + q: in memory, the bytes of all words are
-    the channels. Bit s of a byte belongs to sample s of its group. Where there are
-    few samples, a byte has several channels of each: bit s * runs + r belongs to the
-    r-th of equal runs of channels.
+    the channels. Bit s of a byte belongs to sample s of its group. If there are few
+    samples, a byte has several channels of each: bit s * runs + r belongs to sample s
+    and to the r-th of `runs` equal runs of channels.
     """
 
     @classmethod
@@ -147,8 +147,8 @@ def share_trace(function, *arguments):
     """Calls a function that is traced once for all layers with equal settings.
 
     Args:
-        function: A hashable function without state, of tensors and numbers. No
-            gradient goes through it.
+        function: A hashable function of tensors and numbers, without state. No
+            gradient flows through it.
         *arguments: Tensors, and hashable values. The function is traced for each
             combination of the latter.
 

@@ -70,7 +70,7 @@ def uniform(shape, seed):
 
 
 def constant(tensor):
-    """A scalar as a float, unless that stops a GPU or breaks a compiled graph."""
+    """A scalar as a float, unless that would stall a GPU or break a compiled graph."""
     if tensor.device.type != "cpu" or is_exporting() or torch.compiler.is_compiling():
         return tensor
     return tensor.item()
@@ -98,7 +98,7 @@ def place_ones(noise, probability, words_per_row, bits):
     if rows > 1:
         first_word = words_with_spare * torch.arange(rows, device=noise.device)
         word += first_word.to(torch.int32)[:, None]
-    # Keras would sum in float32, which has 24 bits.
+    # Keras would sum in float32, whose significand has only 24 bits.
     found = torch.zeros(rows * words_with_spare, dtype=torch.int32, device=noise.device)
     found.index_add_(0, word.flatten(), bit.flatten())
     if rows == 1:
@@ -188,7 +188,7 @@ class _DropAndScale(torch.autograd.Function):
         ctx.masks, ctx.scale = masks, scale
         integers = inputs.view(INTEGERS[inputs.element_size()])
         kept = _integer_masks(masks).to(integers.dtype)
-        # In place where possible: getting new memory takes longer than filling it.
+        # In place where possible: allocating memory takes longer than filling it.
         fits = kept.shape == integers.shape
         kept = kept.bitwise_and_(integers) if fits else kept & integers
         return kept.view(inputs.dtype).mul_(scale)
@@ -199,7 +199,7 @@ class _DropAndScale(torch.autograd.Function):
 
 
 def _integer_masks(masks):
-    """An integer for each unit: all its bits are 1 if it is kept, 0 if dropped."""
+    """An integer for each unit: all bits are 1 for a kept unit, 0 for a dropped one."""
     kept = ~masks.words_of_channels()
     # A product, faster here than a shift, moves a sample's bit to the sign. A shift
     # then copies the sign to all bits.

@@ -33,7 +33,7 @@ _lite0 = partial(
 
 # The detectors by name. Each has the signature (variant="none", classes=80,
 # image_size=512, weights=None, seed=None). If it loads weights, the model's attribute
-# `pretrained` has their `file` and `sha256`, for the record.
+# `pretrained` has their `file` and `sha256`, which the run's record contains.
 DETECTORS = {
     "retinanet": retinanet,
     # For images of about 100 pixels: smaller anchors, lighter heads, and no levels of

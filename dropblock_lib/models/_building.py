@@ -16,8 +16,8 @@ from dropblock_lib.models.normalization import BatchNormalization
 from dropblock_lib.variants import get_variant
 
 SMALLEST = 32  # the applications halve images five times
-# With Keras' default of 0.99, the moving moments take about 500 steps to converge: a
-# short run would train well and yet classify at chance.
+# With Keras' default of 0.99, the moving mean and variance take about 500 steps to
+# converge: a short run would train well and yet classify at chance.
 MOMENTUM = 0.9
 
 Seeds = Iterator[int | None]

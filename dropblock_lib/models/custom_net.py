@@ -46,10 +46,11 @@ def custom_net(
     L2 penalty of 1e-4, augmentation and 125 epochs on all images, the tutorial reaches
     about 90% on CIFAR-10.
 
-    At the default shape the network has 309,290 parameters, 308,394 of them trainable
-    (the other 896 are the batch normalizations' moving moments), with any variant:
-    the `keep_prob` of a `DropBlock2D` is a variable, but not among its weights. The
-    slides print 309,962, because their layer has 2 * H * W weights.
+    At the default shape the network has 309,290 parameters, 308,394 of them trainable.
+    The other 896 are the moving means and variances of batch normalization. The counts
+    are the same for all variants: the `keep_prob` of a `DropBlock2D` is a variable, but
+    not among its weights. The slides print 309,962, because their layer has 2 * H * W
+    weights.
 
     The network takes raw pixels, 0 to 255, scales them to [-1, 1], and returns logits:
     compile it with `from_logits=True`, and use `keras.ops.softmax` for probabilities.

@@ -36,7 +36,8 @@ def densenet121(
 
     Args:
         variant, input_shape, classes, seed, stem: As for `resnet50`.
-        where: A placement of `insert_after`; by default that of the slides.
+        where: A placement or a function, as for `insert_after`; by default the
+            placement of the slides.
 
     Returns:
         A functional `keras.Model`, not compiled.

@@ -14,7 +14,7 @@ from dropblock_lib.models.normalization import BatchNormalization
 REPEATS = (1, 2, 2, 3, 3, 4, 1)
 WEIGHTS = "efficientnet_lite0_imagenet.npz"
 PRESET = "efficientnet_lite0_ra_imagenet"
-# ImageNet's mean and standard deviation, which KerasHub's weights expect.
+# ImageNet's mean and standard deviation of RGB in [0, 1], for KerasHub's weights.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -29,14 +29,15 @@ def efficientnet_lite0(
             `stem_conv/kernel`, `stem_bn/gamma` (`beta`, `mean`, `var`) and, for the
             blocks `b0` to `b15`, `b0_expand/kernel`, `b0_expand_bn/gamma` and the same
             for `dw` and `project`, in Keras' layout.
-        seeds: Random seeds of the kernels.
+        seeds: Iterator of random seeds for the kernels, or of `None`.
 
     Returns:
         A functional `keras.Model`, from images to the last block.
 
     Raises:
+        ImportError: If KerasHub is not installed.
         OSError: If the weights are not available.
-        ValueError: If a file does not have these arrays.
+        ValueError: If the file lacks one of the arrays, or one has a wrong shape.
     """
     path = None if weights in (None, "imagenet") else os.fspath(weights)
     if path is not None and not os.path.isfile(path):
@@ -180,7 +181,7 @@ def _from_preset(image_size):
         raise OSError(
             f"EfficientNet-Lite0's ImageNet weights ({WEIGHTS}) are not in the folder "
             f"weights/ of $DROPBLOCK_DATA, and KerasHub cannot download {PRESET}: "
-            f"{error}. Pass the path of a file with them, or weights=None for random "
+            f"{error}. Pass the path of a weights file, or weights=None for random "
             "weights."
         ) from error
     config = trained.get_config() | {"input_shape": (image_size, image_size, 3)}

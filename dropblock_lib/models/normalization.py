@@ -11,8 +11,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     of CustomNet's training step. TensorFlow's fused operation computes the same numbers
     up to rounding.
 
-    Arguments, weights and shapes are those of Keras' layer, which is used on other
-    backends and for what the fused operation does not support.
+    Arguments, weights and shapes are those of Keras' layer. Its own implementation runs
+    on other backends, and where the fused operation does not support the settings.
     """
 
     def call(self, inputs, training=None, mask=None):

@@ -49,7 +49,8 @@ def resnet50(
         stem: `"imagenet"` as in the slides, a 7x7 convolution and a pooling, which
             reduce the map to a quarter of its width; or `"cifar"`, a 3x3 convolution
             at full width.
-        where: A placement of `insert_after`; by default that of the slides.
+        where: A placement or a function, as for `insert_after`; by default the
+            placement of the slides.
 
     Returns:
         A functional `keras.Model`, not compiled.

@@ -51,8 +51,8 @@ def resnet9(
     - "after-addition": after each sum [s].
 
     The original ends in 4x4 max pooling; global average pooling makes class
-    activation maps possible. At the default width, half of the original's, it has
-    1.6 million parameters.
+    activation maps possible. At the default width, half of the original's, the
+    network has 1.6 million parameters.
 
     Args:
         variant, input_shape, classes, seed: As for `resnet50`.

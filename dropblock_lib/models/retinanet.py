@@ -48,11 +48,12 @@ def _resnet50(image_size, weights, kernel_seeds):
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A network that a detector begins with.
+    """A feature extractor for a detector.
 
     Attributes:
-        make: Function of the image size, the weights and random seeds. The model's
-            attribute `pretrained`, if any, has `file` and `sha256` of its weights.
+        make: Function of the image size, the weights and random seeds that returns a
+            model. If it loads weights, the model's attribute `pretrained` has their
+            `file` and `sha256`.
         levels: Dict of level -> name of the layer with its last map.
         stem: Prefix of the names of the layers before the first stage.
         stages: Prefix of the layer names of each stage.
@@ -121,26 +122,28 @@ def retinanet(
             least 64.
         weights: Initial weights of the backbone: `None` for random ones; `"imagenet"`,
             read from the folder `weights/` of `$DROPBLOCK_DATA` or else downloaded by
-            Keras or KerasHub; or the path of a file, for ResNet-50 with weights of
-            `keras.applications.ResNet50` without its top, for EfficientNet-Lite0 an
-            `.npz` file with the arrays that the docstring of
-            `dropblock_lib.models.efficientnet_lite0.efficientnet_lite0` lists.
+            Keras or KerasHub; or the path of a file. For ResNet-50, the file has the
+            weights of `keras.applications.ResNet50` without its top. For
+            EfficientNet-Lite0, it is an `.npz` file; the docstring of
+            `dropblock_lib.models.efficientnet_lite0.efficientnet_lite0` lists its
+            arrays.
         seed: Random seed of the weights and regularizers, or `None`. With the same
             seed, all variants begin with the same weights.
         backbone: `"resnet50"` or `"efficientnet_lite0"`.
         where: Where the regularizer goes, see above.
         levels: The finest and the coarsest level of the pyramid. A feature map of
             level `n` is `2**n` times smaller than the image.
-        channels: Number of channels in the pyramid and the heads, which take most of a
-            training step: 96 to 128 are enough for small data.
+        channels: Number of channels in the pyramid and the heads, where training
+            spends most of its time. For small data sets, 96 to 128 are enough.
         head_layers: Number of convolutions in each head before the last.
         anchor_size: Side of the smallest square anchor of a level, in pixels of its
             map. Objects much smaller than the smallest anchor of the finest level, by
             default 32 pixels, are never assigned an anchor.
         frozen_stages: Number of stages of the backbone that are not trained, along
             with its stem. ResNet-50 has 4 stages, EfficientNet-Lite0 has 7.
-        frozen_normalization: Whether the backbone's batch normalizations keep their
-            pretrained moments and weights. A batch of 8 is too small to estimate them.
+        frozen_normalization: Whether the batch normalization layers of the backbone
+            keep their pretrained statistics and weights. A batch of 8 images is too
+            small to estimate the statistics.
 
     Returns:
         A `dropblock_lib.detection.RetinaNet`, compiled with
@@ -238,7 +241,7 @@ def retinanet(
         seeds=kernel_seeds,
         name="retinanet",
     )
-    # For the record.
+    # The run's record contains it.
     detector.pretrained = pretrained
     return detector
 

@@ -27,7 +27,7 @@ def normalize(layer, inputs, training):
             is_training=False,
         )[0]
     outputs, mean, variance = _fused(inputs, gamma, beta, layer, is_training=True)
-    # The operation returns the unbiased variance; Keras' average is of the biased one.
+    # The operation returns the unbiased variance; Keras averages the biased variance.
     count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], "float32")
     # For a single unit the unbiased variance is 0 / 0, which a GPU may return as NaN.
     variance = tf.where(count > 1, variance * (count - 1) / count, 0)

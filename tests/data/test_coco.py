@@ -346,7 +346,7 @@ def test_a_split_may_have_no_boxes_to_learn_but_it_is_reported(folder, caplog, c
     ]
     assert [len(b) for b in read_coco(folder.write().path).train.boxes] == [0, 0, 0]
     (warning,) = (r for r in caplog.records if r.levelname == "WARNING")
-    assert "instances_train2017.json: no boxes to learn" in warning.getMessage()
+    assert "instances_train2017.json: no boxes to train on" in warning.getMessage()
     assert f"only {crowds} crowds" in warning.getMessage()
 
 

@@ -25,8 +25,8 @@ TRAIN_SIZE, VALIDATION_SIZE = 500, 200
 MOST_SHAPES = 5
 # About half a shape's size, as a fraction of the image's side.
 EXTENT = (0.07, 0.2)
-# No shape extends further from its center, in units of its extent, including half a
-# pixel of smooth edge.
+# No shape extends farther than this from its center, in units of its extent, including
+# half a pixel of smooth edge.
 WIDEST = 1.5
 # The fraction of the smaller of two boxes that the other may cover.
 OVERLAP = 0.1

@@ -1,12 +1,12 @@
 """The stand-in for CIFAR-10: colored shapes on textured backgrounds.
 
-They are easy enough for a small network to learn from a few thousand images, and
-hard enough that it makes errors on new ones.
+The images are easy enough for a small network to learn from a few thousand of them,
+and hard enough that the network makes errors on new ones.
 
 A shape is a function of a point: negative inside, positive outside, and near the
 edge approximately the distance to it, so that clipping gives a smooth edge. Every
-machine draws the same images: they use only arithmetic on uniform random numbers in
-single precision, without sums, matrix products or transcendental functions per
+machine draws the same images: the code uses only arithmetic on uniform random numbers
+in single precision, without sums, matrix products or transcendental functions per
 pixel, whose last bit depends on the processor.
 """
 
@@ -105,10 +105,10 @@ def draw_shapes(
     """Draws images of one large shape each, and their labels.
 
     Position, size, proportions, rotation (up to 26 degrees) and color vary. The
-    textured background is darker and shows small shapes of any class, a bar covers
-    part of the shape in half of the images, and there is noise. Classes are balanced:
-    every ten consecutive images show every class once. The first images do not depend
-    on `count`.
+    textured background is darker than the shape and shows small shapes of any class. A
+    bar covers part of the shape in half of the images, and noise is added. Classes are
+    balanced: images 0 to 9 show every class once, and so does each following group of
+    ten. The first images do not depend on `count`.
 
     Args:
         count: The number of images.
@@ -118,6 +118,9 @@ def draw_shapes(
     Returns:
         `(images, labels)`: `uint8` `(count, image_size, image_size, 3)` and `int64`
         `(count,)`, indices into `SHAPES`.
+
+    Raises:
+        ValueError: If `count` is not a positive integer.
 
     Example:
 
