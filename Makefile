@@ -160,7 +160,7 @@ cluster: $(READY) ## test runs on several processes, devices and machines
 
 .PHONY: colab
 colab: $(READY) ## test and run all notebooks as Colab does, COLAB_PYTHON=...
-	$(BIN)/pytest tests/colab
+	COLAB_ALL_TESTS=1 $(BIN)/pytest tests/colab
 
 .PHONY: results
 results: $(READY) ## run the missing runs of a grid, GRID=..., RUNFLAGS=...

@@ -13,9 +13,12 @@ SMOKE_FOLDER = Path("_build/benchmarks")
 class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, *arguments, **options):
         chosen, rest = super().parse_known_args(*arguments, **options)
-        if chosen.output is None:
+        if not hasattr(chosen, "output"):
             default = default_benchmarks_directory()
-            chosen.output = folder(str(SMOKE_FOLDER if chosen.smoke else default))
+            try:
+                chosen.output = folder(str(SMOKE_FOLDER if chosen.smoke else default))
+            except argparse.ArgumentTypeError as error:
+                self.error(str(error))
         return chosen, rest
 
 
@@ -37,7 +40,6 @@ def parser(description):
         action="store_true",
         help="a quick check that it runs; its times mean nothing",
     )
-    made.set_defaults(output=None)
     return made
 
 

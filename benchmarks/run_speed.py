@@ -204,7 +204,7 @@ def _images(count):
 def _data(count):
     labels = np.arange(count) % CLASSES
     return Dataset(
-        requested="cifar10", name="cifar10", source="cifar10", origin="noise",
+        requested="cifar10", name="cifar10", source="cifar10", origin="built-in",
         x_train=_images(count), y_train=labels,
         x_test=_images(1_000), y_test=labels[:1_000],
         classes=tuple("abcdefghij"),

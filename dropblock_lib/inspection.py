@@ -99,7 +99,7 @@ class InspectedLayer:
     @property
     def channels(self) -> int | None:
         """Channels of its first map, or None."""
-        return self.maps[0][-1] if self.maps else None
+        return self.maps[0][-1] if self.maps and self.maps[0] else None
 
     @property
     def share(self) -> tuple[float | None, ...] | None:
@@ -218,8 +218,8 @@ def inspect(model: Any, inputs: Any = None) -> Inspection:
     The report covers `DropBlock1D`, `2D` and `3D`, `Dropout`, `SpatialDropout1D`, `2D`
     and `3D`, `GaussianDropout` and `AlphaDropout`, including those in nested models and
     in layers inside layers. With `inputs`, `inspect` also measures what they drop. It
-    calls the model once at inference, and in training mode as often as the number of
-    units requires. Each layer is also called on ones, so that zeros in its input do not
+    calls the model at inference and, if it has few units, up to 32 times in training
+    mode. Each layer is also called on ones, so that zeros in its input do not
     count as dropped. All variables of the model are restored afterward, including
     random seeds and the statistics of batch normalization.
 

@@ -286,7 +286,7 @@ def drop_block(
     x = np.asarray(x)
     if x.ndim not in (3, 4, 5):
         raise invalid("x", "an array (samples, 1 to 3 sides, channels)", x.shape)
-    if x.dtype.kind not in "fiub":
+    if x.dtype.kind in "cOSUMm":
         expected = "an array of floats, integers or Booleans"
         raise invalid("x", expected, received=f"x of dtype {x.dtype}")
     if x.dtype.kind in "iub":

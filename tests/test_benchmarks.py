@@ -25,12 +25,12 @@ from benchmarks import (
     peer_rates,
     peers,
     run,
+    run_speed,
     step_speed,
     table,
     versions,
 )
 from dropblock_lib.experiments.records.benchmark import (
-    default_benchmarks_directory,
     load_benchmarks,
     read_benchmark,
 )
@@ -162,11 +162,26 @@ def test_the_table_shows_every_benchmark_and_missing_peer(written, tmp_path, cap
     assert drawn == {"layer-speed-3.svg", "peer-rates-3.svg"}
 
 
-def test_a_smoke_run_does_not_replace_results():
+def test_a_smoke_run_does_not_replace_results(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    results = tmp_path / "results"
+    monkeypatch.setattr(options, "default_benchmarks_directory", lambda: results)
     parser = options.parser("A benchmark.")
-    assert parser.parse_args([]).output == default_benchmarks_directory()
+    assert parser.parse_args([]).output == results
     assert parser.parse_args(["--smoke"]).output == options.SMOKE_FOLDER
     assert parser.parse_args(["--smoke", "--output", "."]).output == Path(".")
+    assert "None" not in parser.format_help()
+    results.rmdir()
+    results.write_text("a file")
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+    assert "a folder that can be written" in capsys.readouterr().err
+
+
+def test_the_data_of_the_run_benchmark_are_complete():
+    data = run_speed._data(1_000)
+    assert data.x_train.shape == (1_000, *data.input_shape)
+    assert len(data.y_test) == 1_000
 
 
 @once

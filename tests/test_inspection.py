@@ -600,6 +600,7 @@ def test_dropout_of_a_vector_without_features_is_measured():
     report = dbl.inspect(model, np.ones(400, "float32"))
     assert 0.3 < report.rows[0].training_rate < 0.7
     assert report.rows[0].inference_rate == 0
+    assert report.rows[0].channels is None
 
 
 def test_a_model_that_is_not_built_is_rejected():

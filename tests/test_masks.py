@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import ml_dtypes
 import numpy as np
 import oracle
 import pytest
@@ -269,6 +270,14 @@ def test_integers_are_scaled_as_floats(dtype):
     expected = dbl.drop_block(x.astype("float32"), 3, 0.5, np.random.default_rng(0))
     assert y.dtype == "float32" and y.max() > x.max()
     np.testing.assert_array_equal(y, expected)
+
+
+def test_bfloat16_stays_bfloat16():
+    x = np.ones((1, 8, 8, 4), ml_dtypes.bfloat16)
+    y = dbl.drop_block(x, 3, 0.9, np.random.default_rng(0))
+    expected = dbl.drop_block(x.astype("float32"), 3, 0.9, np.random.default_rng(0))
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y, expected.astype(ml_dtypes.bfloat16))
 
 
 def test_a_shared_mask_is_the_same_in_every_channel():

@@ -165,7 +165,7 @@ class DetectionDataset:
         note: How the images were made or changed, in a few words, or empty.
 
     Raises:
-        ValueError: If `origin` is not one of these.
+        ValueError: If `origin` is unknown.
     """
 
     requested: str

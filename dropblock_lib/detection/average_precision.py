@@ -298,11 +298,8 @@ def _evaluate(annotations, results):
         if unknown:
             expected = "images and categories of the annotations"
             raise invalid(name, expected, received=f"{key} {unknown[:5]}")
-    for name, items in rows.items():
-        for item in items:
-            _check_numbers(name, "bbox", item.get("bbox"), (4,))
-            if name == "results":
-                _check_numbers(name, "score", item.get("score"), ())
+    objects = [_with_floats("annotations", item) for item in rows["annotations"]]
+    results = [_with_floats("results", item) for item in results]
 
     def index(boxes):
         coco: Any = COCO()
@@ -323,7 +320,7 @@ def _evaluate(annotations, results):
                     # pycocotools treats a match with id 0 as no match, and requires
                     # unique ids.
                     {**item, **_defaults(item), "id": number}
-                    for number, item in enumerate(annotations["annotations"], start=1)
+                    for number, item in enumerate(objects, start=1)
                 ]
             ),
             index(
@@ -349,15 +346,23 @@ def _unique_ids(annotations, key):
     return set(counts)
 
 
-def _check_numbers(name, key, value, shape):
-    try:
-        numbers = np.asarray(value, "float64")
-    except (TypeError, ValueError):
-        numbers = np.array(np.nan)
-    if numbers.shape != shape or not np.isfinite(numbers).all():
-        what = "left, top, width and height" if shape else "a number"
-        expected = f"a finite {key}, {what}, in each row"
-        raise invalid(name, expected, received=f"{key} {value!r}")
+def _with_floats(name, item):
+    """Checks the box, and the score of a result, and converts them to floats."""
+    shapes = {"bbox": (4,), "score": ()} if name == "results" else {"bbox": (4,)}
+    numbers = {}
+    for key, shape in shapes.items():
+        value = item.get(key)
+        try:
+            found = np.asarray(value)
+        except ValueError:  # a list of lists of different lengths
+            found = np.array(None)
+        is_number = found.dtype.kind in "fiu" and found.shape == shape
+        if not (is_number and np.isfinite(found).all()):
+            what = "left, top, width and height" if shape else "a number"
+            expected = f"a finite {key}, {what}, in each row"
+            raise invalid(name, expected, received=f"{key} {value!r}")
+        numbers[key] = found.astype("float64").tolist()
+    return {**item, **numbers}
 
 
 def _defaults(item):

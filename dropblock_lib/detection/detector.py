@@ -185,7 +185,7 @@ class RetinaNet(keras.Model):
         """Like `keras.Model.fit`, with checked boxes and labels.
 
         Raises:
-            ValueError: If boxes are not left, top, right and bottom in pixels, labels
+            ValueError: If boxes have no area or are fractions of the image, labels
                 are not classes of the model, or `DetectionBatches` are empty or have
                 a different image size.
         """
@@ -197,10 +197,13 @@ class RetinaNet(keras.Model):
             if isinstance(validation_data, (tuple, list)):
                 if len(validation_data) < 2:
                     expected = "a tuple (images, y)"
-                    received = f"a {type(validation_data).__name__} of one"
+                    received = f"a {type(validation_data).__name__} of this length: "
+                    received += str(len(validation_data))
                     raise invalid("validation_data", expected, received=received)
                 check_targets(validation_data[1], self.num_classes)
-            checked_data = self._checked(validation_data, None, failures)
+            checked_data = self._checked(
+                validation_data, None, failures, "validation_data"
+            )
             options["validation_data"] = checked_data
             for batches, prefix in ((validation_data, "val_"), (x, "")):
                 if isinstance(batches, DetectionBatches):
@@ -244,7 +247,7 @@ class RetinaNet(keras.Model):
             options["x"] = x if options.get("steps") else self._wrapped(x)
             return super().predict(**options)
 
-    def _checked(self, x, y, failures):
+    def _checked(self, x, y, failures, name="x"):
         """Checks the targets of arrays now, and those of other sources when read."""
         if y is not None:
             check_targets(y, self.num_classes)
@@ -253,7 +256,7 @@ class RetinaNet(keras.Model):
             return checked(x, self.num_classes, failures)
         self._check_size(x)
         if not len(x):
-            raise invalid("x", "batches of at least one image", received="no image")
+            raise invalid(name, "batches of at least one image", received="no image")
         highest = max(max(labels, default=0) for labels in x.split.labels)
         if highest >= self.num_classes:
             expected = f"labels from 0 to {self.num_classes - 1}, the model's classes"
@@ -407,7 +410,7 @@ class RetinaNet(keras.Model):
             expected = "None, because a detector's loss weights anchors, not images"
             raise invalid("sample_weight", expected, sample_weight)
         # In a compiled step, targets have no values; `fit` has checked them.
-        check_targets(y, self.num_classes)
+        check_targets(y, self.num_classes, of_batches=True)
         assert y is not None
         boxes, labels = y["boxes"], y["labels"]
         if not boxes.shape[1]:

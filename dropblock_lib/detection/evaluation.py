@@ -72,7 +72,8 @@ class AveragePrecisionCallback(keras.callbacks.Callback):
         batch_size: Number of images per batch.
 
     Raises:
-        ValueError: If `every` is not a positive integer.
+        ValueError: If `split` is not a `DetectionSplit`, or `every` or `batch_size` is
+            not a positive integer.
 
     Example:
 
@@ -89,10 +90,10 @@ class AveragePrecisionCallback(keras.callbacks.Callback):
         batch_size: int = 8,
     ):
         super().__init__()
-        self.split = split
+        self.split = check_split(split)
         self.category_ids = category_ids
         self.every = check_integer("every", every)
-        self.batch_size = batch_size
+        self.batch_size = check_integer("batch_size", batch_size)
         self.latest = {f"val_{name}": float("nan") for name in MEASURES}
 
     def on_epoch_end(self, epoch, logs=None):

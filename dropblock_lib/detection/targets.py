@@ -17,11 +17,12 @@ def check_keys(y: Any) -> None:
         raise invalid("y", expected, received=str(received))
 
 
-def check_targets(y: Any, classes: int) -> None:
+def check_targets(y: Any, classes: int, of_batches: bool = False) -> None:
     """Checks targets: their keys, shapes, labels (below `classes`) and boxes.
 
     Boxes and labels are padded with -1. Tensors in a compiled function, which have no
-    values, are not checked.
+    values, are not checked. `of_batches` allows the smallest boxes that
+    `DetectionBatches` keep, a pixel wide, which could also be fractions.
     """
     check_keys(y)
     try:
@@ -34,7 +35,7 @@ def check_targets(y: Any, classes: int) -> None:
         expected = "shape (batch, k, 4), for labels of shape (batch, k)"
         received = f"boxes {boxes.shape} and labels {labels.shape}"
         raise invalid("boxes", expected, received=received)
-    check_boxes(boxes[labels >= 0])
+    check_boxes(boxes[labels >= 0], of_batches)
 
 
 def check_labels(labels: np.ndarray, classes: int, padded: bool = False) -> None:
@@ -46,17 +47,18 @@ def check_labels(labels: np.ndarray, classes: int, padded: bool = False) -> None
         raise invalid("labels", expected, received=f"{np.unique(wrong)[:5].tolist()}")
 
 
-def check_boxes(boxes: np.ndarray) -> None:
+def check_boxes(boxes: np.ndarray, may_be_tiny: bool = False) -> None:
     """Checks boxes `(k, 4)`: left, top, right and bottom in pixels.
 
-    No anchor would be assigned to boxes in another format, such as left, top, width
-    and height, or in fractions of the image: a detector would learn nothing from them.
+    Rejects boxes without an area, which most data sets with left, top, width and height
+    have if they are read as corners, and fractions of the image. A detector would learn
+    nothing from them, without an error.
     """
     good = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
     if not good.all():
         expected = "finite left, top, right and bottom, left < right and top < bottom"
         raise invalid("boxes", expected, received=f"{boxes[~good][0].tolist()}")
-    if boxes.size and boxes.max() <= 1:
+    if boxes.size and boxes.max() <= 1 and not may_be_tiny:
         expected = "left, top, right and bottom in pixels, not in fractions of a side"
         raise invalid("boxes", expected, received=f"{boxes[0].tolist()}")
 

@@ -118,7 +118,7 @@ def validation_curves(
             for variant, end in below.items()
         ]
         notes += [
-            f"{variant_title(name)} is not drawn: it diverged" for name in diverged
+            f"{variant_title(name)} is not drawn: a run diverged" for name in diverged
         ]
         if not curves:
             notes = ["No run is recorded yet"]

@@ -83,7 +83,8 @@ def pytest_report_header():
 
 
 def pytest_sessionfinish(session, exitstatus):
-    if exitstatus == 0 and find_python()[0]:
+    # Set by make, which runs all tests of this folder.
+    if exitstatus == 0 and os.environ.get("COLAB_ALL_TESTS") and find_python()[0]:
         PASSED.parent.mkdir(exist_ok=True)
         PASSED.touch()
 

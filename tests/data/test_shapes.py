@@ -65,7 +65,7 @@ def test_no_image_occurs_twice(shapes):
 
 
 def test_loading_again_shares_the_arrays(shapes):
-    assert load_dataset("shapes").x_train is shapes.x_train
+    assert np.shares_memory(load_dataset("shapes").x_train, shapes.x_train)
 
 
 # The area of each shape, from elementary geometry.

@@ -184,6 +184,17 @@ def test_ids_of_annotations_do_not_matter(ids):
     assert np.mean(list(curves.values())) == pytest.approx(expected["AP"])
 
 
+@pytest.mark.parametrize("kind", [tuple, np.array, np.float32])
+def test_boxes_and_scores_may_be_tuples_and_arrays(kind):
+    rows = [
+        {**row, "bbox": kind(row["bbox"]), "score": np.float32(row["score"])}
+        for row in PERFECT
+    ]
+    assert average_precision(ANNOTATIONS, rows) == average_precision(
+        ANNOTATIONS, PERFECT
+    )
+
+
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
 @pytest.mark.parametrize("value", [77, "5", None])
 def test_rows_of_unknown_images_and_categories_are_rejected(key, value):
@@ -209,6 +220,9 @@ def test_images_and_categories_that_are_listed_twice_are_rejected(key):
         {"bbox": [1, 2, 3]},
         {"bbox": [1, 2, 3, "4px"]},
         {"bbox": [1, 2, 3, float("nan")]},
+        {"bbox": ["1", "2", "3", "4"]},
+        {"bbox": [[1, 2], [3]]},
+        {"score": "0.9"},
         {"score": None},
         {"score": float("nan")},
     ],

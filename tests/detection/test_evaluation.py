@@ -89,7 +89,11 @@ def test_every_class_needs_its_id(model):
         detect(model, SCENES.train.take(1), SCENES.category_ids[:-1])
 
 
-@pytest.mark.parametrize("every", [0, -1, 1.5])
-def test_a_bad_interval_is_rejected(every):
-    with pytest.raises(ValueError, match="argument `every`"):
-        AveragePrecisionCallback(SCENES.train, SCENES.category_ids, every=every)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("every", 0), ("every", -1), ("every", 1.5), ("batch_size", 0), ("split", SCENES)],
+)
+def test_bad_arguments_are_rejected_before_training(name, value):
+    arguments = {"split": SCENES.train, "category_ids": SCENES.category_ids}
+    with pytest.raises(ValueError, match=f"argument `{name}`"):
+        AveragePrecisionCallback(**{**arguments, name: value})

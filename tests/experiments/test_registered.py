@@ -1,5 +1,6 @@
 """Custom networks and variants, in every command, table and figure."""
 
+import dataclasses
 import json
 import sys
 
@@ -53,9 +54,9 @@ validation_size = 20
 test_size = 20
 epochs = 2
 batch_size = 20
-probes = false
 
 [ours]
+probes = false
 variant = ["none", "gaussian", "dropblock-2-0.85-exact"]
 seed = [0, 1]
 """
@@ -157,5 +158,7 @@ def is_text(artist):
 
 def test_the_quick_profile_accepts_them(results):
     recipe = make_recipe("quick", "shapes", "gaussian", network="little")
+    recipe = dataclasses.replace(recipe, probes=True)
     record = run(recipe, results_dir=results / "quick")
     assert record.recipe.regularizer["rate"] == 0.1
+    assert "calibration" in record.final

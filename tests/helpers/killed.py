@@ -27,7 +27,17 @@ from dropblock_lib.experiments import load_records, run
 from dropblock_lib.experiments.running.progress import LineProgress
 from dropblock_lib.models import NETWORKS
 
-OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
+OPERATIONS = (
+    "open",
+    "os.link",
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "shutil.rmtree",
+)
+# Operations that are named by their second path.
+TWO_PATHS = ("os.link", "os.rename")
 
 
 def killed_recipe():
@@ -74,9 +84,8 @@ def kill_at(moment, results):
             nonlocal count
             if event not in OPERATIONS or not arguments:
                 return
-            # A rename is named by its second path.
-            path = str(arguments[1] if event == "os.rename" else arguments[0])
-            if event != "os.rename" and not path.startswith("/"):
+            path = str(arguments[1] if event in TWO_PATHS else arguments[0])
+            if event not in TWO_PATHS and not path.startswith("/"):
                 # `shutil.rmtree` gives names relative to their folder.
                 path = path if event in ("os.remove", "os.rmdir") else ""
             elif not path.startswith(results):

@@ -1,6 +1,7 @@
 """The profiles of the book: grids at three scales, whole or in part."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from dropblock_lib.arguments import check_choice, invalid
 from dropblock_lib.experiments.recipes.grids import SHIPPED, read_tables
@@ -109,10 +110,11 @@ def datasets_of(profile: str) -> list[str]:
     return list(dict.fromkeys(_values(_tables(profile), "dataset")))
 
 
-def _as_list(value):
-    if value is None or isinstance(value, str | int | dict | Variant):
-        return None if value is None else [value]
-    return list(value)
+def _as_list(value: Any) -> list[Any] | None:
+    is_variant = isinstance(value, dict) and "method" in value
+    if is_variant or isinstance(value, str | int | Variant):
+        return [value]
+    return None if value is None else list(value)
 
 
 def _tables(profile):

@@ -130,10 +130,15 @@ class PartialRun:
         self._path.unlink(missing_ok=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def remove_if_unused(self) -> None:
-        """Removes the folder unless a process is using it or it is read-only."""
+    def remove_if_unused(self, record: Path) -> None:
+        """Removes the folder unless a process is using it or it is read-only.
+
+        A process that was killed just after it wrote the record's file left the folder
+        and perhaps a temporary file.
+        """
         if self.directory.exists():
             with contextlib.suppress(OSError), self.locked(patience=0):
+                remove_leftovers(record)
                 self.remove()
 
     @contextlib.contextmanager

@@ -234,10 +234,10 @@ class Record:
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         try:
             write_atomically(path, text, replace=False)
-        except FileExistsError:
-            message = f"{path} exists, and records are never overwritten."
-            raise RecordError(message) from None
         except OSError as error:
+            if isinstance(error, FileExistsError) and path.exists():
+                message = f"{path} exists, and records are never overwritten."
+                raise RecordError(message) from None
             raise OSError(
                 f"Cannot write {path} ({error.strerror}). The trained run is saved. "
                 "Once the file can be written, the same command writes it without "

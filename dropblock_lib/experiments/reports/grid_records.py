@@ -246,8 +246,16 @@ def recorded(
     """
     patterns = as_list(profile)
     planned = read_grid(grid)
-    _check_planned("profile", patterns, {recipe.profile for recipe in planned})
-    _check_planned("variants", variants or (), {recipe.variant for recipe in planned})
+    profiles = sorted({recipe.profile for recipe in planned})
+    for pattern in patterns:
+        if not fnmatch.filter(profiles, pattern):
+            expected = f"one of {', '.join(profiles)}, or a pattern of them"
+            raise invalid("profile", expected, received=repr(pattern))
+    if variants is not None:
+        variants = as_list(variants) if isinstance(variants, str) else list(variants)
+        for variant in variants:
+            known = sorted({recipe.variant for recipe in planned})
+            check_choice("variants", variant, known)
     for field, value in (("network", network), ("dataset", dataset)):
         if value is not None:
             check_choice(field, value, sorted({getattr(r, field) for r in planned}))
@@ -277,14 +285,6 @@ def recorded(
         records=tuple(by_hash[key] for key in recipes if key in by_hash),
         command=shlex.join(command),
     )
-
-
-def _check_planned(argument, patterns, known):
-    """Checks that each pattern matches something that the grid plans."""
-    for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(name, str(pattern)) for name in known):
-            expected = f"one of {', '.join(sorted(known))}"
-            raise invalid(argument, expected, received=repr(pattern))
 
 
 def _machine(hardware):

@@ -285,8 +285,8 @@ def format_verdicts(table: dict, factor: float = 100, digits: int = 2) -> str:
             f"Dunnett's intervals of {100 * table['confidence']:g}%",
         ]
     notes += [
-        f"{variant_title(arm)} may vary more than the others, so its interval is from "
-        "a variance of its own, which no other interval uses"
+        f"{variant_title(arm)} may vary more than the others, so comparisons with it "
+        "use a variance of its own"
         for arm in table["uneven"]
     ]
     for seed, arms in table["left_out"].items():

@@ -79,20 +79,20 @@ def run(
         done, why = _existing(recipe, data, records)
         if done is not None:
             progress.skip_run(done.name, why)
-            # A process killed while removing the folder leaves part of it.
-            PartialRun(results_dir / ".partial" / done.name).remove_if_unused()
+            unused = PartialRun(results_dir / ".partial" / done.name)
+            unused.remove_if_unused(records / f"{done.name}.json")
             return done
         name = recipe.name_on(data.label)
         partial = PartialRun(results_dir / ".partial" / name)
         check_writable(records, partial.directory)
         stack.enter_context(partial.locked())
+        remove_leftovers(records / f"{name}.json")
         # Another process may have finished the run while this one waited.
         done, why = _existing(recipe, data, records)
         if done is not None:
             partial.remove()
             progress.skip_run(done.name, why)
             return done
-        remove_leftovers(records / f"{name}.json")
         done = train(recipe, name, data, partial, progress, devices)
         done.write(records)
         partial.remove()

@@ -280,6 +280,9 @@ def test_a_single_value_is_a_list_of_one():
     variant = get_variant("dropblock-7-0.9")
     for same in (variant, [variant], variant.numbers()):
         assert make_recipes("quick", "custom_net", "cifar10", same, 3) == several
+    named = dict.fromkeys(["none", "dropblock-7-0.9"])
+    found = make_recipes("quick", "custom_net", "cifar10", named, 3)
+    assert [recipe.variant for recipe in found] == list(named)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_of_two_writers_at_once_one_is_told(tmp_path, monkeypatch, links):
 
     def wait(path, text, **options):
         if links:
-            barrier.wait()
+            barrier.wait(timeout=30)
         return write_atomically(path, text, **options)
 
     monkeypatch.setattr(record_module, "write_atomically", wait)
@@ -84,6 +84,12 @@ def test_of_two_writers_at_once_one_is_told(tmp_path, monkeypatch, links):
     written = records[results.index(path)]
     assert Record.read(path).final == written.final
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_in_place_of_the_folder_is_not_taken_for_the_record(tmp_path):
+    (tmp_path / "records").write_text("a file")
+    with pytest.raises(OSError, match="The trained run is saved"):
+        make_record().write(tmp_path / "records")
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])

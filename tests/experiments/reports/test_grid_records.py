@@ -52,6 +52,7 @@ def test_a_grid_without_records_says_how_to_make_them():
         ({"profile": "dosse"}, "profile"),
         ({"profile": ["dose", "dos"]}, "profile"),
         ({"variants": ["none", "dropblock-3-0.95"]}, "variants"),
+        ({"variants": ["dropblock*"]}, "variants"),
         ({"network": "resnet"}, "network"),
         ({"dataset": "mnist"}, "dataset"),
     ],
@@ -59,6 +60,12 @@ def test_a_grid_without_records_says_how_to_make_them():
 def test_what_the_grid_does_not_plan_is_rejected(arguments, name):
     with pytest.raises(ValueError, match=f"argument `{name}`"):
         recorded("dose", records=[], **arguments)
+
+
+def test_variants_may_be_one_name_or_an_iterator():
+    for variants in ("none", iter(["none"])):
+        found = recorded("dose", "dose", [], variants)
+        assert {recipe.variant for recipe in found.recipes} == {"none"}
 
 
 def test_records_are_in_the_order_of_the_grid_and_others_are_left_out():

@@ -26,7 +26,7 @@ WHILE_SAVING = [
     "os.rename:state.json",  # the model is written, the state is not
     "os.remove:epoch-1.keras",  # both are written, the previous model still exists
 ]
-AT_THE_RECORD = [f"os.rename:{NAME}.json"]
+AT_THE_RECORD = [f"os.link:{NAME}.json"]
 WHILE_CLEANING_UP = ["os.remove:state.json", "os.remove:lock"]
 
 
@@ -70,7 +70,7 @@ def test_killed_processes_lose_nothing(whole, tmp_path):
     # Processes that reached the end of an epoch, or of the run, say where they began.
     epochs = [resume["epoch"] for resume in record["resumes"]]
     assert epochs == ([1, 2, 3] if len(moments) > 2 else [1, 3])
-    # The record exists once it has been renamed, and not before.
+    # The record exists once it has its name, and not before.
     there = [bool(report["records"]) for report in killed]
     before = moments.index(AT_THE_RECORD[0]) + 1
     assert there == [False] * before + [True] * (len(moments) - before)

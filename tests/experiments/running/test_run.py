@@ -308,7 +308,7 @@ def test_an_unreadable_state_is_reported_and_not_ignored(tmp_path):
     partial = tmp_path / ".partial" / tiny_recipe().name
     partial.mkdir(parents=True)
     (partial / "state.json").write_text('{"recipe": ')
-    with pytest.raises(RecordError, match=r"state\.json does not say"):
+    with pytest.raises(RecordError, match=r"state\.json cannot be read"):
         run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert (partial / "state.json").read_text() == '{"recipe": '
 
@@ -325,6 +325,18 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, monkeypatch):
 
 
 # === Existing records ===
+
+
+def test_a_temporary_file_of_the_record_does_not_stay(whole, monkeypatch):
+    """As if the process had been killed between its last two operations."""
+    forbid_training(monkeypatch)
+    record, results = whole
+    name = record.name
+    temporary = results / "records" / f".{name}.json.x7.tmp"
+    temporary.write_text("{}")
+    (results / ".partial" / name).mkdir(parents=True)
+    assert run(tiny_recipe(), results_dir=results, data=tiny_data()) == record
+    assert not temporary.exists() and not (results / ".partial" / name).exists()
 
 
 def test_a_run_with_a_record_is_skipped_and_says_so(whole, monkeypatch, capsys):
