@@ -88,6 +88,11 @@ def test_the_widget_is_live_in_both_directions(browser, lab):
     context = browser.new_context(viewport={"width": 1280, "height": 1400})
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
+    # On a busy machine JupyterLab may ask about the kernel before it has started.
+    page.add_locator_handler(
+        page.locator(".jp-Dialog"),
+        lambda dialog: dialog.locator(".jp-mod-accept").first.click(),
+    )
     page.goto(lab)
     page.locator(".jp-Notebook .cm-content").first.wait_for()
     run_cell(page, 0)
