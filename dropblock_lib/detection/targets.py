@@ -50,9 +50,9 @@ def check_labels(labels: np.ndarray, classes: int, padded: bool = False) -> None
 def check_boxes(boxes: np.ndarray, may_be_tiny: bool = False) -> None:
     """Checks boxes `(k, 4)`: left, top, right and bottom in pixels.
 
-    Rejects boxes without an area, which most data sets with left, top, width and height
-    have if they are read as corners, and fractions of the image. A detector would learn
-    nothing from them, without an error.
+    Rejects boxes without an area and boxes in fractions of the image: a detector would
+    train on them without an error, and learn nothing. Boxes given as left, top, width
+    and height are found only if one of them has no area when read as corners.
     """
     good = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
     if not good.all():
