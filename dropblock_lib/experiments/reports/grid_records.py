@@ -87,13 +87,16 @@ class GridRecords:
         command = f"`{self.command}`"
         if not self.records:
             return f"{self.status} To run them: {command}."
-        hours = sum(record.seconds for record in self.records) / 3600
+        seconds = sum(record.seconds for record in self.records)
         machines = {_machine(record.hardware) for record in self.records}
-        they, them = ("It", "it") if len(self.records) == 1 else ("They", "them")
+        count = len(self.records)
+        they, them = ("It", "it") if count == 1 else ("They", "them")
+        each = f" ({seconds / count / 60:.0f} minutes each)" if count > 1 else ""
+        # With the folder of the records, it would skip the runs that have one.
         return (
-            f"{self.status} {they} took {hours:.1f} hours on "
+            f"{self.status} {they} took {seconds / 3600:.1f} hours{each} on "
             f"{', '.join(sorted(machines))}, with {self.records[0].backend}. To repeat "
-            f"{them}: {command}."
+            f"{them} in a new folder: `{self.command} --results repeated`."
         )
 
     def arms(self, metric: str = "test_accuracy") -> dict[str, dict[int, float]]:

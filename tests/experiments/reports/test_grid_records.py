@@ -73,9 +73,12 @@ def test_records_are_in_the_order_of_the_grid_and_others_are_left_out():
     records = [make_record(), *map(record_of, reversed(recipes))]
     found = recorded("dose", "dose", records)
     assert [record.recipe for record in found.records] == recipes
-    assert (
-        "**3 of 65 runs recorded.** They took 0.0 hours on abacus (2 cores)"
-        in found.account
+    minutes = sum(record.seconds for record in records[1:]) / 60
+    assert found.account == (
+        f"**3 of 65 runs recorded.** They took {minutes / 60:.1f} hours "
+        f"({minutes / 3:.0f} minutes each) on abacus (2 cores), with "
+        f"{records[1].backend}. To repeat them in a new folder: `python -m "
+        "dropblock_lib.experiments run --grid dose --profile dose --results repeated`."
     )
 
 
