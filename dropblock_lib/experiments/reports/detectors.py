@@ -247,7 +247,9 @@ def _columns(records):
 
 
 def _is_of_slides(records):
-    return records[0].recipe.dataset == "coco2017-mini"
+    # The slides' detectors very probably began with pretrained weights.
+    recipe = records[0].recipe
+    return recipe.dataset == "coco2017-mini" and recipe.weights is not None
 
 
 def _has(final, keys):

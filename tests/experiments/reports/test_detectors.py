@@ -184,6 +184,12 @@ def test_a_variant_that_the_slides_lack_has_no_loss_of_theirs(planned, monkeypat
     assert row[heading.index("AP50")] == "10.0"
 
 
+def test_random_weights_are_not_shown_beside_the_losses_of_the_slides():
+    planned = detectors.recorded("detect_scratch", []).recipes
+    heading, *_ = rows_of(detectors.format_results([made_up(planned[0], 0.01)]))
+    assert heading[-2:] == ["class loss", "random seeds"]
+
+
 def test_scenes_have_no_supercategories():
     planned = detectors.recorded("detect_scenes", []).recipes
     heading, *_ = rows_of(detectors.format_results([made_up(planned[0], 0.6)]))
