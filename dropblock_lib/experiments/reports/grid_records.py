@@ -45,11 +45,13 @@ class GridRecords:
         """The arms that did not learn, see `verdicts.did_not_learn`.
 
         The baseline is plain training. If it has several arms, or none is recorded,
-        the baseline is the one that learned most.
+        the baseline is the one that learned most. Detectors are never among them,
+        because they have no training accuracy.
         """
-        if not self.records:
+        measured = [r for r in self.records if "train_accuracy" in r.final]
+        if not measured:
             return []
-        trained = arms_of(self.records, "train_accuracy", arm_of)
+        trained = arms_of(measured, "train_accuracy", arm_of)
         plain = [arm for arm in trained if arm.endswith(" none")] or [*trained]
         best = max(plain, key=lambda arm: fmean(trained[arm].values()))
         return did_not_learn(trained, best)

@@ -127,6 +127,16 @@ def test_records_of_two_backends_are_not_compared(planned):
     assert list(detectors.recorded("detect", records).records) == records[1:]
 
 
+def test_records_of_detectors_have_arms_and_effects(planned):
+    found = detectors.recorded("detect", [made_up(r, 0.1) for r in planned[:8]])
+    assert found.did_not_learn == []
+    assert found.seeds == [0] and len(found.compared) == 7
+    assert set(found.arms("AP50")) == {f"detect {r.variant}" for r in planned[:7]}
+    blocks = {"detect none": -1, "detect dropblock-3-0.9": 1}
+    [row] = found.effects({"blocks": blocks}, metric="AP50")
+    assert row["difference"] == pytest.approx(0)
+
+
 def test_there_is_no_verdict_until_every_variant_has_two_seeds(planned):
     records = [made_up(recipe, 0.1) for recipe in planned]
     for report in (detectors.format_verdict, detectors.format_answer):
