@@ -135,6 +135,7 @@ def run_all(
         if progress is None:
             progress = stack.enter_context(open_progress(len(recipes)))
         for recipe in recipes:
+            index = progress.run_index
             try:
                 if recipe.dataset not in loaded:
                     loaded = {recipe.dataset: _load(recipe.dataset, data_dir)}
@@ -156,6 +157,8 @@ def run_all(
                     busy.append(recipe)
                     name = recipe.name_on(loaded[recipe.dataset].label)
                     progress.skip_run(name, "another process is training it")
+                elif progress.run_index == index:
+                    progress.skip_run(recipe.name, f"it cannot start: {error}")
                 else:
                     progress.say(f"{recipe.name}: {error}")
             # Frees the memory of the model.

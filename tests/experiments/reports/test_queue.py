@@ -215,6 +215,22 @@ def test_any_error_of_a_run_leaves_the_others_to_run(monkeypatch, tmp_path):
     assert names == [recipes[1].name]
 
 
+def test_a_run_that_cannot_start_is_counted(monkeypatch, tmp_path, capsys):
+    use_tiny_net(monkeypatch)
+    module = importlib.import_module("dropblock_lib.experiments.running.run")
+    monkeypatch.setattr(module, "_load", lambda name, data_dir: tiny_data())
+    recipes = [tiny_recipe(epochs=1, seed=seed) for seed in (0, 1)]
+    broken = tmp_path / ".partial" / recipes[0].name
+    broken.mkdir(parents=True)
+    (broken / "state.json").write_text('{"recipe": ')
+    with pytest.raises(RunsFailed, match="1 of 2"):
+        run_all(recipes, results_dir=tmp_path, keep_going=True)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"[1/2] {recipes[0].name}: skipped, it cannot start: ")
+    assert others
+    assert all(line.startswith(f"[2/2] {recipes[1].name}: ") for line in others)
+
+
 def test_two_runs_of_one_name_are_rejected(queue, tmp_path):
     longer = GRID.replace("epochs = 3", "epochs = 4")
     (tmp_path / "longer.toml").write_text(longer)
