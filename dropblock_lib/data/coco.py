@@ -271,15 +271,16 @@ def _read_images(content, path, folder, on_broken, skipped):
         else:
             image["file_name"] = found
     names = ", ".join(images[key]["file_name"] for key in missing[:3])
+    names += ", ..." if len(missing) > 3 else ""
     if missing and (on_broken == "error" or len(missing) == len(images)):
         raise ValueError(
             f"Invalid value received for folder {folder}. Expected the "
             f"{len(images)} images that {path} lists. Received: {len(missing)} of "
-            f"them are missing: {names}{', ...' if len(missing) > 3 else ''}"
+            f"them are missing: {names}"
         )
     if missing:
         skipped["missing image"] = len(missing)
-        logger.warning("%s: missing: %s, ...", folder, names)
+        logger.warning("%s: missing: %s", folder, names)
     for key in missing:
         del images[key]
     # Some scripts list an image once per object, which hides its other objects.

@@ -369,7 +369,7 @@ def test_missing_images_are_rejected_or_skipped(folder, caplog):
     assert len(train.boxes) == len(train.labels) == len(train.sizes) == 2
     assert [i["id"] for i in train.annotations["images"]] == [11, 8]
     assert {a["image_id"] for a in train.annotations["annotations"]} == {11}
-    assert "000000000005.jpg" in caplog.text
+    assert "missing: 000000000005.jpg\n" in caplog.text
     assert "missing image: 1" in caplog.text
 
 
