@@ -69,12 +69,19 @@ class PartialRun:
             if same_recipe and same_versions and same_images:
                 self._keep_only(state["model"])
                 return state
-            what = "of another recipe" if same_images else "on other images"
-            what = what if same_versions else "with other versions"
+            differences = [
+                text
+                for text, same in (
+                    ("from another recipe", same_recipe),
+                    ("with other versions", same_versions),
+                    ("on other images", same_images),
+                )
+                if not same
+            ]
             raise RecordError(
-                f"{self.directory} has {epochs_done} epochs of this run {what}. "
-                "Nothing was changed. Finish the run as it was begun, or remove the "
-                "folder to train from the beginning."
+                f"{self.directory} has an unfinished run (epochs done: {epochs_done}), "
+                f"trained {' and '.join(differences)}. Nothing was changed. Finish the "
+                "run as it was begun, or remove the folder to train from the beginning."
             )
         say(f"{recipe.name}: an unfinished run has lost its model; starting over.")
         # A kill after the first save must not leave the old state with the new model.

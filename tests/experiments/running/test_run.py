@@ -275,16 +275,19 @@ def test_the_state_of_another_recipe_version_or_data_set_is_not_resumed(
     content = json.loads(path.read_text())
     changed = content | {"versions": {**content["versions"], "keras": "2.0"}}
     path.write_text(json.dumps(changed))
-    with pytest.raises(RecordError, match="1 epochs of this run with other versions"):
+    with pytest.raises(RecordError, match=r"done: 1\), trained with other versions\. "):
         run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     path.write_text(json.dumps(content))
-    with pytest.raises(RecordError, match="1 epochs of this run of another recipe"):
+    with pytest.raises(RecordError, match=r"trained from another recipe\. Noth"):
         run(tiny_recipe(epochs=4), results_dir=tmp_path, data=tiny_data())
     images = np.array(tiny_data().x_train)
     images[0, 0, 0] ^= 1
     others = dataclasses.replace(tiny_data(), x_train=images)
-    with pytest.raises(RecordError, match="1 epochs of this run on other images"):
+    with pytest.raises(RecordError, match=r"trained on other images\. Nothing"):
         run(tiny_recipe(), results_dir=tmp_path, data=others)
+    # All differences are named.
+    with pytest.raises(RecordError, match="from another recipe and on other images"):
+        run(tiny_recipe(epochs=4), results_dir=tmp_path, data=others)
     # Nothing was lost: the run as it was begun resumes.
     record = run(tiny_recipe(), results_dir=tmp_path, data=tiny_data())
     assert [resume["epoch"] for resume in record.resumes] == [1]
