@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import PercentFormatter
 
+from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.reports.speed import (
     BACKEND_LABELS,
     by,
@@ -131,12 +132,17 @@ def layer_speed(
         keep_prob: keep_prob of the rows to show.
         contestants: Names of layers, which include their versions for other ranks;
             a backend may lack some of them.
+
+    Raises:
+        ValueError: If no document has such a row.
     """
     chosen = {
         backend: select(document, block_size=block_size, keep_prob=keep_prob)
         for backend, document in documents.items()
     }
     inputs = _unique(tuple(r["shape"]) for rows in chosen.values() for r in rows)
+    if not inputs:
+        raise _no_row(documents, block_size=block_size, keep_prob=keep_prob)
     height = 0.27 * len(inputs) * len(chosen) + 0.45 * len(chosen) + 1.1
     with panels(len(chosen), 1, 5.9, height / len(chosen), sharex=True) as (fig, axes):
         for ax, (backend, rows) in zip(axes, chosen.items(), strict=True):
@@ -180,6 +186,9 @@ def peer_rates(
         block_size: Block size of the rows to show.
         nominal: Nominal rate of the rows to show.
         contestants: Names of layers; those without a row are left out.
+
+    Raises:
+        ValueError: If no document has such a row.
     """
     found = {}
     for document in documents.values():
@@ -189,6 +198,9 @@ def peer_rates(
                 continue
             if key not in found or "error" in found[key]:
                 found[key] = row
+    if not found:
+        wanted = {"block_size": block_size, "nominal": nominal}
+        raise _no_row(documents, **wanted, contestants=contestants)
     sizes = _unique(size for size, _ in found)
     names = [n for n in contestants if any(n == name for _, name in found)]
     highest = max(row.get("dropped", 0) for row in found.values())
@@ -222,6 +234,14 @@ def peer_rates(
         several = any(row.get("not_finite") for row in found.values())
         _show_marks(fig, names, columns=2, ring=several)
     return fig
+
+
+def _no_row(documents, **wanted):
+    """The error about documents without a row to show."""
+    values = ", ".join(f"{key}={value!r}" for key, value in wanted.items())
+    backends = f"{len(documents)} without one: {', '.join(documents)}"
+    received = backends if documents else "no documents"
+    return invalid("documents", f"at least one row with {values}", received=received)
 
 
 def _dot(ax, row, place):

@@ -121,6 +121,19 @@ def test_only_chosen_peers_are_shown():
     assert points(ax, MARKS["DropBlock2D"][0]) == []
 
 
+@pytest.mark.parametrize(
+    ("draw", "documents"),
+    [(plots.layer_speed, layer_speed()), (plots.peer_rates, peer_rates())],
+)
+def test_documents_without_a_row_to_show_are_rejected(draw, documents):
+    row = r"Expected at least one row with block_size=7"
+    with pytest.raises(ValueError, match=rf"{row}.*Received: no documents"):
+        draw({})
+    row = row.replace("7", "9")
+    with pytest.raises(ValueError, match=rf"{row}.*Received: 2 without one: "):
+        draw(documents, block_size=9)
+
+
 def test_skipping_shows_the_gaps_between_ones():
     bits = np.zeros(20, bool)
     bits[[2, 3, 11]] = True
