@@ -9,9 +9,9 @@ if n bits in a row are 0, which has probability (1 - p)^n. With u uniform in (0,
 
     gap = 1 + floor(log(u) / log(1 - p))
 
-exceeds n exactly when u < (1 - p)^n. The running sum of the gaps gives the positions of
-the ones. That takes one random number per 1, not per bit: at p = 0.01, a hundredth as
-many.
+exceeds n exactly when u <= (1 - p)^n. The running sum of the gaps gives the positions
+of the ones. That takes one random number per 1, not per bit: at p = 0.01, a hundredth
+as many.
 """
 
 import math
