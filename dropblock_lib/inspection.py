@@ -133,7 +133,7 @@ class InspectedLayer:
         block = "" if self.block is None else f"block {_times(self.block)}"
         lines = [self.path, self.kind, maps, block]
         layer = "<br>".join(html.escape(line) for line in lines if line)
-        asked = self.expected_rate if self.keep_prob is None else 1 - self.keep_prob
+        nominal = self.expected_rate if self.keep_prob is None else 1 - self.keep_prob
         rates = (self.training_rate, self.inference_rate)
         measured = " / ".join(_number(rate, ".1%") for rate in rates)
         if rates == (None, None):
@@ -141,7 +141,7 @@ class InspectedLayer:
         return (
             # Lets a long path break.
             layer.replace("/", "/<wbr>").replace("_", "_<wbr>"),
-            _number(asked, ".1%"),
+            _number(nominal, ".1%"),
             _number(self.expected_rate, ".1%"),
             measured,
         )
@@ -180,7 +180,7 @@ class Inspection:
     def _repr_html_(self):
         text = f"<p>{html.escape(self._title())}</p>"
         if self.rows:
-            columns = ["layer", "asked", "expected"]
+            columns = ["layer", "nominal", "expected"]
             columns += ["training / inference"] if self._is_measured() else []
             text += "<table><thead><tr>"
             text += "".join(f'<th scope="col">{column}</th>' for column in columns)
@@ -497,8 +497,8 @@ class _Probe:
         keep_prob, end = self.layer.keep_prob, self.layer._schedule_end
         if end is not None and abs(end - keep_prob) > _END_TOLERANCE * (1 - end) + 1e-3:
             yield (
-                f"the schedule did not reach its end: keep_prob is {keep_prob:.4g}, "
-                f"and {end:.4g} was planned. Train until its last step, or give "
+                f"the schedule did not reach its end: keep_prob is {keep_prob:.4g} "
+                f"rather than {end:.4g}. Train until its last step, or give "
                 "linear_schedule fewer steps: epochs - 1 to end in the last epoch."
             )
         elif self.nominal == 0:
@@ -549,8 +549,9 @@ class _Probe:
             return
         if not tally.dropped and tally.blocks >= _NOT_BY_CHANCE:
             yield (
-                f"dropped nothing in training mode, where {self.nominal:.1%} was asked "
-                "for. Do not pass training=False to it or to a model around it."
+                "dropped nothing in training mode, although "
+                f"{self.nominal:.1%} was requested. Do not pass training=False to it "
+                "or to a model around it."
             )
         elif not self.is_noise and tally.is_far():
             yield (

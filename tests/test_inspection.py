@@ -215,7 +215,7 @@ def test_a_model_that_drops_as_intended_triggers_no_warning():
 def test_a_block_that_never_drops_triggers_a_warning():
     warned(
         inspect_called(block(), training=False),
-        "drop: dropped nothing in training mode, where 10.0% was asked for",
+        "drop: dropped nothing in training mode, although 10.0% was requested",
     )
 
 
@@ -313,7 +313,9 @@ def trained(schedule, epochs, unit="epoch", **arguments):
     return model
 
 
-UNREACHED = "a, b: the schedule did not reach its end: keep_prob is 0.95, and 0.9 was"
+UNREACHED = (
+    "a, b: the schedule did not reach its end: keep_prob is 0.95 rather than 0.9."
+)
 
 
 # An epoch has four steps.
@@ -335,15 +337,15 @@ def test_the_end_of_a_schedule_is_saved_with_the_model(tmp_path):
 
 def test_a_schedule_that_has_not_begun_to_drop_triggers_one_warning():
     report = dbl.inspect(trained(dbl.linear_schedule(1.0, 0.9, 1000), 1))
-    warned(report, "the schedule did not reach its end: keep_prob is 1, and 0.9 was")
+    warned(report, "schedule did not reach its end: keep_prob is 1 rather than 0.9.")
 
 
 def test_a_layer_that_drops_a_fraction_of_the_rate_has_its_own_end():
     model = trained(dbl.linear_schedule(1.0, 0.9, 2), 2, rate_scale=0.5)
     warned(
         dbl.inspect(model),
-        "a: the schedule did not reach its end: keep_prob is 0.975, and 0.95 was",
-        "b: the schedule did not reach its end: keep_prob is 0.95, and 0.9 was",
+        "a: the schedule did not reach its end: keep_prob is 0.975 rather than 0.95.",
+        "b: the schedule did not reach its end: keep_prob is 0.95 rather than 0.9.",
     )
 
 
@@ -557,7 +559,7 @@ def test_html_has_few_columns():
     nested = sequential(block("drop_1"), layers.Dropout(0.25))
     report = dbl.inspect(sequential(nested), X)
     text = report._repr_html_()
-    columns = ["layer", "asked", "expected", "training / inference"]
+    columns = ["layer", "nominal", "expected", "training / inference"]
     assert re.findall("<th scope[^>]*>(.*?)</th>", text) == columns
     first, second = report.rows
     rates = [row.training_rate for row in report.rows]
