@@ -48,9 +48,9 @@ def insert_after(
     - `"after-addition"`: after each addition that ends a residual block, or after
       the activation that follows it.
 
-    For this lower rate, the placement changes attributes of the layer that the
-    factory made: `keep_prob` and `rate_scale`, which `KeepProbScheduler` respects, or
-    `rate`.
+    `"paper-code"` lowers the rate of the earlier group by changing attributes of the
+    layer that the factory made: `keep_prob` and `rate_scale`, which `KeepProbScheduler`
+    respects, or `rate`.
 
     Args:
         model: A functional `keras.Model`, or a built `keras.Sequential`.

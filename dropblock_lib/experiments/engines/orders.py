@@ -25,7 +25,7 @@ SHARE_THE_GPU = {
 
 
 class Report:
-    """Tracks which runs have finished or failed, and reports it line by line.
+    """Tracks which runs have finished or failed, and reports each on a line.
 
     Runs that have a record are skipped. The arguments are those of the engines.
     """

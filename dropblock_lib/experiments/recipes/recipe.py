@@ -85,7 +85,7 @@ class Recipe:
             same way from the first epoch to the last. Only DropBlock has a schedule.
         seed: Random seed of the initial weights, the order of the images and the
             noise. Which images are used depends on `subset_seed`.
-        profile: A label for the scale of the run, part of its name.
+        profile: A label for a group of comparable runs, part of their names.
         augmentation: Random changes to the training images, new in every epoch:
             "none", or steps such as "crop-flip-cutout", see
             `dropblock_lib.data.augment`. For a detector "none", "flip" to mirror half
