@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from dropblock_lib.kernels import backend, bernoulli
-from dropblock_lib.kernels.gamma import Size, Tensor, expected_gammas, gamma_tensor
+from dropblock_lib.kernels.gamma import Size, Tensor, gamma_tensor, reserved_gammas
 from dropblock_lib.kernels.packed_masks import PackedMasks
 
 
@@ -66,14 +66,14 @@ def draw_masks(
     """Draws seeds, and grows them into blocks, with `channels` masks per sample."""
     keep_prob = backend.constant(keep_prob)
     gamma = gamma_tensor(gamma_rule, keep_prob, block_sides, map_sides)
-    expected = expected_gammas(gamma_rule, block_sides, map_sides)
+    reserved = reserved_gammas(gamma_rule, block_sides, map_sides)
     masks_class = backend.masks_class(samples, channels, channel_axis)
     seeds = masks_class.draw(
         samples,
         channels,
         masks_class.seed_sides(block_sides, map_sides),
         channel_axis,
-        lambda shape, bits: bernoulli.draw_bits(rng_seed, gamma, expected, shape, bits),
+        lambda shape, bits: bernoulli.draw_bits(rng_seed, gamma, reserved, shape, bits),
     )
     return seeds.grow_blocks(block_sides, map_sides)
 

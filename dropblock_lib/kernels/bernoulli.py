@@ -36,7 +36,7 @@ TRUNCATED = 1e-15
 def draw_bits(
     rng_seed: Tensor,
     probability: Tensor,
-    expected: Sequence[float],
+    reserved: Sequence[float],
     shape: Sequence[Size],
     bits: Size,
 ) -> Tensor:
@@ -46,7 +46,7 @@ def draw_bits(
         rng_seed: Drawn from a `keras.random.SeedGenerator`.
         probability: Probability in [0, 1] that a bit is 1, a float32 scalar tensor or
             a float.
-        expected: Increasing probabilities. Random numbers are reserved for each of
+        reserved: Increasing probabilities. Random numbers are reserved for each of
             them, and the first one not below `probability` is used. Above the last
             one, every bit takes its own random number.
         shape: Shape of the words, integers or scalar tensors.
@@ -62,39 +62,39 @@ def draw_bits(
         # The exported program cannot branch on the probability.
         return dense_bits(rng_seed, probability, shape, bits)
 
-    def draw(expected):
-        if not expected or expected[0] > SPARSE_BELOW:
+    def draw(reserved):
+        if not reserved or reserved[0] > SPARSE_BELOW:
             return dense_bits(rng_seed, probability, shape, bits)
         return cond(
-            probability <= expected[0],
-            lambda: sparse_bits(rng_seed, probability, expected[0], shape, bits),
-            lambda: draw(expected[1:]),
+            probability <= reserved[0],
+            lambda: sparse_bits(rng_seed, probability, reserved[0], shape, bits),
+            lambda: draw(reserved[1:]),
         )
 
-    return draw(tuple(expected))
+    return draw(tuple(reserved))
 
 
 def dense_bits(
     rng_seed: Tensor, probability: Tensor, shape: Sequence[Size], bits: Size
 ) -> Tensor:
     """Draws every Bernoulli bit, a few bit positions per loop iteration."""
-    per_turn = _bits_per_turn(shape)
+    positions = _positions_per_iteration(shape)
     if isinstance(bits, int):
-        per_turn = min(per_turn, bits)
-    powers = np.left_shift(1, np.arange(per_turn), dtype="int32")
+        positions = min(positions, bits)
+    powers = np.left_shift(1, np.arange(positions), dtype="int32")
     powers = ops.convert_to_tensor(powers.reshape((-1,) + (1,) * len(shape)))
 
-    def draw(turn):
-        noise = _uniform((per_turn, *shape), _derived_seed(rng_seed, turn))
+    def draw(i):
+        noise = _uniform((positions, *shape), _derived_seed(rng_seed, i))
         return backend.combine_bits(noise < probability, powers)
 
-    if isinstance(bits, int) and bits == per_turn:
+    if isinstance(bits, int) and bits == positions:
         return draw(0)
     loop = _fori_loop_now if _is_known(probability) else ops.fori_loop
     words = loop(
         0,
-        -(-bits // per_turn),
-        lambda turn, words: words | ops.left_shift(draw(turn), turn * per_turn),
+        -(-bits // positions),
+        lambda i, words: words | ops.left_shift(draw(i), i * positions),
         ops.zeros(shape, "int32"),
     )
     # The last iteration may draw more bits than requested.
@@ -104,15 +104,15 @@ def dense_bits(
 def sparse_bits(
     rng_seed: Tensor,
     probability: Tensor,
-    expected: float,
+    reserved: float,
     shape: Sequence[Size],
     bits: Size,
 ) -> Tensor:
-    """Draws the positions of the ones, for a `probability` up to `expected`."""
+    """Draws the positions of the ones, for a `probability` up to `reserved`."""
     words = math.prod(shape)
     words_per_row = ROW_BITS // bits
     rows = -(-words // words_per_row)
-    noise = _uniform((rows, room_for_ones(expected)), rng_seed)
+    noise = _uniform((rows, room_for_ones(reserved)), rng_seed)
     found = backend.place_ones(noise, probability, words_per_row, bits)
     return ops.reshape(found[:words], shape)
 
@@ -129,7 +129,7 @@ def room_for_ones(probability: float) -> int:
     return math.ceil(mean + excess)
 
 
-def _bits_per_turn(shape):
+def _positions_per_iteration(shape):
     """Bit positions per loop iteration: a power of two, for about `ROW_BITS` bits.
 
     On small maps a single bit position has so few bits that the loop's overhead would
@@ -139,10 +139,10 @@ def _bits_per_turn(shape):
     if not all(isinstance(side, int) for side in others):
         return 1
     bits_per_position = math.prod(others) * (groups if isinstance(groups, int) else 1)
-    per_turn = WORD_BITS
-    while per_turn > 1 and per_turn * bits_per_position > ROW_BITS:
-        per_turn //= 2
-    return per_turn
+    positions = WORD_BITS
+    while positions > 1 and positions * bits_per_position > ROW_BITS:
+        positions //= 2
+    return positions
 
 
 def _is_known(probability):
@@ -157,8 +157,8 @@ def _cond_now(predicate, true_fn, false_fn):
 
 
 def _fori_loop_now(lower, upper, body_fn, init_val):
-    for turn in range(lower, upper):
-        init_val = body_fn(turn, init_val)
+    for iteration in range(lower, upper):
+        init_val = body_fn(iteration, init_val)
     return init_val
 
 

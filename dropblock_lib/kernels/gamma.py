@@ -24,7 +24,7 @@ NEWTON_STEPS = 7
 SMALLEST_KEEP_PROB = 1e-30
 # Compiled code reserves random numbers for these, and draws dense bits below the last.
 # They are constants, so that masks do not depend on earlier values of keep_prob.
-EXPECTED_KEEP_PROBS = (0.9, 0.5)
+RESERVED_KEEP_PROBS = (0.9, 0.5)
 
 
 def minimum(a: Size, b: Size) -> Size:
@@ -75,8 +75,8 @@ def gamma_tensor(
     return rules[rule](keep_prob, block_sides, map_sides)
 
 
-def expected_gammas(rule: str, block_sides: tuple, map_sides: tuple) -> list:
-    """Gamma at each of `EXPECTED_KEEP_PROBS`, as floats.
+def reserved_gammas(rule: str, block_sides: tuple, map_sides: tuple) -> list:
+    """Gamma at each of `RESERVED_KEEP_PROBS`, as floats.
 
     Unknown sides are assumed to be twice the block's; on smaller maps gamma may be
     larger.
@@ -86,7 +86,7 @@ def expected_gammas(rule: str, block_sides: tuple, map_sides: tuple) -> list:
     # Rounding must not make it smaller than the same gamma in float32.
     return [
         1.0001 * _gamma_float(rule, keep_prob, tuple(block_sides), known)
-        for keep_prob in EXPECTED_KEEP_PROBS
+        for keep_prob in RESERVED_KEEP_PROBS
     ]
 
 
@@ -123,11 +123,11 @@ def _exact_gamma(keep_prob, block_sides, map_sides):
     lam = ops.zeros_like(keep_prob)
     for _ in range(NEWTON_STEPS):
         # Survival relative to that in the corners, exp(-lam), minus 1.
-        less = fraction * ops.expm1(-lam * (cover - 1))
-        survival = ops.sum(less)
-        excess = ops.log1p(survival) - lam - log_keep_prob
-        slope = mean_cover + ops.sum(cover * less)
-        lam = lam + excess * (1 + survival) / slope
+        terms = fraction * ops.expm1(-lam * (cover - 1))
+        survival_minus_1 = ops.sum(terms)
+        excess = ops.log1p(survival_minus_1) - lam - log_keep_prob
+        slope = mean_cover + ops.sum(cover * terms)
+        lam = lam + excess * (1 + survival_minus_1) / slope
     return -ops.expm1(-lam)
 
 

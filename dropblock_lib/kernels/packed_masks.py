@@ -65,14 +65,14 @@ class PackedMasks:
         """
         groups, group_size, channels_per_word = cls.layout(samples, channels)
         shape = [*sides]
-        runs = channels // channels_per_word
-        shape.insert(0 if channel_axis == 1 else len(shape), runs)
+        run_length = channels // channels_per_word
+        shape.insert(0 if channel_axis == 1 else len(shape), run_length)
         words = draw_bits((groups, *shape), group_size * channels_per_word)
         if not is_full(samples, group_size):
             # Padding samples count neither as dropped nor as kept.
-            present = samples - group_size * ops.arange(groups, dtype="int32")
-            present = ops.minimum(present, group_size)
-            valid_bits = cls.valid_bits(present, channels_per_word)
+            samples_in_group = samples - group_size * ops.arange(groups, dtype="int32")
+            samples_in_group = ops.minimum(samples_in_group, group_size)
+            valid_bits = cls.valid_bits(samples_in_group, channels_per_word)
             words = words & ops.reshape(valid_bits, (-1,) + (1,) * len(shape))
         return cls(words, samples, group_size, channels_per_word, channel_axis)
 
@@ -101,10 +101,10 @@ class PackedMasks:
         return [maximum(side - block + 1, 1) for side, block in sides]
 
     @classmethod
-    def valid_bits(cls, present: Tensor, channels_per_word: int) -> Tensor:
-        """The bits of the samples that are present, in an int32 word per group."""
+    def valid_bits(cls, samples_in_group: Tensor, channels_per_word: int) -> Tensor:
+        """The bits of the samples in each group, in an int32 word per group."""
         # A group with padding has more than 16 samples, and so one channel per word.
-        return lowest_bits(present)
+        return lowest_bits(samples_in_group)
 
     def grow_blocks(
         self, block_sides: Sequence[int], map_sides: Sequence[Size]
@@ -182,8 +182,8 @@ class PackedMasks:
         # The shift is done on words, which are few: a compiler that has to find the bit
         # of each unit in one loop over all runs does not vectorize that loop.
         runs = range(self.channels_per_word)
-        runs = [ops.right_shift(self.words, run) for run in runs]
-        return ops.concatenate(runs, axis=self.channel_axis)
+        shifted = [ops.right_shift(self.words, run) for run in runs]
+        return ops.concatenate(shifted, axis=self.channel_axis)
 
 
 def grow_blocks(seeds: Tensor, block: int, side: Size, axis: int) -> Tensor:

@@ -91,9 +91,9 @@ class ByteMasks(WordMasks):
         return -(-samples // group_size), group_size, channels_per_word
 
     @classmethod
-    def valid_bits(cls, present, channels_per_word):
+    def valid_bits(cls, samples_in_group, channels_per_word):
         runs = channels_per_word // WORD_BYTES
-        return LOWEST_BITS * (tf.bitwise.left_shift(1, runs * present) - 1)
+        return LOWEST_BITS * (tf.bitwise.left_shift(1, runs * samples_in_group) - 1)
 
     def kept_units(self):
         return tf.cast(self._kept_bytes(), tf.bool)

@@ -27,7 +27,7 @@ def drawn(method, p, samples=32, places=PLACES, seed=0, times=40):
     """Bits as booleans (times, groups, *places, samples in a group)."""
     *sides, channels = places
     generator = keras.random.SeedGenerator(seed)
-    expected = METHODS[method](p) if isinstance(method, str) else method
+    reserved = METHODS[method](p) if isinstance(method, str) else method
 
     def draw():
         probability = ops.convert_to_tensor(p, "float32")
@@ -37,7 +37,7 @@ def drawn(method, p, samples=32, places=PLACES, seed=0, times=40):
             channels,
             sides,
             -1,
-            lambda *shape: draw_bits(rng_seed, probability, expected, *shape),
+            lambda *shape: draw_bits(rng_seed, probability, reserved, *shape),
         ).words
 
     if BACKEND == "tensorflow":
@@ -180,7 +180,7 @@ def test_calls_outside_of_compiled_code(p):
         if event.endswith("compile_duration"):
             compiled.append(event)
 
-    # So many bits that `dense_bits` takes several turns.
+    # So many bits that `dense_bits` takes several iterations.
     shape, bits = (1, 60, 60, 10), 32
 
     def draw(p, rng_seed):
@@ -213,13 +213,13 @@ def test_keras_takes_a_seed_that_is_already_drawn():
     )
 
 
-def test_no_two_turns_or_calls_share_noise():
+def test_no_two_iterations_or_calls_share_noise():
     generator = keras.random.SeedGenerator(7)
     rng_seeds = []
     for _ in range(40):
         rng_seed = generator.next()
         rng_seeds.append(rng_seed)
-        rng_seeds += [bernoulli._derived_seed(rng_seed, turn) for turn in range(32)]
+        rng_seeds += [bernoulli._derived_seed(rng_seed, i) for i in range(32)]
     noise = [
         ops.convert_to_numpy(bernoulli._uniform((2,), rng_seed)).tobytes()
         for rng_seed in rng_seeds
