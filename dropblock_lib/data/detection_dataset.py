@@ -57,9 +57,11 @@ class DetectionSplit:
 
     @functools.cached_property
     def labels(self) -> tuple[np.ndarray, ...]:
-        label_of = {key: label for label, key in enumerate(self.categories)}
+        label_by_id = {key: label for label, key in enumerate(self.categories)}
         return tuple(
-            _read_only(np.array([label_of[o["category_id"]] for o in objects], "int64"))
+            _read_only(
+                np.array([label_by_id[o["category_id"]] for o in objects], "int64")
+            )
             for objects in self._objects_without_crowds
         )
 

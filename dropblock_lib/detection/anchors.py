@@ -124,7 +124,7 @@ def assign(model: keras.Model, boxes: ArrayLike, labels: ArrayLike) -> Assignmen
     levels = [np.repeat(level, found[..., 0].size) for level, found in by_level.items()]
     overlaps = keras.utils.bounding_boxes.compute_iou(anchors, boxes, "xyxy")
     # `model.assign` also computes the targets in training. It needs at least one box.
-    _, targets = model.assign(
+    _, assigned_labels = model.assign(
         np.zeros((1, *model.input_shape[1:]), "float32"),
         np.concatenate([boxes, np.full((1, 4), -1, "float32")])[None],
         np.append(labels, np.float32(-1))[None],
@@ -133,7 +133,7 @@ def assign(model: keras.Model, boxes: ArrayLike, labels: ArrayLike) -> Assignmen
         anchors=anchors,
         levels=np.concatenate(levels),
         overlaps=keras.ops.convert_to_numpy(overlaps),
-        labels=keras.ops.convert_to_numpy(targets)[0].astype("int64"),
+        labels=keras.ops.convert_to_numpy(assigned_labels)[0].astype("int64"),
     )
 
 

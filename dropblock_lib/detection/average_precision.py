@@ -13,7 +13,7 @@ from dropblock_lib.arguments import check_choice, invalid
 from dropblock_lib.data.detection_dataset import DetectionSplit
 
 # Our names for what pycocotools computes, in its order.
-MEASURES = (
+METRICS = (
     "AP",
     "AP50",
     "AP75",
@@ -82,7 +82,7 @@ def average_precision(
         results: From `to_coco`.
 
     Returns:
-        Dict of `MEASURES` -> float in [0, 1], or `None` if there are no objects to
+        Dict of `METRICS` -> float in [0, 1], or `None` if there are no objects to
         find. "AP" is the mean precision over IoU thresholds from 0.50 to 0.95, over
         classes and over recall levels. Small objects have less than 32 x 32 pixels,
         large ones more than 96 x 96.
@@ -101,7 +101,7 @@ def average_precision(
     stats = _evaluate(annotations, results).stats
     return {
         name: None if value < 0 else float(value)
-        for name, value in zip(MEASURES, stats, strict=True)
+        for name, value in zip(METRICS, stats, strict=True)
     }
 
 
@@ -155,10 +155,10 @@ def of_category(
         ValueError: If there is no such category.
     """
     known = {item["name"]: item["id"] for item in annotations["categories"]}
-    number = known[check_choice("name", name, known)]
+    category_id = known[check_choice("name", name, known)]
 
     def only(rows, key="category_id"):
-        return [row for row in rows if row[key] == number]
+        return [row for row in rows if row[key] == category_id]
 
     return average_precision(
         {
@@ -301,7 +301,7 @@ def _evaluate(annotations, results):
     objects = [_with_floats("annotations", item) for item in rows["annotations"]]
     results = [_with_floats("results", item) for item in results]
 
-    def index(boxes):
+    def as_coco(boxes):
         coco: Any = COCO()
         coco.dataset = {
             "info": {},
@@ -315,7 +315,7 @@ def _evaluate(annotations, results):
     # pycocotools modifies its arguments, and prints.
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(
-            index(
+            as_coco(
                 [
                     # pycocotools treats a match with id 0 as no match, and requires
                     # unique ids.
@@ -323,7 +323,7 @@ def _evaluate(annotations, results):
                     for number, item in enumerate(objects, start=1)
                 ]
             ),
-            index(
+            as_coco(
                 [
                     {**result, "id": number, "area": _area(result), "iscrowd": 0}
                     for number, result in enumerate(results, start=1)

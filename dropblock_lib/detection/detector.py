@@ -303,10 +303,10 @@ class RetinaNet(keras.Model):
         anchors = ops.concatenate(list(self.anchor_generator(images).values()))
         overlaps = keras.utils.bounding_boxes.compute_iou(anchors, boxes, BOX_FORMAT)
         overlaps = ops.reshape(overlaps, (-1, anchors.shape[0], ops.shape(boxes)[1]))
-        nearest = ops.argmax(overlaps, axis=-1)
+        best_match = ops.argmax(overlaps, axis=-1)
         overlaps = ops.max(overlaps, axis=-1)
-        boxes = ops.take_along_axis(boxes, nearest[..., None], axis=1)
-        labels = ops.take_along_axis(ops.cast(labels, "float32"), nearest, axis=1)
+        boxes = ops.take_along_axis(boxes, best_match[..., None], axis=1)
+        labels = ops.take_along_axis(ops.cast(labels, "float32"), best_match, axis=1)
         labels = ops.where(overlaps < POSITIVE, -2.0, labels)
         offsets = keras.utils.bounding_boxes.encode_box_to_deltas(
             anchors, boxes, BOX_FORMAT, BOX_FORMAT, encoding_format=ENCODING

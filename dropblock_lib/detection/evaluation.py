@@ -8,7 +8,7 @@ import keras
 from dropblock_lib.arguments import check_integer, invalid
 from dropblock_lib.data.detection_dataset import DetectionSplit, check_split
 from dropblock_lib.detection.average_precision import (
-    MEASURES,
+    METRICS,
     average_precision,
     to_coco,
 )
@@ -94,7 +94,7 @@ class AveragePrecisionCallback(keras.callbacks.Callback):
         self.category_ids = category_ids
         self.every = check_integer("every", every)
         self.batch_size = check_integer("batch_size", batch_size)
-        self.latest = {f"val_{name}": float("nan") for name in MEASURES}
+        self.latest = {f"val_{name}": float("nan") for name in METRICS}
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0:

@@ -171,9 +171,9 @@ def _load(model, path):
 def _from_preset(image_size):
     import keras_hub
 
-    host = "https://www.kaggle.com/api/v1/models/list"
+    url = "https://www.kaggle.com/api/v1/models/list"
     try:
-        reason = downloads.why_unreachable(host)
+        reason = downloads.why_unreachable(url)
         if reason:
             raise OSError(reason)
         trained = keras_hub.models.EfficientNetBackbone.from_preset(PRESET)

@@ -10,7 +10,7 @@ import pytest
 
 from dropblock_lib.data.detection_dataset import DetectionSplit
 from dropblock_lib.detection.average_precision import (
-    MEASURES,
+    METRICS,
     average_precision,
     of_category,
     precision_by_recall,
@@ -54,7 +54,7 @@ PERFECT = [
 
 def test_the_ground_truth_itself_scores_one():
     measured = average_precision(ANNOTATIONS, PERFECT)
-    assert set(measured) == set(MEASURES)
+    assert set(measured) == set(METRICS)
     assert measured["AP"] == measured["AP50"] == measured["AP75"] == 1
     assert measured["AP_small"] is None  # no object is that small
 

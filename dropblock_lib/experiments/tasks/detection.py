@@ -162,8 +162,8 @@ class Detection(Task):
         }
         # Baselines for the class loss on the validation images.
         for name, logit in (("untrained", PRIOR_LOGIT), ("uninformed", None)):
-            lowest = uninformed_loss(model, self.validation_batches, logit)
-            final[f"{name}_class_loss"] = lowest
+            loss = uninformed_loss(model, self.validation_batches, logit)
+            final[f"{name}_class_loss"] = loss
         detections = {"after": _surest(found, self._shown().ids)}
         return final, detections | self._on_photographs(model)
 
