@@ -112,7 +112,7 @@ def uneven_arms(arms: Arms) -> dict[str, float]:
         Dict of arm name -> p-value, adjusted by `holm`. Empty for fewer than four
         arms: with three, one may differ only because the other two happen to agree.
     """
-    return _Blocks.of(arms).uneven
+    return _Blocks.of(arms).uneven_p_values
 
 
 def unpaired(arms: Arms, baseline: str = "none", confidence: float = 0.95) -> dict:
@@ -484,7 +484,7 @@ class _Blocks:
         if len(self.names) - len({*named}) < 2:
             raise invalid("apart", f"all but two of {self.names}, or fewer", named)
         known = replace(self, apart=tuple(named))
-        p_values = known.uneven
+        p_values = known.uneven_p_values
         found = [arm for arm, p in p_values.items() if p < 1 - confidence]
         # At least two arms, those that vary least, share a variance.
         most = max(0, len(p_values) - 2)
@@ -527,10 +527,10 @@ class _Blocks:
     @property
     def residual_sd(self):
         sd = math.sqrt(self.squares.sum() / self.degrees_of_freedom)
-        return _exact(sd, self.values)
+        return _without_rounding_error(sd, self.values)
 
     @property
-    def uneven(self):
+    def uneven_p_values(self):
         from scipy.stats import f
 
         count = len(self.even)
@@ -569,14 +569,14 @@ class _Blocks:
         parts = [(self.residual_sd**2 * squares, self.degrees_of_freedom)]
         if any(weights.get(arm) for arm in self.apart):
             gaps = own - share * self.even_values.sum(axis=0)
-            sd = _exact(gaps.std(ddof=1), self.values)
+            sd = _without_rounding_error(gaps.std(ddof=1), self.values)
             parts.append((sd**2, len(self.seeds) - 1))
         variance = sum(part for part, _ in parts)
         freedom = parts[0][1]
         if len(parts) > 1 and variance:
             freedom = variance**2 / sum(part**2 / free for part, free in parts)
         error = math.sqrt(variance / len(self.seeds))
-        return _exact(np.mean(by_seed), self.values), error, freedom
+        return _without_rounding_error(np.mean(by_seed), self.values), error, freedom
 
     def variance_of_mean(self, arm):
         """The variance of an arm's mean over the seeds, without the seeds' effects."""
@@ -627,18 +627,18 @@ def _finite(arm, values):
     return values
 
 
-def _exact(value, *of):
+def _without_rounding_error(value, *of):
     """Rounds a value to zero if it is only a rounding error of the data in `of`."""
     largest = max(np.abs(values).max() for values in of)
     return 0.0 if abs(value) <= _ROUNDING * largest else float(value)
 
 
 def _variance(sample):
-    return _exact(sample.std(ddof=1), sample) ** 2
+    return _without_rounding_error(sample.std(ddof=1), sample) ** 2
 
 
 def _difference_of_means(sample, control):
-    return _exact(sample.mean() - control.mean(), sample, control)
+    return _without_rounding_error(sample.mean() - control.mean(), sample, control)
 
 
 def _dunnett(estimates, loadings, confidence):
