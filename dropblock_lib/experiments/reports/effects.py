@@ -10,7 +10,7 @@ from dropblock_lib.experiments.reports.columns import (
     signed,
 )
 from dropblock_lib.experiments.reports.grid_records import (
-    IDLE,
+    NOT_LEARNED,
     GridRecords,
     block_title,
     dose_of,
@@ -25,7 +25,7 @@ _HEADINGS = {
     "higher": "higher",
     "lower": "lower",
     "not told apart": "not told apart from zero",
-    IDLE: "no comparison, because an arm did not learn",
+    NOT_LEARNED: "no comparison, because an arm did not learn",
     ONE_RUN: "no verdict from one run",
     NO_RUN: "no complete run yet",
 }

@@ -17,7 +17,7 @@ from dropblock_lib.experiments.reports.verdicts import arms_of, did_not_learn
 from dropblock_lib.variants import get_variant
 
 # The verdict on a contrast with an arm that did not learn.
-IDLE = "an arm did not learn"
+NOT_LEARNED = "an arm did not learn"
 _BLOCKS: dict[object, str] = {1: "units (Dropout)", 32: "whole maps (SpatialDropout)"}
 
 
@@ -71,11 +71,13 @@ class GridRecords:
 
         If no seed is complete, these are all records.
         """
-        seeds, idle = self.seeds, self.did_not_learn
+        seeds, not_learned = self.seeds, self.did_not_learn
         return [
             record
             for record in self.records
-            if not seeds or record.recipe.seed in seeds or arm_of(record.recipe) in idle
+            if not seeds
+            or record.recipe.seed in seeds
+            or arm_of(record.recipe) in not_learned
         ]
 
     @property
@@ -108,11 +110,11 @@ class GridRecords:
 
         Arms that did not learn, or that have a value that is not finite, are left out.
         """
-        seeds, idle = self.seeds, self.did_not_learn
+        seeds, not_learned = self.seeds, self.did_not_learn
         records = [
             record
             for record in self.records
-            if record.recipe.seed in seeds and arm_of(record.recipe) not in idle
+            if record.recipe.seed in seeds and arm_of(record.recipe) not in not_learned
         ]
         if not records:
             return {}
@@ -168,7 +170,7 @@ class GridRecords:
                 each = [w * fmean(arms[arm].values()) for arm, w in weights.items()]
                 rows[name] = {"difference": math.fsum(each)}
         empty = dict.fromkeys(("difference", "low", "high", "verdict"))
-        left_out = empty | {"verdict": IDLE if runs else None}
+        left_out = empty | {"verdict": NOT_LEARNED if runs else None}
         return [
             {"label": name, **empty, **rows.get(name, left_out), "runs": runs}
             | {"uneven": uneven}

@@ -188,9 +188,9 @@ def verdicts(
     if missing:
         received = f"train_accuracy without {missing}"
         raise invalid("train_accuracy", "values for every arm", received=received)
-    idle = did_not_learn({arm: train_accuracy[arm] for arm in arms}, baseline)
-    learned = {arm: values for arm, values in arms.items() if arm not in idle}
-    if idle and len(learned) == 1:
+    not_learned = did_not_learn({arm: train_accuracy[arm] for arm in arms}, baseline)
+    learned = {arm: values for arm, values in arms.items() if arm not in not_learned}
+    if not_learned and len(learned) == 1:
         numbers = ("residual_sd", "degrees_of_freedom", "seed_p")
         result = {
             "baseline": baseline,
@@ -203,10 +203,10 @@ def verdicts(
         }
     else:
         if apart is not None:
-            apart = [arm for arm in apart if arm not in idle]
+            apart = [arm for arm in apart if arm not in not_learned]
         result = blocked(learned, baseline, confidence, apart)
     rows = {row["arm"]: row for row in result["rows"]}
-    for arm in idle:
+    for arm in not_learned:
         rows[arm] = {
             "arm": arm,
             "difference": _mean_difference(arms[arm], arms[baseline]),
@@ -216,7 +216,7 @@ def verdicts(
             "pointwise_verdict": DID_NOT_LEARN,
         }
     ordered = [rows[arm] for arm in arms if arm != baseline]
-    return {**result, "did_not_learn": idle, "rows": ordered}
+    return {**result, "did_not_learn": not_learned, "rows": ordered}
 
 
 def verdict_table(
