@@ -35,7 +35,7 @@ def main(arguments=None):
         settings = next(iter(steps.values()))["settings"]
         print(
             f"## A training step\n\n{settings['network']}, images of "
-            f"{speed.by(settings['image'])}, batch {settings['batch']}.\n"
+            f"{speed.format_sides(settings['image'])}, batch {settings['batch']}.\n"
         )
         for document in steps.values():
             print(describe(document), end="\n\n")

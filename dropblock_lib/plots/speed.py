@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from dropblock_lib.arguments import invalid
 from dropblock_lib.experiments.reports.speed import (
     BACKEND_LABELS,
-    by,
+    format_sides,
     label_ranks,
     select,
 )
@@ -152,7 +152,7 @@ def layer_speed(
                     place = inputs.index(tuple(row["shape"]))
                     _dot(ax, row, place)
             ax.set_title(BACKEND_LABELS[backend])
-            name_rows(ax, [by(shape) for shape in inputs])
+            name_rows(ax, [format_sides(shape) for shape in inputs])
             ax.set_xlim(left=0)
         axes[-1].set_xlabel("times as long as Keras' Dropout")
         names = (row["contestant"] for rows in chosen.values() for row in rows)
@@ -223,7 +223,7 @@ def peer_rates(
                 ax.plot(rate, place, "o", ms=12, **RING)
         for edge in np.arange(len(sizes) - 1) + 0.5:
             ax.axhline(edge, color=PALETTE["muted"], lw=0.5)
-        name_rows(ax, [by(size) for size in sizes])
+        name_rows(ax, [format_sides(size) for size in sizes])
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.set_xlim(0, 1.06 * beyond)
         if any("error" in row for row in found.values()):

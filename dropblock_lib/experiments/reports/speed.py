@@ -50,7 +50,8 @@ def layer_table(document: dict, format: str = "text") -> str:
     for (shape, block_size, keep_prob), rows in cases.items():
         ours = rows.get(f"DropBlock{len(shape) - 2}D")
         rows = {labels[name]: row for name, row in rows.items()}
-        line = [by(shape), block_size, f"{keep_prob:g}", _milliseconds(rows.get(base))]
+        line = [format_sides(shape), block_size, f"{keep_prob:g}"]
+        line.append(_milliseconds(rows.get(base)))
         line += [_times(rows.get(name)) for name in names]
         if memory:
             line.append(_times(ours, "temp_memory"))
@@ -86,7 +87,7 @@ def rate_table(document: dict, format: str = "text") -> str:
     lines = []
     cases = _cases(document, "nominal", "size", "block_size")
     for (nominal, size, block_size), rows in cases.items():
-        line = [by(size), block_size, f"{100 * nominal:g}"]
+        line = [format_sides(size), block_size, f"{100 * nominal:g}"]
         lines.append(line + [_percent(rows.get(name)) for name in names])
     return _formatted(["map", "block", "nominal", *names], lines, format)
 
@@ -114,7 +115,7 @@ def _without_rank(name):
     return re.sub(r"[123]D\b", "", name)
 
 
-def by(sides) -> str:
+def format_sides(sides) -> str:
     """ "14x8" for (14, 8)."""
     return "x".join(map(str, sides))
 
