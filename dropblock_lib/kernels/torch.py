@@ -170,7 +170,7 @@ def drop(inputs, draw_masks, *arguments):
     return torch.where(masks.kept_units(), inputs, 0) * scale
 
 
-def drop_and_scale(inputs, masks, scale):
+class _DropAndScale(torch.autograd.Function):
     """Zero where dropped, else `inputs * scale`.
 
     Args:
@@ -178,10 +178,7 @@ def drop_and_scale(inputs, masks, scale):
         masks: `PackedMasks`.
         scale: Scalar tensor of the dtype of `inputs`.
     """
-    return _DropAndScale.apply(inputs, masks, scale)
 
-
-class _DropAndScale(torch.autograd.Function):
     @staticmethod
     def forward(ctx, inputs, masks, scale):
         # The gradient is masked in the same way, for which the packed masks suffice.
@@ -195,7 +192,10 @@ class _DropAndScale(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        return _DropAndScale.apply(gradient, ctx.masks, ctx.scale), None, None
+        return drop_and_scale(gradient, ctx.masks, ctx.scale), None, None
+
+
+drop_and_scale = _DropAndScale.apply
 
 
 def _integer_masks(masks):
