@@ -4,7 +4,6 @@ from dropblock_lib.plots.accuracies import accuracy_by_variant, sampling_error
 from dropblock_lib.plots.blocks import dense_block, residual_blocks, two_placements
 from dropblock_lib.plots.boxes import images_with_boxes, masks_over_image
 from dropblock_lib.plots.curves import (
-    learning_curves,
     losses_by_variant,
     schedules,
     validation_curves,
@@ -61,7 +60,6 @@ __all__ = [
     "image_and_feature_map",
     "images_with_boxes",
     "layer_speed",
-    "learning_curves",
     "loss_shares",
     "losses_by_variant",
     "masks_by_group",

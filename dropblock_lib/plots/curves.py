@@ -41,32 +41,6 @@ def schedules(
     return fig
 
 
-def learning_curves(
-    curves: Histories, metric: str = "accuracy", first_epoch: int = 1
-) -> Figure:
-    """Training and validation curves, mean and range over seeds.
-
-    Args:
-        curves: Dict of variant -> list of histories, one per seed; a history is a
-            dict of metric -> one value per epoch.
-        metric: `"accuracy"` or `"loss"`.
-        first_epoch: First epoch to show. Skip early epochs if their values would
-            flatten the later ones.
-    """
-    names = {metric: "training", f"val_{metric}": "validation"}
-    with figure(columns=2, width=3.0, height=3.9, sharey=True) as (fig, axes):
-        for ax, (key, name) in zip(axes, names.items(), strict=True):
-            for variant, histories in curves.items():
-                epochs, values = _known([history[key] for history in histories])
-                shown = epochs >= first_epoch
-                _draw_runs(ax, epochs[shown], values[:, shown], variant)
-            ax.set_title(f"{name} {metric}")
-            count_epochs(ax)
-        handles, labels = axes[0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside lower center", ncols=2)
-    return fig
-
-
 def validation_curves(
     curves: Histories,
     metric: str = "accuracy",
@@ -76,7 +50,9 @@ def validation_curves(
     """Validation curves with a label at each line, mean and range over runs.
 
     Args:
-        curves: As for `learning_curves`. If there are none, the figure says so.
+        curves: Dict of variant -> list of histories, one per seed; a history is a
+            dict of metric -> one value per epoch. If there are none, the figure says
+            so.
         metric: `"accuracy"` or `"loss"`.
         lowest: Lower end of the axis, or `None`. A variant whose mean ends below it is
             named in the title instead of drawn.

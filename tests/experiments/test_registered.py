@@ -142,9 +142,8 @@ def test_every_figure_draws_them(results):
     accuracies = {v: a[0] for v, a in compare.by_variant(records).items()}
     for figure in (
         figure_of(records),
-        plots.learning_curves(curves),
-        plots.learning_curves(curves, "loss"),
         plots.validation_curves(curves),
+        plots.validation_curves(curves, "loss"),
         plots.losses_by_variant({"ours": losses}),
         plots.sampling_error({"ours": accuracies}, images=20),
     ):

@@ -198,14 +198,6 @@ def test_losses_have_the_same_scale_in_all_panels():
         assert low < ends.min() and ends.max() < high
 
 
-def test_curves_may_begin_with_a_later_epoch():
-    whole, later = (
-        lines(plots.learning_curves(HISTORIES, first_epoch=first))["plain"]
-        for first in (1, 2)
-    )
-    np.testing.assert_array_equal(later, whole[1:])
-
-
 def test_validation_curves_are_labeled_at_their_ends():
     far = {"val_accuracy": [0.1, None, 0.2]}
     near = {"val_accuracy": [0.4, None, 0.6]}
@@ -273,7 +265,6 @@ FIGURES_OF_VARIANTS = {
     "accuracy_by_variant": lambda: plots.accuracy_by_variant(
         list(of_all([0.5, 0.6]).items()), of_all(0.6)
     ),
-    "learning_curves": lambda: plots.learning_curves(of_all(HISTORIES["none"])),
     "validation_curves": lambda: plots.validation_curves(of_all(HISTORIES["none"])),
     "losses_by_variant": lambda: plots.losses_by_variant({"a": of_all([(1.0, 2.0)])}),
 }

@@ -36,7 +36,7 @@ def select(records: Iterable[Record], **fields) -> list[Record]:
 
 
 def histories(records: Iterable[Record]) -> dict[str, list[dict]]:
-    """The history of every run, for `plots.learning_curves`.
+    """The history of every run, for `plots.validation_curves`.
 
     Args:
         records: Records that differ in nothing but variant and seed.
