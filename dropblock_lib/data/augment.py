@@ -7,6 +7,7 @@ after a step is its size in pixels: "shift2" shifts by up to two pixels.
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,41 +21,47 @@ CUTOUT_SIDE = 8
 GRAY = 127
 
 
-def shift(
-    images: np.ndarray, rng: np.random.Generator, pixels: int = LARGEST_SHIFT
+def _random_window(
+    images: np.ndarray,
+    rng: np.random.Generator,
+    pixels: int = LARGEST_SHIFT,
+    *,
+    mode: Literal["constant", "reflect"],
 ) -> np.ndarray:
-    """Shifts each image by up to `pixels` along each axis, filling with black.
+    """Shifts each image by up to `pixels` along each axis.
 
     Args:
         images: Array (samples, height, width, channels).
         rng: `numpy.random.Generator`.
         pixels: Integer, the largest shift.
+        mode: How to fill, as for `np.pad`.
 
     Returns:
         A new array of the same shape and dtype.
     """
-    return _random_window(images, rng, pixels, mode="constant")
+    count, height, width, channels = images.shape
+    sides = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    padded = np.pad(images, sides, mode=mode)
+    top, left = rng.integers(0, 2 * pixels + 1, (2, count))
+    # With pixels and channels merged, a window's row is contiguous and copies fast.
+    rows = padded.reshape(count, height + 2 * pixels, (width + 2 * pixels) * channels)
+    windows = sliding_window_view(rows, (height, width * channels), axis=(1, 2))
+    chosen = windows[np.arange(count), top, left * channels]
+    return chosen.reshape(images.shape)
 
 
-def crop(
-    images: np.ndarray, rng: np.random.Generator, pixels: int = LARGEST_SHIFT
-) -> np.ndarray:
-    """Shifts as `shift` does, filling with the image mirrored at its border.
-
-    Args:
-        images, rng, pixels: As for `shift`.
-
-    Returns:
-        A new array of the same shape and dtype.
-    """
-    return _random_window(images, rng, pixels, mode="reflect")
+# Fills with black.
+shift = partial(_random_window, mode="constant")
+# Fills with the image mirrored at its border.
+crop = partial(_random_window, mode="reflect")
 
 
 def flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Flips each image left to right with probability 1/2.
 
     Args:
-        images, rng: As for `shift`.
+        images: Array (samples, height, width, channels).
+        rng: `numpy.random.Generator`.
 
     Returns:
         A new array of the same shape and dtype.
@@ -71,7 +78,7 @@ def cutout(
     """Covers a square of each image with gray, centered anywhere in the image.
 
     Args:
-        images, rng: As for `shift`.
+        images, rng: As for `flip`.
         pixels: Integer, side of the square, which may extend beyond the image.
 
     Returns:
@@ -132,15 +139,3 @@ def get_augmentation(name: str) -> Callable | None:
         return images
 
     return augment
-
-
-def _random_window(images, rng, border, mode):
-    count, height, width, channels = images.shape
-    sides = ((0, 0), (border, border), (border, border), (0, 0))
-    padded = np.pad(images, sides, mode=mode)
-    top, left = rng.integers(0, 2 * border + 1, (2, count))
-    # With pixels and channels merged, a window's row is contiguous and copies fast.
-    rows = padded.reshape(count, height + 2 * border, (width + 2 * border) * channels)
-    windows = sliding_window_view(rows, (height, width * channels), axis=(1, 2))
-    chosen = windows[np.arange(count), top, left * channels]
-    return chosen.reshape(images.shape)
