@@ -1,13 +1,15 @@
 """The explorer's state: its presets, and the checks of its values."""
 
+from functools import partial
+
 import numpy as np
 
 from dropblock_lib.arguments import (
+    GAMMA_RULES,
     check_boolean,
     check_choice,
-    check_gamma_rule,
+    check_float,
     check_integer,
-    check_keep_prob,
     invalid,
 )
 from dropblock_lib.explorer.pictures import PICTURES
@@ -85,27 +87,20 @@ TRIES = [
 ]
 
 
-def _choice(choices):
-    return lambda name, value: check_choice(name, value, choices)
-
-
-def _integer(low, high):
-    return lambda name, value: check_integer(name, value, low, high)
-
-
+_check_side = partial(check_integer, high=LARGEST_SIDE)
 CHECKS = {
-    "method": _choice(TEXTS["method"]),
-    "block_size": _integer(1, LARGEST_SIDE),
-    "keep_prob": lambda name, value: check_keep_prob(value),
-    "height": _integer(1, LARGEST_SIDE),
-    "width": _integer(1, LARGEST_SIDE),
-    "channels": _integer(1, MOST_CHANNELS),
+    "method": partial(check_choice, choices=TEXTS["method"]),
+    "block_size": _check_side,
+    "keep_prob": check_float,
+    "height": _check_side,
+    "width": _check_side,
+    "channels": partial(check_integer, high=MOST_CHANNELS),
     "per_channel": check_boolean,
-    "gamma": lambda name, value: check_gamma_rule(value),
-    "seed": _integer(0, 2**32 - 1),
-    "picture": _choice(PICTURES),
-    "step": _choice(TEXTS["step"]),
-    "channel": _integer(0, MOST_CHANNELS - 1),
+    "gamma": partial(check_choice, choices=GAMMA_RULES),
+    "seed": partial(check_integer, low=0, high=2**32 - 1),
+    "picture": partial(check_choice, choices=PICTURES),
+    "step": partial(check_choice, choices=TEXTS["step"]),
+    "channel": partial(check_integer, low=0, high=MOST_CHANNELS - 1),
     "marks": check_boolean,
     "compare": check_boolean,
 }
