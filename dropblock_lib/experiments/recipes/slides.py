@@ -42,14 +42,3 @@ RETINANET_LOSSES = {
     "dropblock-3-0.7": (1.6414, 2.6322),
     "dropblock-3-0.9": (1.6985, 2.6010),
 }
-
-
-def accuracy(network: str, dataset: str, variant: str) -> float | None:
-    """The slides' test accuracy, or `None` if they do not report it.
-
-    Example:
-
-    >>> accuracy("custom_net", "cifar10", "dropout-0.25")
-    0.8264
-    """
-    return ACCURACY.get((network, dataset), {}).get(variant)
