@@ -6,7 +6,6 @@ from dropblock_lib.experiments.engines.side_by_side import run_side_by_side
 from dropblock_lib.experiments.recipes import slides
 from dropblock_lib.experiments.recipes.grids import read_grid
 from dropblock_lib.experiments.recipes.profiles import (
-    BOOK_NETWORKS,
     PROFILES,
     make_recipe,
     make_recipes,
@@ -53,7 +52,6 @@ from dropblock_lib.experiments.tasks.probes import decode_predictions
 from dropblock_lib.experiments.tasks.split import split
 
 __all__ = [
-    "BOOK_NETWORKS",
     "PROFILES",
     "GridRecords",
     "Recipe",

@@ -9,8 +9,6 @@ from dropblock_lib.experiments.recipes.recipe import Recipe, find_task
 from dropblock_lib.variants import Variant
 
 PROFILES = ("quick", "small", "full")
-# The networks that the slides compare.
-BOOK_NETWORKS = ("custom_net", "resnet50", "densenet121")
 
 
 def make_recipe(
