@@ -60,8 +60,15 @@ def aligned(heading: list[str], rows: Sequence[Sequence]) -> str:
     )
 
 
-def markdown(heading: list[str], rows: Sequence[Sequence], alignment: list[str]) -> str:
-    """A table of a Markdown page; `alignment` is ":--" or ":-:" for each column."""
+def markdown(
+    heading: list[str], rows: Sequence[Sequence], alignment: list[str] | None = None
+) -> str:
+    """A table of a Markdown page.
+
+    `alignment` is ":--" or ":-:" for each column. By default all columns but the first
+    are centered.
+    """
+    alignment = alignment or [":--", *[":-:"] * (len(heading) - 1)]
     lines = [heading, alignment, *rows]
     return "".join(f"| {' | '.join(map(str, cells))} |\n" for cells in lines)
 

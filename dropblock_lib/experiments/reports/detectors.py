@@ -63,11 +63,8 @@ def format_plan(found: GridRecords) -> str:
         row = rows.setdefault(recipe.variant, dict.fromkeys(seeds, ""))
         row[recipe.seed] = "recorded" if recipe.hash in done else "not run yet"
     heading = ["variant", *(f"random seed {seed}" for seed in seeds)]
-    table = markdown(
-        heading,
-        [[variant_title(variant), *row.values()] for variant, row in rows.items()],
-        [":--", *[":-:"] * len(seeds)],
-    )
+    lines = [[variant_title(variant), *row.values()] for variant, row in rows.items()]
+    table = markdown(heading, lines)
     return f"{table}\n{found.account}\n"
 
 
@@ -125,7 +122,7 @@ def format_results(records: Sequence[Record]) -> str:
     if any(value is not None for value in trivial):
         row = ["*without looking*", *(_mean([value], 100, 1) for value in trivial)]
         rows.append(row + [""] * (len(heading) - len(row)))
-    return markdown(heading, rows, [":--", *[":-:"] * (len(heading) - 1)])
+    return markdown(heading, rows)
 
 
 def format_verdict(found: GridRecords) -> str:

@@ -130,7 +130,7 @@ def dose_table(found: GridRecords) -> str:
         cells.setdefault(title, {})[dose_of(variant)] = _pair(values.get(variant, []))
     heading = ["test accuracy (loss)", *(f"dose {dose:.0%}" for dose in doses)]
     rows = [[title, *(row.get(d, "") for d in doses)] for title, row in cells.items()]
-    return markdown(heading, rows, [":--", *[":-:"] * len(doses)])
+    return markdown(heading, rows)
 
 
 def count_verdicts(rows: Sequence[Mapping]) -> dict[str, int]:

@@ -102,8 +102,7 @@ def feature_table(cells: dict[str, dict[str, Cell]]) -> str:
         [feature, *(row[name].short for name in IMPLEMENTATIONS.values())]
         for feature, row in cells.items()
     ]
-    alignment = [":--", *[":-:"] * len(IMPLEMENTATIONS)]
-    table = markdown(["feature", *IMPLEMENTATIONS], lines, alignment)
+    table = markdown(["feature", *IMPLEMENTATIONS], lines)
     for word in _LONG_WORDS:
         table = table.replace(word.replace(_SOFT_HYPHEN, ""), word)
     return table

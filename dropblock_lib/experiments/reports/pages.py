@@ -56,7 +56,7 @@ def format_runs(found: GridRecords) -> str:
         if published:
             row.append(percent([published[variant]] if variant in published else []))
         rows.append(row)
-    return markdown(heading, rows, [":--", *[":-:"] * (len(heading) - 1)])
+    return markdown(heading, rows)
 
 
 def format_answer(found: GridRecords) -> str:

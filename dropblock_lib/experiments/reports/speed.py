@@ -187,7 +187,7 @@ def _percent(row):
 
 def _formatted(heading, lines, format):
     if format == "markdown":
-        return markdown(heading, lines, [":--", *[":-:"] * (len(heading) - 1)])
+        return markdown(heading, lines)
     if format == "text":
         return aligned(heading, lines)
     raise invalid("format", f"one of {', '.join(FORMATS)}", format)
