@@ -14,12 +14,6 @@ import numpy as np
 GAMMA_RULES = ("paper", "exact")
 
 _INTERVALS = {"[0, inf)": "a finite float >= 0", "(0, inf)": "a finite float > 0"}
-_TUPLES = {
-    1: "a tuple of 1 positive integer",
-    2: "a tuple of 2 positive integers",
-    3: "a tuple of 3 positive integers",
-}
-_ANY_TUPLE = "a tuple of 1 to 3 positive integers"
 
 
 def invalid(
@@ -153,10 +147,13 @@ def check_sides(name: str, value: Any, dimensions: int = 2) -> tuple[int, ...]:
     """
     is_tuple = isinstance(value, (tuple, list))
     sides = tuple(value) if is_tuple else (value,) * dimensions
-    fits = len(sides) == dimensions and (dimensions in _TUPLES or not is_tuple)
+    is_known = 1 <= dimensions <= 3
+    fits = len(sides) == dimensions and (is_known or not is_tuple)
     if not fits or not all(is_whole(side, 1) for side in sides):
-        words = _TUPLES.get(dimensions, _ANY_TUPLE)
-        raise invalid(name, f"a positive integer or {words}", value)
+        count = dimensions if is_known else "1 to 3"
+        integers = f"integer{'s' * (count != 1)}"
+        expected = f"a positive integer or a tuple of {count} positive {integers}"
+        raise invalid(name, expected, value)
     return tuple(int(side) for side in sides)
 
 
