@@ -6,12 +6,14 @@ from operator import itemgetter
 from pathlib import Path
 
 from dropblock_lib.experiments.recipes.recipe import Recipe, hash_of
-from dropblock_lib.experiments.records.record import read_all
+from dropblock_lib.experiments.records.record import Record, RecordError, read_all
 from dropblock_lib.experiments.reports.columns import Column, format_rows
 
 
 def list_runs(
-    recipes: Iterable[Recipe], results_dir: Path | str
+    recipes: Iterable[Recipe],
+    results_dir: Path | str,
+    found: tuple[list[Record], dict[Path, RecordError]] | None = None,
 ) -> tuple[list[dict], list[str]]:
     """One row per run, and the errors of files that cannot be read.
 
@@ -20,6 +22,7 @@ def list_runs(
     Args:
         recipes: The recipes of the runs.
         results_dir: Folder with `records/` and `.partial/`.
+        found: The result of `read_all` for `records/`, to avoid reading it again.
 
     Returns:
         A pair. First a list of rows (dictionaries) with `name` (of the recipe),
@@ -31,7 +34,7 @@ def list_runs(
         two rows. Then a list of messages, each of which names a file.
     """
     results_dir = Path(results_dir)
-    records, errors = read_all(results_dir / "records")
+    records, errors = found or read_all(results_dir / "records")
     corrupt = {path.stem for path in errors}
     messages = [str(error) for error in errors.values()]
     done = {}

@@ -117,9 +117,9 @@ def status(steps: list[Step], results_dir: Path | str) -> tuple[list[dict], list
     """
     results_dir = Path(results_dir)
     recipes = recipes_of(steps)
-    listed, messages = list_runs(recipes, results_dir)
+    records, errors = read_all(results_dir / "records")
+    listed, messages = list_runs(recipes, results_dir, (records, errors))
     states = {row["recipe_hash"]: (row["state"], row["epoch"]) for row in listed}
-    records, _ = read_all(results_dir / "records")
     per_image = _seconds_per_image(records)
     rows = []
     for step in steps:
