@@ -59,7 +59,7 @@ def validation_curves(
         published: Dict of label -> a single value, drawn as a dotted line.
     """
     runs = {
-        variant: _known([history[f"val_{metric}"] for history in histories])
+        variant: known_values([history[f"val_{metric}"] for history in histories])
         for variant, histories in curves.items()
     }
     diverged = [variant for variant, (epochs, _) in runs.items() if not len(epochs)]
@@ -177,7 +177,7 @@ def _draw_runs(ax, epochs, values, variant):
     ax.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
 
 
-def _known(runs):
+def known_values(runs):
     """The epochs for which every run has a value, counted from 1, and the values.
 
     Some epochs are not validated, and a run that diverged has no loss.

@@ -19,6 +19,7 @@ from dropblock_lib.plots.boxes import (
     legend_of_boxes,
     outline,
 )
+from dropblock_lib.plots.curves import known_values
 from dropblock_lib.plots.masks import draw_image
 from dropblock_lib.plots.style import (
     COLORS,
@@ -209,9 +210,7 @@ def class_losses(
     rows = -(-(len(curves) + len(yardsticks)) // 2)
     with figure(width=5.9, height=2.6 + 0.28 * rows) as (fig, ax):
         for number, (label, runs) in enumerate(curves.items()):
-            values = np.array(runs, "float64")
-            known = np.isfinite(values).all(axis=0)
-            at, values = 1 + np.flatnonzero(known), values[:, known]
+            at, values = known_values(runs)
             style = _style_of(label, number)
             ax.plot(at, values.mean(0), marker="o" if len(at) < 12 else "", ms=4,
                     **style)  # fmt: skip
