@@ -6,10 +6,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from dropblock_lib.experiments.reports.effects import NO_RUN
 from dropblock_lib.palette import PALETTE
 from dropblock_lib.plots.style import figure, name_rows, panels, variant_color
-
-_NONE_YET = "no complete run yet"
 
 
 def against_dose(
@@ -45,7 +44,7 @@ def against_dose(
             if title in percent:
                 ax.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.6g}%")
             if not lines:
-                _say(ax, _NONE_YET)
+                _say(ax, NO_RUN)
                 ax.set(xlim=(0, 0.4), yticks=[])
         fig.supxlabel(xlabel, fontsize=12)
         if labels:
@@ -83,7 +82,7 @@ def effects(
             ax.axvline(0, color=PALETTE["ink"], lw=1)
             for place, row in enumerate(found):
                 if row["difference"] is None:
-                    _say(ax, row.get("verdict") or _NONE_YET, place)
+                    _say(ax, row.get("verdict") or NO_RUN, place)
                     continue
                 color = variant_color(row.get("variant", "none"))
                 dot = {"color": color, "ms": 6, "mfc": PALETTE["paper"]}
