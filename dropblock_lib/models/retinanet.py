@@ -211,8 +211,8 @@ def retinanet(
     encoder = chosen.make(image_size, weights, kernel_seeds)
     pretrained = getattr(encoder, "pretrained", None)
     encoder = regularize(encoder, factory, where, drop_seeds)
+    frozen = (chosen.stem, *chosen.stages[:frozen_stages]) if frozen_stages else ()
     for layer in encoder.layers:
-        frozen = (chosen.stem, *chosen.stages[:frozen_stages]) if frozen_stages else ()
         is_normalization = isinstance(layer, keras.layers.BatchNormalization)
         if layer.name.startswith(frozen) or (frozen_normalization and is_normalization):
             layer.trainable = False

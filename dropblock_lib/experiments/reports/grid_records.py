@@ -260,8 +260,8 @@ def recorded(
             raise invalid("profile", expected, received=repr(pattern))
     if variants is not None:
         variants = as_list(variants) if isinstance(variants, str) else list(variants)
+        known = sorted({recipe.variant for recipe in planned})
         for variant in variants:
-            known = sorted({recipe.variant for recipe in planned})
             check_choice("variants", variant, known)
     for field, value in (("network", network), ("dataset", dataset)):
         if value is not None:
