@@ -62,11 +62,6 @@ def over(color):
     return "#000000" if light > 0.179 else "#FFFFFF"
 
 
-def levels_of(values, white, low):
-    """The brightness of kept units, from 0 to 1, with headroom for scaled ones."""
-    return np.clip(HEADROOM * (values - low) / ((white - low) or 1), 0, 1)
-
-
 def svg(explorer, method):
     result = explorer._result(method)
     channel = min(explorer.channel, explorer.channels - 1)
@@ -78,7 +73,9 @@ def svg(explorer, method):
     values = np.where(keep_mask, values[..., channel], 0)
     if explorer.step == "scale":
         values = values * result.readouts["scale"]
-    levels = np.rint(levels_of(values, white, low) * LEVELS).astype(int)
+    # From 0 to 1, with headroom for scaled units.
+    brightness = np.clip(HEADROOM * (values - low) / ((white - low) or 1), 0, 1)
+    levels = np.rint(brightness * LEVELS).astype(int)
     height, width = keep_mask.shape
 
     parts = []

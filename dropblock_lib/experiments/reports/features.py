@@ -202,7 +202,7 @@ def _judged(rows, expected="expected"):
         points = 100 * max(abs(row["dropped"] - row[expected]) for row in rows)
         return Cell("yes", f"drops what is expected, within {points:.2f} points")
     texts = "; ".join(
-        f"{_say(row)}"
+        _say(row)
         + ("" if "error" in row else f", where {row[expected]:.1%} is expected")
         for row in wrong[:2]
     )
