@@ -23,14 +23,16 @@ DEFAULT = "queue"
 # Fields of a recipe that choose among the runs of a grid.
 FILTERS = ("network", "dataset", "variant", "profile", "seed")
 # Seconds per training image of 32 x 32, as a multiple of CustomNet's, for networks
-# without a record on this machine. Measured, except for "retinanet", which is estimated
-# from the number of its operations.
+# without a record on this machine. Measured, except for "retinanet" and the networks
+# with a CIFAR stem, which are estimated from the number of their operations.
 RELATIVE_COST = {
     "custom_net": 1.0,
     "resnet9": 2.7,
     "resnet9_wide": 9.0,
     "resnet50": 2.6,
+    "resnet50_cifar": 30.0,
     "densenet121": 3.9,
+    "densenet121_cifar": 22.0,
     "retinanet": 6.0,
     "retinanet_light": 4.5,
     "retinanet_lite0": 0.5,

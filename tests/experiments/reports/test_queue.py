@@ -20,6 +20,7 @@ from dropblock_lib.experiments.reports.queue import (
     status,
 )
 from dropblock_lib.experiments.running.run import RunsFailed, run
+from dropblock_lib.models import DETECTORS, NETWORKS
 
 GRID = """
 network = "tiny"
@@ -150,6 +151,10 @@ def test_time_is_estimated_from_the_images_of_each_data_set(
     area = (64 / 32) ** 2 if recipe.image_size else 1
     seconds = SECONDS_PER_IMAGE * RELATIVE_COST[network] * 2 * images * area
     assert row["hours"] == pytest.approx(seconds / 3600)
+
+
+def test_every_network_of_the_book_has_a_relative_cost():
+    assert set(RELATIVE_COST) == {*NETWORKS, *DETECTORS}
 
 
 def test_the_command_shows_it(queue, tmp_path, capsys):
