@@ -25,7 +25,7 @@ def format_runs(found: GridRecords) -> str:
     the slides' accuracy, if they report it.
 
     Args:
-        found: Runs that differ in nothing but variant and random seed.
+        found: Runs of a classifier that differ in nothing but variant and random seed.
 
     Returns:
         A string that ends in a newline; without records, a sentence that says so.
