@@ -218,7 +218,9 @@ def peer_rates(
             if not failed and abs(rate - nominal) > _FAR * nominal:
                 text = f"{name}, {100 * rate:.{1 if rate < 0.1 else 0}f}%"
                 # The text must not cross the line at the nominal rate.
-                _write_beside(ax, max(rate, nominal), place, text, 0.75 * beyond)
+                # A little higher, because the next layer's mark may follow below.
+                at = max(rate, nominal), place - 0.08
+                _write_beside(ax, *at, text, 0.75 * beyond)
             if row.get("not_finite"):
                 ax.plot(rate, place, "o", ms=12, **RING)
         for edge in np.arange(len(sizes) - 1) + 0.5:
