@@ -218,9 +218,7 @@ def peer_rates(
             if not failed and abs(rate - nominal) > _FAR * nominal:
                 text = f"{name}, {100 * rate:.{1 if rate < 0.1 else 0}f}%"
                 # The text must not cross the line at the nominal rate.
-                # A little higher, because the next layer's mark may follow below.
-                at = max(rate, nominal), place - 0.08
-                _write_beside(ax, *at, text, 0.75 * beyond)
+                _write_beside(ax, max(rate, nominal), place, text, 0.75 * beyond)
             if row.get("not_finite"):
                 ax.plot(rate, place, "o", ms=12, **RING)
         for edge in np.arange(len(sizes) - 1) + 0.5:
@@ -277,8 +275,9 @@ def _unique(values):
 def _write_beside(ax, rate, place, text, turn):
     """Writes to the right of a mark, or to its left beyond the rate `turn`."""
     right = rate < turn
-    # The offset keeps clear of the mark and of a ring around it.
+    # The offset keeps clear of the mark, of a ring around it, and of the next layer's
+    # mark, which may follow below.
     ax.annotate(
-        text, (rate, place), (9 if right else -9, 0), textcoords="offset points",
+        text, (rate, place), (9 if right else -9, 4), textcoords="offset points",
         fontsize=10, va="center", ha="left" if right else "right",
     )  # fmt: skip
